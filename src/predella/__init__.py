@@ -1,0 +1,32 @@
+"""predella: image generation in which the network gives more than one answer.
+
+>>> import predella
+>>> predella.list_pretrained()  # doctest: +SKIP
+['functional_fill', 'functional_sr']
+"""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["FunctionalImage", "UserError", "list_pretrained", "load"]
+
+_PLACES = {
+    "load": "predella.models.base",
+    "list_pretrained": "predella.models.base",
+    "FunctionalImage": "predella.models.functional_image",
+    "UserError": "predella.errors",
+}
+
+if TYPE_CHECKING:
+    from predella.errors import UserError
+    from predella.models.base import list_pretrained, load
+    from predella.models.functional_image import FunctionalImage
+
+
+def __getattr__(name: str):
+    """Import on first use, so that `predella --help` does not wait for torch."""
+    if name in _PLACES:
+        import importlib
+
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'predella' has no attribute '{name}'")

@@ -1,0 +1,36 @@
+"""The model card of a run folder: data, terms, steps, time, hardware, seed, protocol and measured numbers."""
+
+import json
+from pathlib import Path
+
+
+def model_card(folder: Path) -> str:
+    """Markdown from the folder's recipe.json, environment.json, metrics.jsonl and (if there) terms.txt."""
+    recipe = json.loads((folder / "recipe.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text())
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    training = [r for r in rows if "step" in r and "protocol" not in r]
+    measured = [r for r in rows if "protocol" in r]
+    terms = folder / "terms.txt"
+    last = training[-1] if training else {}
+    lines = [
+        f"# {recipe['name']}",
+        "",
+        f"Trained by `{environment['command']}` (commit {environment['commit'] or 'unknown'}, predella {environment['predella']},"
+        f" torch {environment['torch']}).",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| data | {', '.join(Path(p).name for p in recipe['data']['paths'])} |",
+        f"| terms of the data | {terms.read_text().strip() if terms.exists() else 'see the owners of the data'} |",
+        f"| steps | {last.get('step', 0):,} of batch {recipe['stages'][-1]['batch_size']} |",
+        f"| time | {last.get('elapsed_s', 0) / 60:.0f} min |",
+        f"| hardware | {environment['hardware']} |",
+        f"| seed | {recipe['seed']} |",
+        "",
+    ]
+    if measured:
+        lines += ["Measured (the protocol is in the name):", "", "| set | ask | measure | value |", "|---|---|---|---|"]
+        lines += [f"| {r['set']} | {r['ask']} | {r['measure']} | {r['value']:.4g} |" for r in measured]
+        lines += ["", f"Protocol: {measured[-1]['protocol']}", ""]
+    return "\n".join(lines)

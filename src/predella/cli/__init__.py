@@ -1,0 +1,86 @@
+"""The command line: one file a verb group. Nothing heavy is imported before a verb runs."""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn
+
+# verb → (file, what it does); the files have add_arguments(parser) and run(options, rest)
+VERBS = {
+    "demo": ("demo", "every system at work on shipped weights and photos; writes one page"),
+    "list": ("show", "recipes, models, tasks, metrics, pretrained"),
+    "train": ("train", "train a recipe on your pictures"),
+    "evaluate": ("evaluate", "the recipe's own measures of a run, into its metrics.jsonl"),
+    "measure": ("measure", "metrics of pairs of files or folders"),
+    "upscale": ("upscale", "enlarge photos to any size"),
+    "fill": ("fill", "fill holes of a photo"),
+    "report": ("report", "make RESULTS.md from the recorded runs"),
+    "export": ("export", "write a model as ONNX"),
+}
+
+
+class Parser(ArgumentParser):
+    """Mistakes in one line, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(message.replace("\n", " "))
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, exit status 2."""
+    print("predella: " + " ".join(str(message).split()), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from predella import __version__
+
+        print(f"predella {__version__}")
+        return 0
+    verb = words[0]
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(VERBS)}"
+        fail(f"no verb is called '{verb}'; {remedy}")
+    module = import_module(f"predella.cli.{VERBS[verb][0]}")
+    parser = Parser(prog=f"predella {verb}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+    module.add_arguments(parser)
+    options, rest = parser.parse_known_args(words[1:])
+    if rest and not getattr(module, "TAKES_FIELDS", False):
+        known = [s for a in parser._actions for s in a.option_strings]
+        near = get_close_matches(rest[0].split("=")[0], known, n=1)
+        fail(f"predella {verb} does not know '{rest[0]}'" + (f"; did you mean '{near[0]}'?" if near else "; see --help"))
+    return _guard(module, options, rest)
+
+
+def _guard(module, options, rest) -> int:
+    import logging
+
+    from predella.errors import UserError
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("accelerate", "PIL", "httpx", "huggingface_hub", "torch"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return module.run(options, rest) or 0
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("predella: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except MemoryError:
+        fail("not enough memory for this; ask for a smaller size")
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {verb:10} {text}" for verb, (_, text) in VERBS.items())
+    return f"usage: predella VERB …\n\n{rows}\n\n`predella VERB --help` tells more; errors exit with status 2."

@@ -1,0 +1,49 @@
+"""The recipe's own measures of a run, appended to its metrics.jsonl (and to --record).
+
+predella evaluate RUN --data SET … [--ensemble] [--record FILE]
+
+RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic.
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("run", help="a run folder, a shipped model's name, or a baseline")
+    parser.add_argument("--data", nargs="+", metavar="SET", help="folders or named sets, each measured by itself (default: the recipe's)")
+    parser.add_argument("--scales", help="for enlarging: scales to measure, such as 2,3,4")
+    parser.add_argument("--ensemble", action="store_true", help="for enlarging: the mean over four rotations")
+    parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.evaluation import evaluate
+
+    rows = []
+    command = "predella " + shlex.join(sys.argv[1:])
+    for row in evaluate(options.run, options.data, command=command, scales=_scales(options.scales), ensemble=options.ensemble,
+                        record=options.record):  # fmt: skip
+        rows.append(row)
+        if not options.json:
+            print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {row['value']:.4f}", flush=True)
+    if options.json:
+        print(json.dumps({"rows": rows}))
+    return 0
+
+
+def _scales(text: str | None) -> tuple[float, ...] | None:
+    from predella.errors import UserError
+
+    if text is None:
+        return None
+    try:
+        scales = tuple(float(s) for s in text.split(","))
+    except ValueError:
+        raise UserError(f"--scales must be numbers with commas between, such as 2,3,4; got '{text}'") from None
+    if not all(1 <= s <= 64 for s in scales):
+        raise UserError(f"--scales must lie in 1…64, got '{text}'")
+    return scales

@@ -1,0 +1,83 @@
+"""Train a recipe on your pictures.
+
+predella train RECIPE [--data SRC …] [--out DIR] [--smoke] [--resume] [--dry-run] [--any.recipe.field VALUE]
+
+Several processes: torchrun --nproc-per-node 2 -m predella train RECIPE …
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+TAKES_FIELDS = True
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("recipe", help="a name from `predella list recipes`, or a recipe.json")
+    parser.add_argument("--data", nargs="+", metavar="SRC", help="folders, zips, npz, lists, images, photos, digits, or named sets")
+    parser.add_argument("--out", type=Path, help="the run folder (default: runs/RECIPE)")
+    parser.add_argument("--smoke", action="store_true", help="the recipe's seconds-long variant")
+    parser.add_argument("--resume", action="store_true", help="go on from the run folder's last state")
+    parser.add_argument("--force", action="store_true", help="start again in a folder that holds a run")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe and stop")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+
+
+def run(options, rest: list[str]) -> int:
+    from predella.errors import UserError
+    from predella.recipe import override, read_recipe
+    from predella.recipes import find_recipe
+    from predella.run import start
+    from predella.train.trainer import Interrupted, NotFinite
+
+    folder = options.out
+    changes = fields_of(rest)
+    if options.data:
+        changes["data.paths"] = _json(options.data)
+    if options.resume and folder is None:
+        folder = Path("runs") / options.recipe
+    if options.resume and (folder / "recipe.json").exists():
+        recipe = read_recipe((folder / "recipe.json").read_text())
+    elif options.recipe.endswith(".json"):
+        if not Path(options.recipe).exists():
+            raise UserError(f"{options.recipe} does not exist; give a recipe's name or its recorded recipe.json")
+        recipe = read_recipe(Path(options.recipe).read_text())
+    else:
+        recipe = find_recipe(options.recipe)(smoke=options.smoke)
+    recipe = override(recipe, changes)
+    if options.dry_run:
+        print(recipe.to_json(), end="")
+        return 0
+    command = "predella " + shlex.join(sys.argv[1:])
+    try:
+        start(recipe, folder or Path("runs") / recipe.name, command, resume=options.resume, force=options.force, cpu=options.cpu)
+    except Interrupted as error:
+        print(f"predella: {error}", file=sys.stderr)
+        return 130
+    except NotFinite as error:
+        raise UserError(str(error)) from None
+    return 0
+
+
+def fields_of(rest: list[str]) -> dict[str, str]:
+    """`--a.b 3 --c=4` → {"a.b": "3", "c": "4"}."""
+    from predella.errors import UserError
+
+    changes, words = {}, list(rest)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise UserError(f"'{word}' is not an option; recipe fields are written --field VALUE")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not words:
+                raise UserError(f"--{name} needs a value; write --{name} VALUE")
+            value = words.pop(0)
+        changes[name] = value
+    return changes
+
+
+def _json(values: list[str]) -> str:
+    import json
+
+    return json.dumps(values)

@@ -1,0 +1,26 @@
+"""Configs: frozen, keyword-only dataclasses, written to JSON and read back strictly."""
+
+import dataclasses
+from typing import dataclass_transform
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls):
+    """Class decorator: a frozen keyword-only dataclass that pydantic reads back with unknown keys forbidden."""
+    cls.__pydantic_config__ = {"extra": "forbid"}
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def read_config(cls, values: dict):
+    """Build `cls` (made by `config`) from plain JSON values; nested configs and tuples are converted.
+
+    Raises:
+        ValueError: one line naming each unknown key or ill-typed value.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        rows = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise ValueError("; ".join(rows)) from None

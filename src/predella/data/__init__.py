@@ -1,0 +1,1 @@
+"""Pictures from wherever the user keeps them, as seeded, exactly resumable batches."""

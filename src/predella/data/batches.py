@@ -1,0 +1,118 @@
+"""Batches as a function of (seed, step): random access, so that resuming and sharing among processes are exact."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predella.config import config
+from predella.data.images import Images
+from predella.image.contract import from_uint8
+from predella.image.resize import resize
+from predella.tasks.base import Batch, Task
+
+
+@config
+class Augment:
+    """Random changes that keep a picture a picture.
+
+    Args:
+        flip: mirror left to right, half of the time.
+        rotate: turn by a random multiple of 90°.
+        shrink: largest random downscale before cropping (1 = none); shows finer detail in the same crop.
+        shrink_probability: how often.
+    """
+
+    flip: bool = True
+    rotate: bool = True
+    shrink: float = 1.0
+    shrink_probability: float = 0.5
+
+
+def seed_of(*key: int) -> int:
+    """A 63-bit seed that is a well-mixed function of the integers in `key`."""
+    return int(np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Batches:
+    """The stream of training batches of one recipe.
+
+    Item n of the stream is picture `permutation(seed, n // len)[n % len]`, cut and turned by a generator seeded with
+    (seed, n); a batch is `batch_size` consecutive items. Nothing else decides what a step sees.
+
+    Args:
+        images: the pictures.
+        task: makes the condition.
+        batch_size: items a step, over all processes.
+        rank, world: this process takes items rank · B/world … (rank + 1) · B/world of each batch.
+
+    Raises:
+        ValueError: if `batch_size` is not a multiple of `world`.
+    """
+
+    def __init__(self, images: Images, task: Task, batch_size: int, augment: Augment, seed: int = 0,
+                 rank: int = 0, world: int = 1, workers: int = 1):  # fmt: skip
+        if batch_size % world:
+            raise ValueError(f"batch_size must be a multiple of the {world} processes, got {batch_size}")
+        self.images, self.task, self.augment, self.seed = images, task, augment, seed
+        self.batch_size, self.rank, self.world, self.workers = batch_size, rank, world, workers
+        self._permutations: OrderedDict[int, Tensor] = OrderedDict()
+
+    def _permutation(self, epoch: int) -> Tensor:
+        found = self._permutations.get(epoch)
+        if found is None:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, 0, epoch))
+            found = self._permutations[epoch] = torch.randperm(len(self.images), generator=generator)
+            while len(self._permutations) > 4:
+                self._permutations.popitem(last=False)
+        return found
+
+    def _item(self, n: int, edge: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed_of(self.seed, 1, n))
+        epoch, place = divmod(n, len(self.images))
+        image = self.images[int(self._permutation(epoch)[place])]
+        a, b, c, d, e, f = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
+        cut = edge
+        if self.augment.shrink > 1 and a < self.augment.shrink_probability:
+            cut = round(edge * (1 + b * (self.augment.shrink - 1)))
+        height, width = image.shape[-2:]
+        cut = min(cut, height, width)
+        top, left = int(c * (height - cut + 1)), int(d * (width - cut + 1))
+        crop = from_uint8(image[:, top : top + cut, left : left + cut])
+        if cut != edge:
+            crop = resize(crop, (edge, edge)).clamp(-1, 1)
+        if self.augment.flip and e < 0.5:
+            crop = crop.flip(-1)
+        return torch.rot90(crop, int(f * 4), (-2, -1)) if self.augment.rotate else crop
+
+    def __call__(self, step: int) -> Batch:
+        """This process's share of batch `step` (0, 1, …)."""
+        seed = seed_of(self.seed, 2, step)
+        edge = self.task.crop(torch.Generator().manual_seed(seed))
+        share = self.batch_size // self.world
+        first = step * self.batch_size + self.rank * share
+        image = torch.stack([self._item(n, edge) for n in range(first, first + share)])
+        seeds = torch.tensor([seed_of(self.seed, 3, n) for n in range(first, first + share)])
+        batch = self.task(image, seeds)
+        return Batch(batch.target, batch.condition, seed)
+
+    def since(self, step: int) -> Iterator[Batch]:
+        """Batches step, step + 1, …, without end, prepared ahead by `workers` threads (0 = prepared when asked for)."""
+        if self.workers == 0:
+            while True:
+                yield self(step)
+                step += 1
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead: list[Future] = [pool.submit(self, step + k) for k in range(self.workers)]
+            try:
+                while True:
+                    batch = ahead.pop(0).result()
+                    ahead.append(pool.submit(self, step + self.workers))
+                    step += 1
+                    yield batch
+            finally:
+                for future in ahead:
+                    future.cancel()

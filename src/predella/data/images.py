@@ -1,0 +1,175 @@
+"""A sequence of decoded pictures from folders, zips, npz files, lists and built-in sets; unusable files are named, not fatal."""
+
+import io
+import logging
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from predella.config import config
+from predella.data.builtin import BUILTIN
+from predella.data.named import NAMED, fetch
+from predella.errors import UserError
+
+log = logging.getLogger(__name__)
+Opener = Callable[[], Tensor]  # → (C, H, W) uint8
+
+
+@config
+class Source:
+    """Where pictures come from.
+
+    Args:
+        paths: folders (searched recursively), .zip, .npz, .txt lists of files, single images, `photos`, `digits`,
+            or the name of a public set; several are joined.
+        channels: 3 = RGB, 1 = grey.
+        smallest: pictures with an edge below this many pixels are left out.
+        memory_mb: decoded pictures are kept in memory up to this size; the rest is decoded when needed.
+    """
+
+    paths: tuple[str, ...] = ("photos",)
+    channels: int = 3
+    smallest: int = 32
+    memory_mb: int = 6000
+
+    def open(self) -> "Images":
+        """Decode and check the pictures."""
+        return Images(self)
+
+
+class Images:
+    """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`.
+
+    Raises:
+        UserError: a path that doesn't exist, or nothing usable in all of them.
+    """
+
+    def __init__(self, source: Source):
+        if source.channels not in (1, 3):
+            raise UserError(f"channels must be 1 or 3, got {source.channels}")
+        self.source = source
+        self.names: list[str] = []
+        self.skipped: list[tuple[str, str]] = []  # (name, why)
+        self._kept: list[Tensor | Opener] = []
+        self._recent: OrderedDict[int, Tensor] = OrderedDict()
+        budget = source.memory_mb * 2**20
+        for path in source.paths:
+            for name, opener in _entries(path, source.channels):
+                try:
+                    pixels = opener()
+                except Exception as error:
+                    self.skipped.append((name, str(error) or type(error).__name__))
+                    continue
+                if min(pixels.shape[-2:]) < source.smallest:
+                    self.skipped.append((name, f"{pixels.shape[-1]}×{pixels.shape[-2]} is smaller than {source.smallest} pixels"))
+                    continue
+                budget -= pixels.numel()
+                self.names.append(name)
+                self._kept.append(pixels if budget >= 0 else opener)
+        if self.skipped:
+            shown = "; ".join(f"{name} ({why})" for name, why in self.skipped[:5])
+            more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
+            log.warning("skipped %d of %d files: %s%s", len(self.skipped), len(self.skipped) + len(self), shown, more)
+        if not self._kept:
+            where = ", ".join(source.paths)
+            raise UserError(f"{where}: no usable picture among {len(self.skipped)} files; give a folder, zip or npz with images")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, i: int) -> Tensor:
+        kept = self._kept[i]
+        if isinstance(kept, Tensor):
+            return kept
+        if i not in self._recent:
+            self._recent[i] = kept()
+            while len(self._recent) > 32:
+                self._recent.popitem(last=False)
+        return self._recent[i]
+
+
+def _decode(stream, channels: int) -> Tensor:
+    """(C, H, W) uint8, upright."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(stream) as image:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise ValueError("animated")
+            array = np.asarray(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+    return _tensor(array, channels)
+
+
+def _tensor(array: np.ndarray, channels: int) -> Tensor:
+    """(H, W) or (H, W, 1|3) uint8 → (channels, H, W)."""
+    array = array[..., None] if array.ndim == 2 else array
+    if array.shape[2] not in (1, 3):
+        raise ValueError(f"{array.shape[2]} channels, 1 or 3 are needed")
+    if channels == 1 and array.shape[2] == 3:
+        array = np.asarray(Image.fromarray(array).convert("L"))[..., None]
+    out = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return out.expand(3, -1, -1).contiguous() if channels == 3 and len(out) == 1 else out
+
+
+def _entries(path: str, channels: int) -> Iterable[tuple[str, Opener]]:
+    if path in BUILTIN:
+        for name, array in BUILTIN[path]():
+            yield name, (lambda array=array: _tensor(array, channels))
+        return
+    file = Path(path)
+    if not file.exists():
+        if path in NAMED:
+            file = fetch(path)
+        else:
+            known = ", ".join([*BUILTIN, *NAMED])
+            raise UserError(f"{path} does not exist; give a folder, zip, npz or list of files, or one of: {known}")
+    if file.is_dir():
+        files = sorted(f for f in file.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.relative_to(file).parts))
+        for f in files:
+            yield str(f.relative_to(file)), (lambda f=f: _decode(f, channels))
+    elif file.suffix == ".zip":
+        yield from _zip_entries(file, channels)
+    elif file.suffix == ".npz":
+        yield from _npz_entries(file, channels)
+    elif file.suffix == ".txt":
+        for line in file.read_text().splitlines():
+            if line.strip():
+                f = file.parent / line.strip()
+                yield line.strip(), (lambda f=f: _decode(f, channels))
+    else:
+        yield file.name, (lambda: _decode(file, channels))
+
+
+def _zip_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except zipfile.BadZipFile:
+        raise UserError(f"{file} is not a readable zip archive; pack it again") from None
+    for name in sorted(archive.namelist()):
+        base = name.rsplit("/", 1)[-1]
+        if base and not base.startswith(".") and not name.startswith("__MACOSX/"):
+            yield name, (lambda name=name: _decode(io.BytesIO(archive.read(name)), channels))
+
+
+def _npz_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
+    """Every array (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8; `x_train` alone if there is one."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files if key == "x_train" or "x_train" not in archive.files}
+    except Exception as error:
+        raise UserError(f"{file} is not a readable npz file of plain arrays ({error}); save it with numpy.savez") from None
+    stacks = {k: a for k, a in arrays.items() if a.dtype == np.uint8 and a.ndim in (3, 4)}
+    if not stacks:
+        shapes = ", ".join(f"{k} {a.dtype}{a.shape}" for k, a in arrays.items())
+        raise UserError(f"{file} holds no uint8 array of images (N, H, W[, C]), only {shapes}; save images as uint8")
+    for key, stack in stacks.items():
+        if stack.ndim == 4 and stack.shape[3] not in (1, 3) and stack.shape[1] in (1, 3):
+            stack = stack.transpose(0, 2, 3, 1)
+        for i, array in enumerate(stack):
+            yield f"{key}[{i}]", (lambda array=array: _tensor(array, channels))

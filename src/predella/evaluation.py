@@ -1,0 +1,57 @@
+"""Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from predella.data.images import Source
+from predella.errors import UserError
+from predella.metrics import super_resolution as sr
+from predella.models.base import find_source, load
+from predella.recipe import read_recipe
+from predella.train.log import environment
+
+BASELINES = {"bicubic": "super_resolution"}
+
+
+def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scales: tuple[float, ...] | None = None,
+             ensemble: bool = False, record: Path | None = None) -> Iterator[dict]:  # fmt: skip
+    """Rows {"run", "set", "ask", "measure", "value", "images", "protocol", "command", "commit", "seed", "hardware", …}.
+
+    Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`.
+    """
+    kind, seed, folder, training = _what(run)
+    if kind == "super_resolution":
+        sets = data or ["Set5", "Set14", "B100"]
+        enlarge = sr.bicubic if folder is None else load(folder)
+        enlarge = sr.ensemble(enlarge) if ensemble else enlarge
+    made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
+    name = Path(run).name + ("+ensemble" if ensemble else "")
+    for one in sets:
+        images = Source(paths=(one,), smallest=16).open()
+        for row in sr.measure(enlarge, images, scales or sr.SCALES):
+            full = {"run": name, "set": Path(one).stem, **row, "seed": seed, **made, **training}
+            if folder is not None and (folder / "recipe.json").exists() and "pretrained" not in folder.parts[-2:]:
+                _append(folder / "metrics.jsonl", full)
+            if record is not None:
+                _append(record, full)
+            yield full
+
+
+def _what(run: str) -> tuple[str, int | None, Path | None, dict]:
+    if run in BASELINES:
+        return BASELINES[run], None, None, {}
+    folder = find_source(run)
+    if not (folder / "recipe.json").exists():
+        raise UserError(f"{run} has no recipe.json that says how to measure it; evaluate a folder made by `predella train`")
+    recipe = read_recipe((folder / "recipe.json").read_text())
+    file = folder / "metrics.jsonl"
+    steps = [json.loads(r) for r in file.read_text().splitlines() if '"protocol"' not in r] if file.exists() else []
+    last = steps[-1] if steps else {}
+    return recipe.measures, recipe.seed, folder, {"steps": last.get("step"), "minutes": round(last.get("elapsed_s", 0) / 60, 1)}
+
+
+def _append(file: Path, row: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a") as stream:
+        stream.write(json.dumps(row) + "\n")

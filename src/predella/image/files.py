@@ -1,0 +1,238 @@
+"""Image files: 8 and 16 bit, grey, colour, palette, alpha, orientation, colour profile; PNG, JPEG, WebP, TIFF."""
+
+import io
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from predella.atomic import atomic_write, check_free
+from predella.errors import UserError
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+MAX_PIXELS = 200_000_000
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image file, upright, with what a faithful copy of it needs.
+
+    Attributes:
+        pixels: (1, C, H, W) float32 in [-1, 1]; C = 1 grey or 3 RGB.
+        alpha: (1, 1, H, W) float32 in [-1, 1] (-1 = transparent), or None.
+        bits: 8 or 16, a channel.
+        icc: the colour profile's bytes, or None.
+        exif: EXIF bytes with the orientation set upright, or None.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.pixels.shape[-2], self.pixels.shape[-1]
+
+    def with_pixels(self, pixels: Tensor, alpha: Tensor | None = None) -> "Picture":
+        """The same file with other pixels (any size), and their alpha."""
+        return replace(self, pixels=pixels, alpha=alpha)
+
+    def rgb(self) -> Tensor:
+        """(1, 3, H, W): grey repeated."""
+        return self.pixels.expand(-1, 3, -1, -1)
+
+
+def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode one still image.
+
+    Raises:
+        UserError: missing, not an image, damaged, animated, or larger than `max_pixels`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the path")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, an image file is needed; name a file in it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the size is judged here, damage by the decoder's errors
+        try:
+            Image.MAX_IMAGE_PIXELS, before = None, Image.MAX_IMAGE_PIXELS
+            try:
+                with Image.open(path) as image:
+                    return _decode(path, image, max_pixels)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        except UserError:
+            raise
+        except UnidentifiedImageError:
+            if path.suffix.lower() in (".tif", ".tiff"):
+                return _tiff16(path, max_pixels)
+            raise UserError(f"{path} is not an image in a known format; give a PNG, JPEG, WebP or TIFF file") from None
+        except PermissionError:
+            raise UserError(f"{path} can't be read: permission denied; change its permissions") from None
+        except Exception as error:
+            raise UserError(f"{path} is damaged and can't be decoded ({error}); get the file again") from None
+
+
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise UserError(
+            f"{path} claims {width}×{height} pixels, more than the limit of {max_pixels:,}; if you trust it, raise --max-pixels"
+        )
+
+
+def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
+    _check_size(path, *image.size, max_pixels)
+    if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO",):
+        raise UserError(f"{path} is animated or has several pages ({getattr(image, 'n_frames', 2)}), one still is needed; extract a frame")
+    exif, icc = image.getexif(), image.info.get("icc_profile")
+    orientation = exif.get(ORIENTATION, 1)
+    if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
+        array, bits = _png16(path), 16
+    elif image.format == "TIFF" and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
+        return replace(_tiff16(path, max_pixels), icc=icc)
+    elif image.mode.startswith("I"):
+        array, bits = np.asarray(image).astype(np.int64)[..., None], 16
+        if array.min() < 0 or array.max() > 65535:
+            raise UserError(f"{path} holds 32-bit integers, 8 or 16 bits are needed; convert it first")
+    elif image.mode == "F":
+        raise UserError(f"{path} holds floating-point pixels, 8 or 16 bits are needed; convert it first")
+    else:
+        if image.mode == "CMYK":
+            icc = None  # it describes inks, not the RGB made here
+        array, bits = np.asarray(_eight_bit(image)), 8
+        array = array[..., None] if array.ndim == 2 else array
+    picture = _picture(array, bits, icc)
+    if orientation != 1:
+        picture = picture.with_pixels(
+            _upright(picture.pixels, orientation), None if picture.alpha is None else _upright(picture.alpha, orientation)
+        )
+        exif[ORIENTATION] = 1
+    return replace(picture, exif=exif.tobytes() if len(exif) else None)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA"):
+        return image
+    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
+        return image.convert("LA" if image.mode in ("L", "La", "1") else "RGBA")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _picture(array: np.ndarray, bits: int, icc: bytes | None) -> Picture:
+    top = 2**bits - 1
+    values = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None].contiguous() * (2 / top) - 1
+    if values.shape[1] in (2, 4):
+        return Picture(values[:, :-1], values[:, -1:], bits, icc)
+    return Picture(values, None, bits, icc)
+
+
+def _upright(x: Tensor, orientation: int) -> Tensor:
+    """Pillow's own transposition, applied to a tensor by transposing an index image."""
+    height, width = x.shape[-2:]
+    index = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width))
+    index.getexif()[ORIENTATION] = orientation
+    turned = np.asarray(ImageOps.exif_transpose(index)).astype(np.int64)
+    return x.flatten(2)[:, :, torch.from_numpy(turned).flatten()].view(*x.shape[:2], *turned.shape)
+
+
+def _png16(path: Path) -> np.ndarray:
+    import png
+
+    width, height, rows, info = png.Reader(filename=str(path)).read()
+    return np.vstack([np.asarray(row, dtype=np.uint16) for row in rows]).reshape(height, width, info["planes"])
+
+
+def _tiff16(path: Path, max_pixels: int) -> Picture:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            _check_size(path, page.shape[1], page.shape[0], max_pixels)
+            array = page.asarray()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} is not an image in a known format ({error}); give a PNG, JPEG, WebP or TIFF file") from None
+    array = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint16 or array.ndim != 3 or not 1 <= array.shape[2] <= 4:
+        raise UserError(f"{path} holds {array.dtype} pixels of shape {array.shape}; convert it to 8- or 16-bit grey or RGB")
+    return _picture(array, 16, None)
+
+
+def write(picture: Picture, path: Path | str, force: bool = False, quality: int = 95) -> None:
+    """Encode to the format of the name's ending, atomically; profile and EXIF are kept.
+
+    16-bit pictures stay 16-bit in PNG and TIFF and become 8-bit in JPEG and WebP, which hold no more.
+
+    Raises:
+        UserError: unknown ending, an existing file without `force`, transparency into JPEG, or a full disk.
+    """
+    path = Path(path)
+    kind = check_ending(path)
+    check_free(path, force)
+    channels = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha], 1)
+    if channels.shape[1] in (2, 4) and kind == "JPEG":
+        raise UserError(f"{path}: the image has transparency, which JPEG can't hold; write a .png, .webp or .tif")
+    bits = picture.bits if kind in ("PNG", "TIFF") else 8
+    top = 2**bits - 1
+    array = ((channels[0].clamp(-1, 1).double() + 1) * (top / 2) + 0.5).floor().permute(1, 2, 0).numpy()
+    array = array.astype(np.uint16 if bits == 16 else np.uint8)
+    with atomic_write(path, force) as stream:
+        if bits == 16 and kind == "PNG":
+            _write_png16(stream, array, picture)
+        elif bits == 16:
+            _write_tiff16(stream, array, picture)
+        else:
+            extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif)) if v}
+            if kind in ("JPEG", "WEBP"):
+                extra["quality"] = quality
+            Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **extra)
+
+
+def check_ending(path: Path) -> str:
+    """Pillow's name for the format of `path`'s ending.
+
+    Raises:
+        UserError: naming the endings that can be written.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UserError(f"{path} ends in {path.suffix or 'nothing'!r}; image files end in {', '.join(FORMATS)}")
+    return kind
+
+
+def _write_png16(stream, array: np.ndarray, picture: Picture) -> None:
+    import png
+
+    height, width, planes = array.shape
+    writer = png.Writer(width, height, greyscale=planes < 3, alpha=planes in (2, 4), bitdepth=16)
+    plain = io.BytesIO()
+    writer.write(plain, array.reshape(height, width * planes))
+    plain.seek(0)
+    head, *rest = png.Reader(file=plain).chunks()
+    extra = [(b"iCCP", b"profile\0\0" + zlib.compress(picture.icc))] if picture.icc else []
+    if picture.exif:
+        extra.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    png.write_chunks(stream, [head, *extra, *rest])
+
+
+def _write_tiff16(stream, array: np.ndarray, picture: Picture) -> None:
+    import tifffile
+
+    planes = array.shape[2]
+    tifffile.imwrite(
+        stream, array[..., 0] if planes == 1 else array,
+        photometric="minisblack" if planes < 3 else "rgb", planarconfig=None if planes == 1 else "contig",
+        extrasamples=["unassalpha"] if planes in (2, 4) else None, iccprofile=picture.icc, compression="zlib", metadata=None,
+    )  # fmt: skip

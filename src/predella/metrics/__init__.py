@@ -1,0 +1,1 @@
+"""Metrics: numbers for the tables; the name of each carries its protocol."""

@@ -1,0 +1,144 @@
+"""What every model can do: be saved to a folder and loaded from one, by name, checksum verified; no pickle."""
+
+import hashlib
+import importlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+import predella
+from predella.atomic import atomic_write, write_text
+from predella.config import read_config
+from predella.errors import UserError, did_you_mean
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+# the stem of the file in this folder → the class; one line a paper
+MODELS: dict[str, str] = {"functional_image": "FunctionalImage"}
+
+
+class Model(nn.Module):
+    """Abstract; every subclass is final. A model knows its mathematics and its config."""
+
+    Config: ClassVar[type]
+    name: ClassVar[str]
+    config: Any
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write config.json and model.safetensors (each atomically, the config with the weights' checksum last)."""
+        folder = Path(folder)
+        weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()})
+        with atomic_write(folder / WEIGHTS) as stream:
+            stream.write(weights)
+        record = {
+            "model": self.name,
+            "predella": predella.__version__,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "config": _plain(self.config),
+        }
+        write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str) -> Self:
+        """Load from a folder, a shipped name, or a hub repository.
+
+        Raises:
+            UserError: nothing there, weights missing or altered, or another kind of model.
+        """
+        model = load(source)
+        if not isinstance(model, cls):
+            raise UserError(f"{source} holds a {type(model).__name__}, not a {cls.__name__}; use predella.load()")
+        return model
+
+
+def _plain(config: Any) -> dict:
+    from dataclasses import asdict
+
+    return asdict(config)
+
+
+def model_class(name: str) -> type[Model]:
+    """The class called `name` in MODELS.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name not in MODELS:
+        raise UserError(f"no model is called '{name}'{did_you_mean(name, MODELS)}")
+    return getattr(importlib.import_module(f"predella.models.{name}"), MODELS[name])
+
+
+def list_pretrained() -> list[str]:
+    """Names of the shipped models."""
+    return sorted(p.parent.name for p in PRETRAINED.glob(f"*/{CONFIG}"))
+
+
+def find_source(source: Path | str) -> Path:
+    """The folder of a shipped name, a run folder, or a hub repository `owner/name` (fetched).
+
+    Raises:
+        UserError: nothing of that name.
+    """
+    folder = Path(source)
+    if (PRETRAINED / str(source) / CONFIG).exists() and not (folder / CONFIG).exists():
+        return PRETRAINED / str(source)
+    if folder.is_file():
+        if folder.name == WEIGHTS:
+            return folder.parent
+        raise UserError(f"{source} is a file, a folder with {CONFIG} and {WEIGHTS} is needed; no pickle (.pt, .pth, .ckpt) is read")
+    if folder.is_dir():
+        if not (folder / CONFIG).exists():
+            raise UserError(f"{source} has no {CONFIG}; give a folder written by `predella train` or save_pretrained")
+        return folder
+    if str(source).count("/") == 1 and not str(source).startswith((".", "/")):
+        return _from_hub(str(source))
+    raise UserError(f"no model is called '{source}', and no such folder exists{did_you_mean(str(source), list_pretrained())}")
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, "*.md"]))
+    except Exception as error:
+        why = type(error).__name__
+        raise UserError(f"{repository} is no folder here and could not be fetched from the hub ({why}); give a local folder") from None
+
+
+def load(source: Path | str) -> Any:
+    """A trained model, in evaluation mode, from a shipped name, a run folder or a hub repository.
+
+    Raises:
+        UserError: unknown name, or weights that are missing, altered (checksum) or don't fit the config.
+
+    Example:
+        >>> import predella
+        >>> model = predella.load("functional_sr")  # doctest: +SKIP
+    """
+    folder = find_source(source)
+    try:
+        record = json.loads((folder / CONFIG).read_text())
+        cls = model_class(record["model"])
+        config = read_config(cls.Config, record["config"])
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} can't be read ({error}); restore it from the training run") from None
+    file = folder / WEIGHTS
+    if not file.exists():
+        raise UserError(f"{file} is missing; restore it, or train again with --resume")
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
+        raise UserError(f"{file} was altered or cut short: its checksum is not the one in {CONFIG}; get the file again")
+    model = cls(config)
+    try:
+        model.load_state_dict(load_tensors(data))
+    except (SafetensorError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"{file} does not fit {CONFIG} ({line}); get both files from the same run") from None
+    return model.eval()

@@ -1,0 +1,1 @@
+"""Blocks without paper names or losses; this folder imports only torch."""

@@ -1,0 +1,123 @@
+"""Coordinate networks: a position → a value."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class HeatField(nn.Module):
+    r"""A trigonometric field whose Gaussian blur is exact at no cost.
+
+    T(x) = bias + Σ_k e^{-κ (c_k² · t)} (sine_k sin(c_k · x) + cosine_k cos(c_k · x))
+
+    The exponential solves the heat equation ∂T/∂t = κ ΔT, so the field at time t is the field at 0 seen by a Gaussian
+    pixel of variance 2κt on each axis (neural heat fields, Becker et al. 2025). Frequencies c_k and diffusivity κ are
+    this module's; sine, cosine and bias are *weights*, one set a cell, from a hypernetwork. Phases need no
+    sine of their own: W sin(cx + b) = (W cos b) sin(cx) + (W sin b) cos(cx).
+
+    Args:
+        hidden: number of frequencies K.
+        bandwidth: the frequencies start uniform in a disk of this radius (radians per cell).
+        generator: for the frequencies.
+    """
+
+    # with κ₀ a cell-wide box pixel of a unit grid and a Gaussian of variance 2κ₀ have the same response at half height
+    DIFFUSIVITY = math.sqrt(math.log(4)) / (2 * math.pi**2)
+
+    def __init__(self, hidden: int, bandwidth: float, generator: torch.Generator | None = None):
+        super().__init__()
+        radius = bandwidth * torch.rand(hidden, generator=generator).sqrt()
+        angle = 2 * math.pi * torch.rand(hidden, generator=generator)
+        self.frequency = nn.Parameter(torch.stack([radius * angle.sin(), radius * angle.cos()]))  # (2, K) radians a cell
+        self.diffusivity = nn.Parameter(torch.tensor(self.DIFFUSIVITY))
+
+    def decay(self, time: Tensor, variance: Tensor | float = 0.0) -> Tensor:
+        """(K,): e^{-κ c²·t - c²·v/2}; `time` (2,) by axis, `variance` of an extra Gaussian blur by axis, in cells²."""
+        return torch.exp(-(self.frequency**2 * (self.diffusivity.abs() * time + 0.5 * variance).view(2, 1)).sum(0))
+
+    def basis(self, offset: Tensor, order: tuple[int, int] = (0, 0)) -> Tensor:
+        """(…, 2) offsets (y, x) in cells → (…, 2K): the derivative ∂^order of [sin(c · x), cos(c · x)].
+
+        A derivative multiplies by c and turns by a quarter: d^n sin(cx)/dx^n = c^n sin(cx + nπ/2).
+        """
+        phase = offset @ self.frequency.to(offset) + sum(order) * (math.pi / 2)
+        scale = (self.frequency[0] ** order[0] * self.frequency[1] ** order[1]).to(offset)
+        return torch.cat([phase.sin() * scale, phase.cos() * scale], -1)
+
+
+# One axis of quadratic interpolation (Dodgson 1997): value, slope and curvature of a cell from its three neighbours.
+# The nine products interpolate the pixels and are continuous across cell borders.
+QUADRATIC = torch.tensor([[0.0, 1.0, 0.0], [-0.5, 0.0, 0.5], [1.0, -2.0, 1.0]])
+
+
+def quadratic_coefficients(image: Tensor) -> Tensor:
+    """(B, C, h, w) → (B, C, 9, h, w): coefficients of y^i x^j, i, j ≤ 2, of every pixel's own parabola."""
+    batch, channels, height, width = image.shape
+    kernel = torch.einsum("ai,bj->abij", QUADRATIC, QUADRATIC).reshape(9, 1, 3, 3).to(image)
+    padded = nn.functional.pad(image.reshape(batch * channels, 1, height, width), (1, 1, 1, 1), mode="replicate")
+    return nn.functional.conv2d(padded, kernel).view(batch, channels, 9, height, width)
+
+
+def quadratic_basis(offset: Tensor, order: tuple[int, int] = (0, 0), variance: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+    """(…, 2) offsets (y, x) → (…, 9): ∂^order of y^i x^j, blurred by a Gaussian of `variance` (x² becomes x² + v)."""
+    rows = [_powers(offset[..., axis], order[axis], variance[axis]) for axis in (0, 1)]
+    return (rows[0][..., :, None] * rows[1][..., None, :]).flatten(-2)
+
+
+def _powers(x: Tensor, order: int, variance: float) -> Tensor:
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    rows = {0: (one, x, x * x + variance), 1: (zero, one, 2 * x), 2: (zero, zero, 2 * one)}
+    return torch.stack(rows.get(order, (zero, zero, zero)), -1)
+
+
+class CosineMLP(nn.Module):
+    """A position → a value in (-1, 1): fully connected, cosine between, a sigmoid last, residual connections.
+
+    Widths differ from layer to layer, so a shortcut repeats nothing: it is cut or filled with zeros. There is no batch
+    norm: batch statistics would make the value at a position depend on which other positions are asked for. See
+    `fold_normalization` for the statistics of a fixed grid, carried in the weights.
+
+    Args:
+        inputs: coordinates a position.
+        widths: of the layers between, e.g. (24, 48, 48, 24).
+        outputs: channels of the value.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], outputs: int):
+        super().__init__()
+        sizes = [inputs, *widths, outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Q, inputs) → (B, Q, outputs)."""
+        first, *middle, last = self.layers
+        h = first(x).cos()
+        for layer in middle:
+            h = layer(h).cos() + _fit(h, layer.out_features)
+        return 2 * last(h).sigmoid() - 1
+
+
+def _fit(h: Tensor, width: int) -> Tensor:
+    return nn.functional.pad(h, (0, width - h.shape[-1]))  # a negative pad cuts
+
+
+def fold_normalization(mlp: CosineMLP, weights: dict[str, Tensor], grid: Tensor, eps: float = 1e-5) -> dict[str, Tensor]:
+    """Weights of `mlp` in which every layer but the last is normalised to mean 0 and variance 1 over `grid`.
+
+    Args:
+        weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out).
+        grid: (B, Q, inputs), the positions the statistics are taken on, once.
+
+    Returns:
+        the same names: a normalised linear layer is a linear layer with other weights.
+    """
+    out, h = dict(weights), grid
+    for i, layer in enumerate(list(mlp.layers)[:-1]):
+        weight, bias = weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"]
+        z = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
+        mean, rstd = z.mean(1), (z.var(1, unbiased=False) + eps).rsqrt()
+        out[f"layers.{i}.weight"], out[f"layers.{i}.bias"] = weight * rstd.unsqueeze(-1), (bias - mean) * rstd
+        z = ((z - mean.unsqueeze(1)) * rstd.unsqueeze(1)).cos()
+        h = z if i == 0 else z + _fit(h, layer.out_features)
+    return out

@@ -1,0 +1,1 @@
+"""Objectives: which losses train which networks, in the paper's letters."""

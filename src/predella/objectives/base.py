@@ -1,0 +1,55 @@
+"""Phases: the only thing the trainer knows about a paper."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from predella.tasks.base import Batch
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer update in a step.
+
+    Attributes:
+        name: also the optimizer's name.
+        losses: batch → raw scalars by name.
+        weights: λ under the same names.
+        trains: the only modules that receive gradients.
+        every: run at steps divisible by this number.
+    """
+
+    name: str
+    losses: Callable[[Batch], dict[str, Tensor]]
+    weights: Mapping[str, float]
+    trains: Sequence[nn.Module]
+    every: int = 1
+
+    def total(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Σ λ · L, and the terms.
+
+        Raises:
+            KeyError: losses and weights don't have the same names.
+        """
+        terms = self.losses(batch)
+        if terms.keys() != self.weights.keys():
+            raise KeyError(f"phase '{self.name}': losses {sorted(terms)} and weights {sorted(self.weights)} must have the same names")
+        return sum((self.weights[k] * terms[k] for k in terms), start=batch.target.new_zeros(())), terms
+
+
+class Objective:
+    """Abstract: what is trained, on which stream, in which phases."""
+
+    parts: Mapping[str, nn.Module]  # all that trains, set up and saved by the trainer
+
+    def stream(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The stream the phases see; IMLE rewrites it."""
+        return batches
+
+    def phases(self) -> tuple[Phase, ...]:
+        raise NotImplementedError(f"{type(self).__name__} must define phases()")
+
+    def samples(self, batch: Batch) -> Tensor | None:
+        """(B, C, H, W) to look at: for each item of `batch`, input | answer | target side by side; None if there is nothing."""
+        return None

@@ -1,0 +1,152 @@
+"""A recipe: everything a run depends on, as one frozen value; Python functions return them, JSON records them."""
+
+import difflib
+import json
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from predella.config import config, read_config
+from predella.data.batches import Augment
+from predella.data.images import Source
+from predella.errors import UserError
+from predella.models.functional_image import FunctionalImageConfig
+from predella.objectives.functional_image import FunctionalImageObjective
+from predella.tasks.masking import Masking
+from predella.tasks.super_resolution import SuperResolution
+from predella.train.optim import Optim
+
+Task = SuperResolution | Masking
+
+
+@config
+class Stage:
+    """A period with one objective.
+
+    Args:
+        steps: how many batches.
+        batch_size: items a step, over all processes.
+        optim: one optimizer a phase, by the phase's name.
+    """
+
+    name: str = "train"
+    steps: int
+    batch_size: int
+    objective: FunctionalImageObjective
+    optim: dict[str, Optim]
+
+    def __post_init__(self):
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
+
+
+@config
+class Recipe:
+    """The whole run.
+
+    Args:
+        name: of the recipe function.
+        data, augment: where pictures come from, and how they are varied.
+        task: makes the condition.
+        model: a config; its type says which model.
+        stages: in order.
+        ema: decay of the moving average that is saved.
+        seed: of weights, batches and everything drawn.
+        precision: "no" = float32, "bf16" = mixed (accelerators).
+        log_every, save_every, sample_every: in steps.
+        samples: items on a sample sheet.
+        workers: threads that prepare batches ahead.
+        measures: the protocol of `predella evaluate`.
+    """
+
+    name: str
+    data: Source
+    augment: Augment
+    task: Task
+    model: FunctionalImageConfig
+    stages: tuple[Stage, ...]
+    measures: str
+    ema: float = 0.999
+    seed: int = 0
+    precision: str = "no"
+    log_every: int = 100
+    save_every: int = 1000
+    sample_every: int = 2000
+    samples: int = 4
+    workers: int = 1
+
+    def to_json(self) -> str:
+        """The record of the recipe; `read_recipe` takes it back."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def read_recipe(text: str) -> Recipe:
+    """A recipe from its record.
+
+    Raises:
+        UserError: not JSON, unknown or ill-typed fields.
+    """
+    try:
+        return read_config(Recipe, json.loads(text))
+    except ValueError as error:
+        raise UserError(f"the recipe can't be read: {error}") from None
+
+
+def override(recipe: Recipe, changes: dict[str, str]) -> Recipe:
+    """The recipe with dotted fields set from command-line words, typed by the field.
+
+    Raises:
+        UserError: an unknown field (with the nearest name), or a value that does not fit.
+
+    Example:
+        >>> from predella.recipes.functional_sr import functional_sr
+        >>> override(functional_sr(), {"stages.0.steps": "7", "seed": "3"}).stages[0].steps
+        7
+    """
+    values = asdict(recipe)
+    for path, word in changes.items():
+        at: Any = values
+        parts = path.replace("-", "_").split(".")
+        for i, part in enumerate(parts):
+            known = list(at) if isinstance(at, dict) else [str(k) for k in range(len(at))] if isinstance(at, list | tuple) else []
+            if part not in known:
+                owner = "Recipe" if i == 0 else f"'{'.'.join(parts[:i])}'"
+                near = difflib.get_close_matches(part, known, n=1)
+                remedy = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}" if known else "it holds one value"
+                raise UserError(f"{owner} has no field '{part}'; {remedy}")
+            key: Any = int(part) if isinstance(at, list | tuple) else part
+            if i == len(parts) - 1:
+                at[key] = _parse(word, at[key])
+            elif isinstance(at[key], tuple):
+                at[key] = list(at[key])
+            at = at[key]
+    try:
+        return read_config(Recipe, values)
+    except ValueError as error:
+        raise UserError(f"recipe '{recipe.name}': {error}") from None
+
+
+def _parse(word: str, old: Any) -> Any:
+    """A word from the command line: JSON, or `a,b` for a tuple, or the word itself; the field's type decides the rest."""
+    if isinstance(old, str):
+        return word
+    if isinstance(old, list | tuple) and not word.lstrip().startswith("["):
+        return [_parse(w, old[0] if old else None) for w in word.split(",") if w]
+    try:
+        return json.loads(word)
+    except ValueError:
+        return {"True": True, "False": False, "None": None}.get(word, word)
+
+
+def field_names(recipe: Recipe) -> list[str]:
+    """All dotted names that `override` takes."""
+
+    def walk(value: Any, prefix: str) -> list[str]:
+        if is_dataclass(value):
+            return [n for f in fields(value) for n in walk(getattr(value, f.name), f"{prefix}{f.name}.")]
+        if isinstance(value, dict):
+            return [n for k, v in value.items() for n in walk(v, f"{prefix}{k}.")]
+        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+            return [n for k, v in enumerate(value) for n in walk(v, f"{prefix}{k}.")]
+        return [prefix[:-1]]
+
+    return walk(recipe, "")

@@ -1,0 +1,20 @@
+"""Recipes: one run each. `RECIPES` is the explicit list."""
+
+from collections.abc import Callable
+
+from predella.errors import UserError, did_you_mean
+from predella.recipe import Recipe
+from predella.recipes import functional_sr
+
+RECIPES: dict[str, Callable[..., Recipe]] = {**functional_sr.RECIPES}
+
+
+def find_recipe(name: str) -> Callable[..., Recipe]:
+    """The recipe function called `name`; it takes `smoke`.
+
+    Raises:
+        UserError: unknown name, with the nearest.
+    """
+    if name not in RECIPES:
+        raise UserError(f"no recipe is called '{name}'{did_you_mean(name, RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,94 @@
+"""From a recipe to a trained run folder: builds the pieces, records them, trains."""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from predella.atomic import check_folder, write_text
+from predella.card import model_card
+from predella.data.batches import Batches, seed_of
+from predella.errors import UserError
+from predella.models.base import WEIGHTS, Model, model_class
+from predella.models.functional_image import FunctionalImageConfig
+from predella.recipe import Recipe, read_recipe
+from predella.train.checkpoint import STATE
+from predella.train.engine import Engine
+from predella.train.log import environment
+from predella.train.trainer import Part, Trainer
+
+log = logging.getLogger("predella.train")
+MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image"}
+
+
+def build_model(recipe: Recipe) -> Model:
+    """The recipe's model with weights drawn from its seed."""
+    cls = model_class(MODEL_OF[type(recipe.model)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(recipe.seed, 4))
+        return cls(recipe.model)
+
+
+def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, force: bool = False, cpu: bool = False) -> Model:
+    """Train `recipe` into `folder`; the folder is a model folder at every checkpoint.
+
+    Raises:
+        UserError: the folder holds another run, or the data can't be used.
+        Interrupted, NotFinite: see `Trainer.fit`.
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    holds = (folder / "recipe.json").exists()
+    if resume and not (folder / STATE).exists():
+        raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
+    if resume and holds:
+        _check_same(read_recipe((folder / "recipe.json").read_text()), recipe, folder)
+    if not resume and holds and not force:
+        raise UserError(f"{folder} holds a run; go on with --resume, replace it with --force, or choose another --out")
+    images = recipe.data.open()
+    engine = Engine("cpu" if cpu else "auto", recipe.precision)  # type: ignore[arg-type]
+    model = build_model(recipe)
+    parts = []
+    for i, stage in enumerate(recipe.stages):
+        stream = Batches(images, recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
+                         engine.rank, engine.world, recipe.workers)  # fmt: skip
+        parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
+    if not resume and engine.main:
+        _clear(folder)
+        write_text(folder / "recipe.json", recipe.to_json())
+        write_text(folder / "environment.json", json.dumps(environment(command), indent=2) + "\n")
+    engine.wait()
+    numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)
+    show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
+    trainer = Trainer(model, parts, folder, engine, ema=recipe.ema, save_every=recipe.save_every,
+                      log_every=recipe.log_every, sample_every=recipe.sample_every, show=show)  # fmt: skip
+    trainer.fit(resume)
+    model.load_state_dict(trainer.ema.shadow)
+    if engine.main:
+        write_text(folder / "README.md", model_card(folder))
+        log.info("done: %s", folder / WEIGHTS)
+    engine.close()
+    return model.eval()
+
+
+def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
+    """Only what does not change the mathematics may differ when a run goes on; longer stages may."""
+    for name in ("task", "model", "augment", "seed"):
+        if getattr(before, name) != getattr(now, name):
+            raise UserError(f"{folder} was trained with another {name}; resume with the same, or start in another --out")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a former run wrote, and nothing else."""
+    for name in ("metrics.jsonl", STATE, WEIGHTS, "config.json", "README.md"):
+        (folder / name).unlink(missing_ok=True)
+    for sheet in (folder / "samples").glob("step-*.png"):
+        sheet.unlink()
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

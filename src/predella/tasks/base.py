@@ -1,0 +1,47 @@
+"""What a batch is, and what a task does."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        target: (B, C, H, W) in [-1, 1].
+        condition: what the model sees, or None.
+        seed: of everything an objective still draws for this step; equal in all processes.
+    """
+
+    target: Tensor
+    condition: Tensor | None = None
+    seed: int = 0
+
+    def to(self, device) -> "Batch":
+        """The same batch on another device."""
+        condition = None if self.condition is None else self.condition.to(device, non_blocking=True)
+        return Batch(self.target.to(device, non_blocking=True), condition, self.seed)
+
+    def generator(self) -> torch.Generator:
+        """A fresh CPU generator that starts from the batch's seed."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+class Task(Protocol):
+    """A degradation: how the condition is made, and how far an answer is from keeping to it."""
+
+    def crop(self, generator: torch.Generator) -> int:
+        """Edge length, in pixels, of the square training crop for the next batch."""
+        ...
+
+    def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
+        """image (B, C, H, W) in [-1, 1] → Batch; `seeds` (B,) int64, one an item, for tasks that draw."""
+        ...
+
+    def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """(B,): root mean square of A(sample) - condition; 0 when the sample keeps to its condition."""
+        ...

@@ -1,0 +1,1 @@
+"""The trainer knows phases and batches; it imports no paper."""

@@ -1,0 +1,76 @@
+"""The only file that knows the distributed engine (accelerate): devices, processes, precision."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+class Engine:
+    """One process's view of the machine.
+
+    One device or CPU when started plainly; several processes under `torchrun --nproc-per-node N -m predella train …`.
+
+    Args:
+        device: "auto" takes an accelerator if there is one, "cpu" never.
+        precision: "no" = float32, "bf16" = autocast.
+    """
+
+    def __init__(self, device: Literal["auto", "cpu"] = "auto", precision: Precision = "no"):
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        self.device = self._accelerator.device
+        self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
+        self.main = self._accelerator.is_main_process
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Mixed precision, if chosen."""
+        with self._accelerator.autocast():
+            yield
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Mean of the gradients over all processes, in place; one message for all of them.
+
+        The average is taken explicitly after backward: wrappers that hook `forward` are silently skipped when a phase
+        calls any other method of a model.
+        """
+        if self.world == 1:
+            return
+        having = list(parameters)
+        for p in having:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        flat = self._reduce(torch.cat([p.grad.flatten() for p in having]))  # type: ignore[union-attr]
+        for p, g in zip(having, flat.split([p.numel() for p in having])):
+            p.grad = g.view_as(p)
+
+    def average_buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Mean of floating buffers (running statistics) over all processes, in place."""
+        if self.world == 1:
+            return
+        for module in modules:
+            for buffer in module.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(self._reduce(buffer.clone()))
+
+    def any(self, flag: bool) -> bool:
+        """True in all processes if true in one."""
+        if self.world == 1:
+            return flag
+        return bool(self._reduce(torch.tensor([float(flag)], device=self.device)).item() > 0)
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        return self._accelerator.reduce(x, "mean")  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self._accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group."""
+        self._accelerator.end_training()

@@ -1,0 +1,109 @@
+"""What a run tells: a progress line, metrics.jsonl, sample sheets, the environment it ran in."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from predella.atomic import write_text
+from predella.image.files import Picture, write
+
+log = logging.getLogger("predella.train")
+
+
+class RunLog:
+    """The visible side of a run, for the main process.
+
+    Args:
+        folder: the run folder.
+        steps: in all stages together.
+        elapsed: seconds of training before this session.
+    """
+
+    def __init__(self, folder: Path, steps: int, elapsed: float = 0.0):
+        self.folder, self.steps, self._before = folder, steps, elapsed
+        self._start = self._last = time.monotonic()
+        self._last_step: int | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, earlier sessions included."""
+        return self._before + time.monotonic() - self._start
+
+    def rewind(self, step: int) -> None:
+        """Forget rows after `step`: a resumed run writes them again."""
+        file = self.folder / "metrics.jsonl"
+        if file.exists():
+            rows = [line for line in file.read_text().splitlines() if _step(line) <= step]
+            write_text(file, "".join(line + "\n" for line in rows))
+
+    def row(self, step: int, batch_size: int, values: dict) -> None:
+        """Append to metrics.jsonl and say it in one line, with speed and time left."""
+        now = time.monotonic()
+        speed = None
+        if self._last_step is not None and step > self._last_step:
+            speed = (step - self._last_step) / (now - self._last)
+        self._last, self._last_step = now, step
+        record = {"step": step, **values, "elapsed_s": round(self.elapsed, 1)}
+        if speed is not None:
+            record["images_per_s"] = round(speed * batch_size, 1)
+        with open(self.folder / "metrics.jsonl", "a") as stream:
+            stream.write(json.dumps(record) + "\n")
+        terms = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+        left = "" if speed is None else f" · {speed * batch_size:.0f} images/s · {duration((self.steps - step) / speed)} left"
+        log.info("step %d/%d · %s%s", step, self.steps, terms, left)
+
+    def sheet(self, step: int, image: Tensor) -> None:
+        """Write samples/step-N.png from (B, C, H, W), one item a row."""
+        tall = image.detach().float().cpu().permute(1, 0, 2, 3).flatten(1, 2)[None]
+        write(Picture(tall if tall.shape[1] in (1, 3) else tall[:, :3]), self.folder / "samples" / f"step-{step:07d}.png", force=True)
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line).get("step", 0))
+    except ValueError:
+        return 1 << 62  # a line cut short by a kill
+
+
+def duration(seconds: float) -> str:
+    """`3 s`, `12 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def environment(command: str) -> dict:
+    """Versions, hardware, commit and command: what a number needs to be believed."""
+    import predella
+
+    return {
+        "predella": predella.__version__,
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "changed_files": len((_git("status", "--porcelain", "--untracked-files=no") or "").splitlines()),
+        "command": command,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> str:
+    """`2 CPU cores`, or the accelerator's name."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def _git(*words: str) -> str | None:
+    try:
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,103 @@
+"""Optimizers and learning-rate schedules, by config."""
+
+import math
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.config import config
+
+
+@config
+class Optim:
+    """AdamW for all parameters, or Muon (Jordan et al. 2024) for the matrices that `muon` names and AdamW for the rest.
+
+    Args:
+        lr: of AdamW, at the top of the schedule.
+        betas, weight_decay: of AdamW.
+        muon: patterns (shell-style) of parameter names, such as "paint.encoder.body.*"; kernels count as matrices
+            (out, in · area). Parameters with fewer than two axes always stay with AdamW.
+        muon_lr: of Muon, at the top of the schedule.
+        clip: largest gradient norm over the phase; 0 = no clipping.
+        warmup: steps of linear increase.
+        schedule: after that "constant", or "cosine" or "linear" down to 0 at the stage's end.
+    """
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    muon: tuple[str, ...] = ()
+    muon_lr: float = 0.02
+    clip: float = 0.0
+    warmup: int = 0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+
+    def build(self, modules: Sequence[nn.Module]) -> "PhaseOptimizer":
+        """The optimizer of one phase."""
+        return PhaseOptimizer(self, modules)
+
+    def factor(self, step: int, steps: int) -> float:
+        """Learning rate at `step` of `steps`, as a fraction of the top."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        done = min(1.0, step / max(1, steps))
+        fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}[self.schedule]
+        return rise * fall
+
+
+class PhaseOptimizer:
+    """One or two torch optimizers that step together; state in and out as plain tensors and numbers."""
+
+    def __init__(self, config: Optim, modules: Sequence[nn.Module]):
+        self.config = config
+        named = [(n, p) for m in modules for n, p in m.named_parameters() if p.requires_grad]
+        self.parameters = [p for _, p in named]
+        chosen = [(n, p) for n, p in named if p.ndim >= 2 and any(fnmatch(n, pattern) for pattern in config.muon)]
+        if config.muon and not chosen:
+            raise ValueError(f"muon={config.muon} names none of the parameters, such as '{named[0][0]}'")
+        self._matrices = [p for _, p in chosen]
+        taken = {id(p) for p in self._matrices}
+        rest = [p for _, p in named if id(p) not in taken]
+        self._views = [nn.Parameter(p.data.view(len(p), -1)) for p in self._matrices]  # share storage with the kernels
+        self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
+        if rest:
+            adam = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+            self._optimizers.append((adam, config.lr))
+        if self._views:
+            self._optimizers.append((torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=0.01), config.muon_lr))
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self, factor: float) -> Tensor | None:
+        """Clip, scale the learning rates by `factor`, update. Returns the gradient norm if it was clipped."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip) if self.config.clip else None
+        for view, p in zip(self._views, self._matrices):
+            view.grad = None if p.grad is None else p.grad.reshape(len(p), -1)
+        for optimizer, lr in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+            optimizer.step()
+        return norm
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State as flat tensors: "optimizer.parameter.key"."""
+        out = {}
+        for k, (optimizer, _) in enumerate(self._optimizers):
+            for i, state in optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    out[f"{k}.{i}.{key}"] = torch.as_tensor(value)
+        return out
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `tensors` returned."""
+        for k, (optimizer, _) in enumerate(self._optimizers):
+            state: dict[int, dict[str, Any]] = {}
+            for name, value in tensors.items():
+                which, i, key = name.split(".")
+                if int(which) == k:
+                    state.setdefault(int(i), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,234 @@
+"""The loop: for every batch, for every phase, losses → weighted sum → backward → step. It imports no paper."""
+
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from predella.models.base import Model
+from predella.objectives.base import Objective, Phase
+from predella.tasks.base import Batch
+from predella.train.checkpoint import load_state, prefixed, save_state, under
+from predella.train.ema import EMA
+from predella.train.engine import Engine
+from predella.train.log import RunLog
+from predella.train.optim import Optim, PhaseOptimizer
+
+log = logging.getLogger(__name__)
+
+
+class Stream(Protocol):
+    """Batches by number."""
+
+    batch_size: int
+
+    def since(self, step: int) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage, ready to run: its objective, its stream, its optimizers by phase name."""
+
+    name: str
+    steps: int
+    objective: Objective
+    stream: Stream
+    optim: Mapping[str, Optim]
+
+
+class NotFinite(RuntimeError):
+    """A loss became infinite or not a number; the message names step, phase and terms."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the state is saved."""
+
+
+class Trainer:
+    """Runs the stages of one run folder.
+
+    Args:
+        model: what is saved for users, as its moving average.
+        parts: the stages, in order.
+        folder: the run folder; the caller has written config and recipe there.
+        ema: decay of the moving average.
+        save_every, log_every, sample_every: in steps.
+        show: a fixed batch for the sample sheets, or None.
+    """
+
+    def __init__(self, model: Model, parts: Sequence[Part], folder: Path, engine: Engine, *, ema: float = 0.999,
+                 save_every: int = 1000, log_every: int = 100, sample_every: int = 2000, show: Batch | None = None):  # fmt: skip
+        self.model, self.parts, self.folder, self.engine = model.to(engine.device), parts, Path(folder), engine
+        self.save_every, self.log_every, self.sample_every = save_every, log_every, sample_every
+        self.show = None if show is None else show.to(engine.device)
+        for part in parts:
+            for module in part.objective.parts.values():
+                module.to(engine.device)
+        self.ema = EMA(model, ema)
+        self.stage, self.step = 0, 0  # the step counts over all stages
+        self.optimizers: dict[str, PhaseOptimizer] = {}
+        self.stop = False
+
+    def fit(self, resume: bool = False) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; the state is saved and `resume` goes on from it.
+            NotFinite: a loss is infinite or not a number.
+        """
+        total = sum(p.steps for p in self.parts)
+        elapsed = self._restore() if resume else 0.0
+        runlog = RunLog(self.folder, total, elapsed)
+        if self.engine.main:
+            runlog.rewind(self.step)
+        with _catch_signals(self):
+            for index in range(self.stage, len(self.parts)):
+                if index != self.stage or not self.optimizers:
+                    self._enter(index)
+                self._run_stage(self.parts[index], runlog)
+        self._save(runlog)
+
+    def _enter(self, index: int) -> None:
+        self.stage = index
+        part = self.parts[index]
+        phases = part.objective.phases()
+        if {p.name for p in phases} != set(part.optim):
+            raise KeyError(f"stage '{part.name}': phases {sorted(p.name for p in phases)} and optim {sorted(part.optim)} must agree")
+        self.optimizers = {p.name: part.optim[p.name].build(p.trains) for p in phases}
+
+    def _run_stage(self, part: Part, runlog: RunLog) -> None:
+        before = sum(p.steps for p in self.parts[: self.stage])
+        phases = part.objective.phases()
+        for module in part.objective.parts.values():
+            module.train()
+        stream = part.objective.stream(part.stream.since(self.step - before))
+        sums: dict[str, float] = {}
+        count = 0
+        while self.step < before + part.steps:
+            batch = next(stream).to(self.engine.device)
+            local = self.step - before
+            for phase in phases:
+                if local % phase.every == 0:
+                    for name, value in self._update(part, phase, batch, local).items():
+                        sums[name] = sums.get(name, 0.0) + value
+            self.ema.update(self.step)
+            self.step += 1
+            count += 1
+            if self.step % self.log_every == 0 or self.step == before + part.steps:
+                if self.engine.main:
+                    factors = {f"lr_{n}": o.config.lr * o.config.factor(local, part.steps) for n, o in self.optimizers.items()}
+                    means = {k: v / count for k, v in sums.items()}
+                    runlog.row(self.step, part.stream.batch_size, {"stage": part.name, **means, **factors})
+                sums, count = {}, 0
+            if self.show is not None and self.engine.main and self.step % self.sample_every == 0:
+                self._sheet(part.objective, runlog)
+            stopping = self.engine.any(self.stop)
+            if self.step % self.save_every == 0 or stopping:
+                self._save(runlog)
+            if stopping:
+                raise Interrupted(f"stopped at step {self.step}; {self.folder} continues with --resume")
+
+    def _update(self, part: Part, phase: Phase, batch: Batch, local: int) -> dict[str, float]:
+        """One phase: gradients reach `phase.trains` and nothing else."""
+        optimizer = self.optimizers[phase.name]
+        with only(part.objective.parts.values(), optimizer.parameters):
+            with self.engine.autocast():
+                total, terms = phase.total(batch)
+            values = {k: v.item() for k, v in terms.items()}
+            if self.engine.any(not math.isfinite(total.item())):
+                shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
+                raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}; lower the learning rate or clip the gradient")
+            optimizer.zero_grad()
+            total.backward()
+        self.engine.average_gradients(optimizer.parameters)
+        self.engine.average_buffers(phase.trains)
+        optimizer.step(optimizer.config.factor(local, part.steps))
+        return {f"{phase.name}_{k}": v for k, v in values.items()}
+
+    def _sheet(self, objective: Objective, runlog: RunLog) -> None:
+        current = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.shadow)
+        self.model.eval()
+        assert self.show is not None
+        sheet = objective.samples(self.show)
+        self.model.load_state_dict(current)
+        self.model.train()
+        if sheet is not None:
+            runlog.sheet(self.step, sheet)
+
+    def _save(self, runlog: RunLog) -> None:
+        """State and model, by the main process; the others wait."""
+        if self.engine.main:
+            objective = self.parts[self.stage].objective
+            tensors: dict[str, Tensor] = prefixed("ema", self.ema.shadow)
+            for name, module in objective.parts.items():
+                tensors |= prefixed(f"part/{name}", module.state_dict())
+            for name, optimizer in self.optimizers.items():
+                tensors |= prefixed(f"optim/{name}", optimizer.tensors())
+            tensors["rng"] = torch.get_rng_state()
+            save_state(self.folder, tensors, {"stage": self.stage, "step": self.step, "elapsed_s": runlog.elapsed})
+            current = {k: v.clone() for k, v in self.model.state_dict().items()}
+            self.model.load_state_dict(self.ema.shadow)
+            self.model.save_pretrained(self.folder)
+            self.model.load_state_dict(current)
+        self.engine.wait()
+
+    def _restore(self) -> float:
+        tensors, numbers = load_state(self.folder)
+        self._enter(numbers["stage"])
+        self.step = numbers["step"]
+        for name, module in self.parts[self.stage].objective.parts.items():
+            module.load_state_dict(under(f"part/{name}", tensors))
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_tensors(under(f"optim/{name}", tensors))
+        self.ema.load(under("ema", tensors))
+        torch.set_rng_state(tensors["rng"])
+        return numbers["elapsed_s"]
+
+
+class only:
+    """Context: of all `modules`, only `parameters` require gradients."""
+
+    def __init__(self, modules, parameters: Sequence[nn.Parameter]):
+        keep = {id(p) for p in parameters}
+        self.frozen = [p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in keep]
+
+    def __enter__(self) -> None:
+        for p in self.frozen:
+            p.requires_grad_(False)
+
+    def __exit__(self, *_) -> None:
+        for p in self.frozen:
+            p.requires_grad_(True)
+
+
+class _catch_signals:
+    """First Ctrl-C or SIGTERM: stop after this step. Second: at once."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.before: dict[int, Callable | int | None] = {}
+
+    def __enter__(self) -> None:
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.trainer.stop:
+                raise KeyboardInterrupt
+            self.trainer.stop = True
+            log.warning("finishing this step, then saving; once more to stop at once")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.before[number] = signal.signal(number, ask)
+            except ValueError:  # not the main thread
+                return
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
