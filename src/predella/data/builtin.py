@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 
-
 def photos() -> Iterator[tuple[str, np.ndarray]]:
     """(name, uint8 (H, W) or (H, W, 3)) of each photograph."""
     from skimage import data

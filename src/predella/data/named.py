@@ -37,10 +37,14 @@ _DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 
 NAMED: dict[str, Named] = {
     "DIV2K": Named(
-        _DIV2K + "DIV2K_train_HR.zip", "sha256:9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335", member="DIV2K_train_HR"
+        _DIV2K + "DIV2K_train_HR.zip",
+        "sha256:9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335",
+        member="DIV2K_train_HR",
     ),
     "DIV2K-valid": Named(
-        _DIV2K + "DIV2K_valid_HR.zip", "sha256:20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc", member="DIV2K_valid_HR"
+        _DIV2K + "DIV2K_valid_HR.zip",
+        "sha256:20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+        member="DIV2K_valid_HR",
     ),
     "Set5": Named(_BENCHMARK, _BENCHMARK_SUM, member="benchmark/Set5/HR"),
     "Set14": Named(_BENCHMARK, _BENCHMARK_SUM, member="benchmark/Set14/HR"),
@@ -52,9 +56,7 @@ NAMED: dict[str, Named] = {
         files=("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"),
         member="mnist",
     ),
-    "CIFAR-10": Named(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", member="cifar10"
-    ),
+    "CIFAR-10": Named("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", member="cifar10"),
     "CelebA": Named("", "md5:00d2c5bc6d35e252742224ab0c1e8fcb", page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"),
 }
 

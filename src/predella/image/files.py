@@ -178,20 +178,44 @@ def write(picture: Picture, path: Path | str, force: bool = False, quality: int 
     Raises:
         UserError: unknown ending, an existing file without `force`, transparency into JPEG, or a full disk.
     """
+    check_output(path, picture, force)
+    channels = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha], 1)
+    write_array(to_array(channels, file_bits(path, picture.bits)), path, picture, force, quality)
+
+
+def file_bits(path: Path | str, bits: int) -> int:
+    """8 or 16: what the format of `path`'s ending makes of a picture of `bits`."""
+    return bits if check_ending(Path(path)) in ("PNG", "TIFF") else 8
+
+
+def to_array(channels: Tensor, bits: int) -> np.ndarray:
+    """(1, C, H, W) in [-1, 1], clamped → (H, W, C) uint8 or uint16."""
+    top = 2**bits - 1
+    array = ((channels[0].clamp(-1, 1).double() + 1) * (top / 2) + 0.5).floor().permute(1, 2, 0).numpy()
+    return array.astype(np.uint16 if bits == 16 else np.uint8)
+
+
+def check_output(path: Path | str, picture: Picture, force: bool) -> None:
+    """Everything about writing `picture` to `path` that can be known before the work is done.
+
+    Raises:
+        UserError: see `write`.
+    """
     path = Path(path)
     kind = check_ending(path)
     check_free(path, force)
-    channels = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha], 1)
-    if channels.shape[1] in (2, 4) and kind == "JPEG":
+    if picture.alpha is not None and kind == "JPEG":
         raise UserError(f"{path}: the image has transparency, which JPEG can't hold; write a .png, .webp or .tif")
-    bits = picture.bits if kind in ("PNG", "TIFF") else 8
-    top = 2**bits - 1
-    array = ((channels[0].clamp(-1, 1).double() + 1) * (top / 2) + 0.5).floor().permute(1, 2, 0).numpy()
-    array = array.astype(np.uint16 if bits == 16 else np.uint8)
+
+
+def write_array(array: np.ndarray, path: Path | str, picture: Picture, force: bool = False, quality: int = 95) -> None:
+    """Encode (H, W, C) uint8 or uint16 (see `file_bits`) with the profile and EXIF of `picture`, atomically."""
+    path = Path(path)
+    kind = check_ending(path)
     with atomic_write(path, force) as stream:
-        if bits == 16 and kind == "PNG":
+        if array.dtype == np.uint16 and kind == "PNG":
             _write_png16(stream, array, picture)
-        elif bits == 16:
+        elif array.dtype == np.uint16:
             _write_tiff16(stream, array, picture)
         else:
             extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif)) if v}

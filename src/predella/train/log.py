@@ -62,7 +62,7 @@ class RunLog:
     def sheet(self, step: int, image: Tensor) -> None:
         """Write samples/step-N.png from (B, C, H, W), one item a row."""
         tall = image.detach().float().cpu().permute(1, 0, 2, 3).flatten(1, 2)[None]
-        write(Picture(tall if tall.shape[1] in (1, 3) else tall[:, :3]), self.folder / "samples" / f"step-{step:07d}.png", force=True)
+        write(Picture(tall), self.folder / "samples" / f"step-{step:07d}.png", force=True)
 
 
 def _step(line: str) -> int:

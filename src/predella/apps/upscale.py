@@ -1,0 +1,124 @@
+"""Enlarge photos to any size with a functional image (Klocek et al. 2019, Sec. 3.2), by tiles in bounded memory."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predella.errors import UserError
+from predella.image.coords import Region
+from predella.image.files import Picture, to_array
+from predella.image.resize import resize
+from predella.image.tiles import Box, tiled
+from predella.models.functional_image import FunctionalImage
+
+MAX_SCALE = 64.0
+
+
+def target_size(size: tuple[int, int], scale: tuple[float, float] | None, wanted: tuple[int, int] | None) -> tuple[int, int]:
+    """(H, W) of the output for an input of `size` = (h, w); `scale` is (vertical, horizontal), `wanted` is (H, W).
+
+    Raises:
+        UserError: a scale that is not a number in [1, 64], or both or neither given.
+    """
+    if (scale is None) == (wanted is None):
+        raise UserError("give either a scale or a size, and not both")
+    if wanted is None:
+        assert scale is not None
+        for s in scale:
+            if not (math.isfinite(s) and 1 <= s <= MAX_SCALE):
+                raise UserError(f"scale must be a number from 1 to {MAX_SCALE:g}, got {s:g}; this verb enlarges")
+        return round(size[0] * scale[0]), round(size[1] * scale[1])
+    for name, new, old in (("height", wanted[0], size[0]), ("width", wanted[1], size[1])):
+        if not old <= new <= old * MAX_SCALE:
+            raise UserError(f"{name} must be from {old} (the input's) to {int(old * MAX_SCALE)} (×{MAX_SCALE:g}), got {new}")
+    return wanted
+
+
+def check_memory(size: tuple[int, int], channels: int, bits: int) -> None:
+    """Refuse an output that does not fit.
+
+    Raises:
+        UserError: naming the memory needed and available.
+    """
+    import psutil
+
+    need = size[0] * size[1] * channels * (bits // 8) * 2.5 + 1.2e9  # the array, the encoder's copies, one tile's work
+    have = psutil.virtual_memory().available
+    if need > have:
+        raise UserError(f"{size[1]}×{size[0]} pixels need {need / 1e9:.1f} GB of memory, {have / 1e9:.1f} GB are free; ask for less")
+
+
+def enlarge_bands(model: FunctionalImage, image: Tensor, size: tuple[int, int], *, tile: int = 512, self_ensemble: bool = False):
+    """(first row, (1, 3, rows, W)) of `image` (1, 3, h, w) in [-1, 1] enlarged to `size`, band by band.
+
+    The tiles' halo is the model's reach, so the result is that of one call, to rounding.
+    """
+    h, w = image.shape[-2:]
+    align = math.lcm(4, getattr(getattr(model.paint, "grain", None), "stride", 1))
+
+    def paint(crop: Box, piece: Box) -> Tensor:
+        top, left, bottom, right = crop
+        part, region = image[:, :, top:bottom, left:right], _region(crop, piece, size, (h, w))
+        to = piece[2] - piece[0], piece[3] - piece[1]
+        total = torch.zeros(())
+        with torch.inference_mode():
+            for turn in range(4 if self_ensemble else 1):
+                value = model.render(model.weights(torch.rot90(part, turn, (2, 3))), to, region)
+                total = total + torch.rot90(value, -turn, (2, 3))
+                region, to = (-region[3], region[0], -region[1], region[2]), (to[1], to[0])  # a quarter turn
+        return total / 4 if self_ensemble else total
+
+    yield from tiled(paint, (h, w), size, tile=tile, halo=model.radius, blend=0, align=align)
+
+
+def _region(crop: Box, piece: Box, size: tuple[int, int], source: tuple[int, int]) -> Region:
+    """The box `piece` of the output as a region of the crop's own coordinates, [-1, 1]²."""
+    out = []
+    for axis in (0, 1):
+        low, high = crop[axis], crop[axis + 2]
+        out.append([2 * (piece[axis + side] * source[axis] / size[axis] - low) / (high - low) - 1 for side in (0, 2)])
+    return out[0][0], out[1][0], out[0][1], out[1][1]
+
+
+def upscale(picture: Picture, model: FunctionalImage, *, scale: float | tuple[float, float] | None = None,
+            size: tuple[int, int] | None = None, self_ensemble: bool = False) -> Picture:  # fmt: skip
+    """A larger picture; transparency, profile and bit depth are carried along.
+
+    Args:
+        scale: one number, or (vertical, horizontal), from 1 to 64; may be fractional.
+        size: (height, width) instead of a scale.
+        self_ensemble: mean over the four rotations: four times the work, a little better.
+
+    Raises:
+        UserError: a scale or size out of range, or too little memory.
+    """
+    pair = (scale, scale) if isinstance(scale, int | float) else scale
+    out = target_size(picture.size, pair, size)
+    check_memory(out, 4 * picture.pixels.shape[1], 8)
+    bands = [b for _, b in enlarge_bands(model, picture.rgb(), out, self_ensemble=self_ensemble)]
+    pixels = torch.cat(bands, 2).clamp(-1, 1)
+    if picture.pixels.shape[1] == 1:
+        pixels = pixels.mean(1, keepdim=True)
+    return picture.with_pixels(pixels, None if picture.alpha is None else resize(picture.alpha, out).clamp(-1, 1))
+
+
+def upscale_array(picture: Picture, model: FunctionalImage, size: tuple[int, int], bits: int, *, self_ensemble: bool = False,
+                  progress: Callable[[float], None] | None = None) -> np.ndarray:  # fmt: skip
+    """(H, W, C) uint8 or uint16 of `picture` enlarged to `size` = (H, W): the low-memory way for very large outputs."""
+    channels = picture.pixels.shape[1] + (picture.alpha is not None)
+    check_memory(size, channels, bits)
+    out = np.empty((*size, channels), np.uint16 if bits == 16 else np.uint8)
+    alpha = None if picture.alpha is None else resize(picture.alpha, size)
+    for top, band in enlarge_bands(model, picture.rgb(), size, self_ensemble=self_ensemble):
+        rows = slice(top, top + band.shape[2])
+        if picture.pixels.shape[1] == 1:
+            band = band.mean(1, keepdim=True)
+        if alpha is not None:
+            band = torch.cat([band, alpha[:, :, rows]], 1)
+        out[rows] = to_array(band, bits)
+        if progress is not None:
+            progress((top + band.shape[2]) / size[0])
+    return out

@@ -1,0 +1,104 @@
+"""Enlarge photos to any size.
+
+predella upscale IMAGE … (--scale S | --scale SX,SY | --size WxH) --out PATH [--model M]
+
+PATH is a file for one image, or a folder. Transparency, colour profile, EXIF and bit depth are kept.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--scale", help="S, or SX,SY for width and height apart; 1 to 64, fractions allowed")
+    parser.add_argument("--size", help="WxH in pixels")
+    parser.add_argument("--out", type=Path, required=True, help="a file, or a folder")
+    parser.add_argument("--model", default="functional_sr", help="a shipped name or a run folder (default: functional_sr)")
+    parser.add_argument("--ensemble", action="store_true", help="mean over four rotations: four times the work, a little better")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.errors import UserError
+
+    scale, wanted = parse_scale(options.scale), parse_size(options.size)
+    if not 1 <= options.quality <= 100:
+        raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
+    from predella.apps.upscale import target_size, upscale_array
+    from predella.cli.progress import progress
+    from predella.image.files import check_output, file_bits, read, write_array
+    from predella.models.functional_image import FunctionalImage
+
+    outputs = output_paths(options.images, options.out)
+    model = None
+    rows = []
+    for source, path in zip(options.images, outputs):
+        picture = read(source, options.max_pixels)
+        check_output(path, picture, options.force)
+        size = target_size(picture.size, scale, wanted)
+        if model is None:
+            model = FunctionalImage.from_pretrained(options.model)
+            if model.config.mask:
+                raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")
+        start = time.monotonic()
+        with progress(f"{source.name} → {size[1]}×{size[0]}") as tell:
+            array = upscale_array(picture, model, size, file_bits(path, picture.bits), self_ensemble=options.ensemble, progress=tell)
+        write_array(array, path, picture, options.force, options.quality)
+        seconds = time.monotonic() - start
+        rows.append({"input": str(source), "output": str(path), "width": size[1], "height": size[0], "seconds": round(seconds, 2)})
+        if not options.json:
+            print(f"{path}  {size[1]}×{size[0]}  {seconds:.1f} s")
+    if options.json:
+        print(json.dumps({"model": options.model, "files": rows}))
+    return 0
+
+
+def parse_scale(text: str | None) -> tuple[float, float] | None:
+    """`S` or `SX,SY` → (vertical, horizontal)."""
+    from predella.errors import UserError
+
+    if text is None:
+        return None
+    try:
+        numbers = [float(t) for t in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise UserError(f"--scale must be a number or two with a comma, such as 2.5 or 2.5,1; got '{text}'")
+    return numbers[-1], numbers[0]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`WxH` → (height, width)."""
+    from predella.errors import UserError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if not found:
+        raise UserError(f"--size must be WIDTHxHEIGHT in pixels, such as 1920x1080; got '{text}'")
+    return int(found[2]), int(found[1])
+
+
+def output_paths(images: list[Path], out: Path) -> list[Path]:
+    """One file for one image, or files of the inputs' names in a folder."""
+    from predella.atomic import check_folder
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    if len(images) == 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+        return [out]
+    if out.suffix and len(images) == 1 and not out.is_dir():
+        raise UserError(f"{out} ends in '{out.suffix}'; image files end in {', '.join(FORMATS)}; without an ending it is a folder")
+    check_folder(out)
+    names = [i.name if i.suffix.lower() in FORMATS else f"{i.stem}.png" for i in images]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UserError(f"two inputs are called {twice[0]}; enlarge them into different folders")
+    return [out / n for n in names]
