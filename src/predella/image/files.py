@@ -17,6 +17,8 @@ from predella.errors import UserError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
+# of a TIFF's own tags, those that describe the picture and not its storage: title, maker, model, software, date, artist, rights
+DESCRIPTIVE = (0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO",):
         raise UserError(f"{path} is animated or has several pages ({getattr(image, 'n_frames', 2)}), one still is needed; extract a frame")
     exif, icc = image.getexif(), image.info.get("icc_profile")
+    if image.format == "TIFF":
+        described = Image.Exif()
+        described.update({tag: exif[tag] for tag in DESCRIPTIVE if tag in exif})
+        exif = described
     orientation = exif.get(ORIENTATION, 1)
     if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
         array, bits = _png16(path), 16
@@ -130,7 +136,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _picture(array: np.ndarray, bits: int, icc: bytes | None) -> Picture:
     top = 2**bits - 1
-    values = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None].contiguous() * (2 / top) - 1
+    values = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None].contiguous() / (top / 2) - 1
     if values.shape[1] in (2, 4):
         return Picture(values[:, :-1], values[:, -1:], bits, icc)
     return Picture(values, None, bits, icc)
@@ -255,8 +261,10 @@ def _write_tiff16(stream, array: np.ndarray, picture: Picture) -> None:
     import tifffile
 
     planes = array.shape[2]
+    whole = io.BytesIO()  # tifffile asks an open file for its name, which an unnamed one lacks
     tifffile.imwrite(
-        stream, array[..., 0] if planes == 1 else array,
+        whole, array[..., 0] if planes == 1 else array,
         photometric="minisblack" if planes < 3 else "rgb", planarconfig=None if planes == 1 else "contig",
         extrasamples=["unassalpha"] if planes in (2, 4) else None, iccprofile=picture.icc, compression="zlib", metadata=None,
     )  # fmt: skip
+    stream.write(whole.getbuffer())

@@ -1,0 +1,74 @@
+"""float64 by default; one thread a worker; nothing outside tmp_path is written."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A small colour PNG with smooth and sharp parts, and its path."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(picture(40, 56)).save(path)
+    return path
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: waves and a bright box."""
+    y, x = np.mgrid[:height, :width]
+    waves = [127 + 100 * np.sin(0.2 * (k + 1) * x + 0.13 * y * (seed + 1)) for k in range(3)]
+    out = np.stack(waves, -1).astype(np.uint8)
+    out[height // 3 : height // 2, width // 4 : width // 2] = (250, 240, 20)
+    return out
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run the command line in this process: cli("upscale", …) → (status, out, err)."""
+    from predella.cli import main
+
+    def run(*words):
+        capsys.readouterr()
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # as a user's process has it
+        try:
+            status = main([str(w) for w in words])
+        except SystemExit as stop:
+            status = stop.code
+        finally:
+            torch.set_default_dtype(before)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refuses(cli):
+    """Assert that a command is a user's mistake: exit status 2, one line that holds all of the given words."""
+
+    def check(*words, says):
+        status, out, err = cli(*words)
+        lines = [line for line in err.splitlines() if line.startswith("predella: ")]
+        assert status == 2, (status, err)
+        assert len(lines) == 1 and "Traceback" not in err, err
+        for word in [says] if isinstance(says, str) else says:
+            assert word in lines[0], lines[0]
+
+    return check
