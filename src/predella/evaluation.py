@@ -6,12 +6,14 @@ from pathlib import Path
 
 from predella.data.images import Source
 from predella.errors import UserError
+from predella.metrics import filling
 from predella.metrics import super_resolution as sr
 from predella.models.base import find_source, load
 from predella.recipe import read_recipe
 from predella.train.log import environment
 
-BASELINES = {"bicubic": "super_resolution"}
+BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
+SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 
 
 def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scales: tuple[float, ...] | None = None,
@@ -21,15 +23,21 @@ def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scal
     Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`.
     """
     kind, seed, folder, training = _what(run)
+    if ensemble and kind != "super_resolution":
+        raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
+    model = None if folder is None else load(folder)
     if kind == "super_resolution":
-        sets = data or ["Set5", "Set14", "B100"]
-        enlarge = sr.bicubic if folder is None else load(folder)
+        enlarge = model or sr.bicubic
         enlarge = sr.ensemble(enlarge) if ensemble else enlarge
+        rows = lambda images: sr.measure(enlarge, images, scales or sr.SCALES)  # noqa: E731
+    else:
+        fill = filling.CLASSICAL[run] if model is None else lambda x, known: model(x, (x.shape[-2], x.shape[-1]), known)
+        rows = lambda images: filling.measure(fill, images)  # noqa: E731
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if ensemble else "")
-    for one in sets:
+    for one in data or SETS[kind]:
         images = Source(paths=(one,), smallest=16).open()
-        for row in sr.measure(enlarge, images, scales or sr.SCALES):
+        for row in rows(images):
             full = {"run": name, "set": Path(one).stem, **row, "seed": seed, **made, **training}
             if folder is not None and (folder / "recipe.json").exists() and "pretrained" not in folder.parts[-2:]:
                 _append(folder / "metrics.jsonl", full)

@@ -22,6 +22,9 @@ from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights
 
 
+NUDGE = 1e-9
+
+
 @config
 class CellFields:
     """One field a pixel of the input.
@@ -174,11 +177,9 @@ class CellPaint(HyperNetwork):
     def query(self, weights, coords, scale, derivatives, blur):
         h, w = self.cells(weights)
         weights, variance = _blurred(weights, blur)
-        count = torch.tensor([h, w], dtype=coords.dtype, device=coords.device)
-        place = (coords + 1) / 2 * count
-        cell = torch.minimum(place.floor().clamp(min=0), count - 1)
-        offset = place - cell - 0.5
-        index = (cell[:, 0] * w + cell[:, 1]).long()
+        row, dy = locate(coords[:, 0], h)
+        column, dx = locate(coords[:, 1], w)
+        offset, index = torch.stack([dy, dx], -1), row * w + column
         theta = [torch.cat([weights["sine"], weights["cosine"]], -1), weights["parabola"]]
         theta = [t.flatten(1, 2)[:, index] for t in theta]  # (B, Q, 3, 2K), (B, Q, 3, 9)
         decay = self._decay(scale, variance).repeat(2)
@@ -207,8 +208,8 @@ class CellPaint(HyperNetwork):
         weights, variance = _blurred(weights, blur)
         decay = self._decay(scale, variance)
         dtype = weights["sine"].dtype
-        row, dy = _locate(y, h)
-        column, dx = _locate(x, w)
+        row, dy = locate(y, h)
+        column, dx = locate(x, w)
         first, last = int(column[0]), int(column[-1]) + 1
         width = last - first
         rank = torch.arange(len(column), device=x.device) - torch.searchsorted(column, column)  # place among its cell's columns
@@ -238,10 +239,15 @@ class CellPaint(HyperNetwork):
         return out
 
 
-def _locate(place: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Coordinates in [-1, 1] → cell index and offset from the cell's centre, in cells."""
+def locate(place: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Coordinates (N,) in [-1, 1], float64 → cell index (N,) and offset from the cell's centre, in cells.
+
+    A pixel's centre may lie on the border of two cells (every fifth at ×2.5); the nudge gives it to the later one whatever
+    the rounding.
+    """
     place = (place + 1) / 2 * cells
-    cell = place.floor().clamp(0, cells - 1)
+    cell = (place + NUDGE).floor().clamp(min=0)
+    cell = torch.minimum(cell, torch.full_like(cell, 1) * (cells - 1))
     return cell.long(), place - cell - 0.5
 
 

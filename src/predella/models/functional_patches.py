@@ -150,7 +150,7 @@ class PatchPaint(HyperNetwork):
             for back_x in range(reach):
                 at = newest - torch.tensor([back_y, back_x], device=coords.device)
                 local = (place - at * stride) * (2 / patch) - 1
-                window = ((1 - local.abs()).clamp(min=0) + 1e-3).prod(-1)
+                window = ((1 - local.abs()).clamp(min=0) + 1e-6).prod(-1)
                 window = window * ((at >= 0).all(-1) & (local.detach().abs() <= 1).all(-1))
                 at = at.clamp(min=0).long()
                 index = at[:, 0] * nx + at[:, 1]

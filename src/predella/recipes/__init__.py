@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from predella.errors import UserError, did_you_mean
 from predella.recipe import Recipe
-from predella.recipes import functional_sr
+from predella.recipes import functional_fill, functional_sr, functional_sr_paper
 
-RECIPES: dict[str, Callable[..., Recipe]] = {**functional_sr.RECIPES}
+RECIPES: dict[str, Callable[..., Recipe]] = {**functional_sr.RECIPES, **functional_sr_paper.RECIPES, **functional_fill.RECIPES}
 
 
 def find_recipe(name: str) -> Callable[..., Recipe]:

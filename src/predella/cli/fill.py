@@ -1,0 +1,39 @@
+"""Fill holes of a photo: scratches, captions, things that should not be there.
+
+predella fill IMAGE --mask MASK --out FILE
+
+MASK is an image of the same size: white is filled, black is kept exactly.
+"""
+
+import json
+import time
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--mask", type=Path, required=True, help="white where the image is to be filled")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="functional_fill", help="a shipped name or a run folder (default: functional_fill)")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.apps.fill import fill, read_mask
+    from predella.image.files import check_output, read, write
+    from predella.models.functional_image import FunctionalImage
+
+    picture = read(options.image, options.max_pixels)
+    known = read_mask(read(options.mask, options.max_pixels), picture.size)
+    check_output(options.out, picture, options.force)
+    start = time.monotonic()
+    write(fill(picture, known, FunctionalImage.from_pretrained(options.model)), options.out, options.force)
+    seconds = time.monotonic() - start
+    filled = 1 - known.mean().item()
+    if options.json:
+        print(json.dumps({"model": options.model, "output": str(options.out), "filled": round(filled, 4), "seconds": round(seconds, 2)}))
+    else:
+        print(f"{options.out}  {filled:.1%} filled  {seconds:.1f} s")
+    return 0

@@ -1,0 +1,65 @@
+"""Metrics of pairs of images.
+
+predella measure METRIC … --pairs A B [--border N] [--json]
+
+A (sample) and B (true image) are two files, or two folders whose files have the same names.
+"""
+
+import json
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("metrics", nargs="+", metavar="METRIC", help="psnr_y, ssim_y, psnr_rgb")
+    parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("A", "B"))
+    parser.add_argument("--border", type=int, default=0, help="pixels to shave (the tables shave as many as the scale)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.errors import UserError, did_you_mean
+    from predella.image.files import read
+    from predella.metrics.fidelity import METRICS, mean
+
+    for name in options.metrics:
+        if name not in METRICS:
+            raise UserError(f"no metric is called '{name}'{did_you_mean(name, METRICS)}")
+    if options.border < 0:
+        raise UserError(f"--border must be 0 or more, got {options.border}")
+    rows = []
+    for a, b in _pairs(*options.pairs):
+        x, y = read(a), read(b)
+        if x.size != y.size:
+            raise UserError(f"{a} is {x.size[1]}×{x.size[0]} and {b} is {y.size[1]}×{y.size[0]}; make them one size")
+        try:
+            values = {name: METRICS[name](x.rgb(), y.rgb(), options.border).item() for name in options.metrics}
+        except ValueError as error:
+            raise UserError(f"{a}: {error}") from None
+        rows.append({"a": str(a), "b": str(b), **values})
+    means = {name: mean([r[name] for r in rows]) for name in options.metrics}
+    if options.json:
+        print(json.dumps({"pairs": rows, "mean": means}))
+        return 0
+    for row in rows:
+        print(Path(row["a"]).name.ljust(28), *(f"{name}={row[name]:.4f}" for name in options.metrics))
+    if len(rows) > 1:
+        print(f"mean of {len(rows)}".ljust(28), *(f"{name}={means[name]:.4f}" for name in options.metrics))
+    return 0
+
+
+def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    for path in (a, b):
+        if not path.exists():
+            raise UserError(f"{path} does not exist; check the path")
+    if a.is_dir() != b.is_dir():
+        raise UserError(f"{a} and {b} must both be files or both be folders")
+    if not a.is_dir():
+        return [(a, b)]
+    first, second = ({f.stem: f for f in p.iterdir() if f.suffix.lower() in FORMATS} for p in (a, b))
+    if first.keys() != second.keys() or not first:
+        alone = sorted(first.keys() ^ second.keys())[:3] or ["nothing"]
+        raise UserError(f"{a} and {b} must hold images of the same names; only one of them has {', '.join(alone)}")
+    return [(first[k], second[k]) for k in sorted(first)]

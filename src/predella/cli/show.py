@@ -1,0 +1,56 @@
+"""What there is: predella list [recipes|models|tasks|metrics|pretrained] [--json]"""
+
+import json
+
+KINDS = ("recipes", "models", "tasks", "metrics", "pretrained")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("kind", nargs="?", help=", ".join(KINDS))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.errors import UserError, did_you_mean
+
+    if options.kind is not None and options.kind not in KINDS:
+        raise UserError(f"nothing is listed as '{options.kind}'{did_you_mean(options.kind, KINDS)}")
+    kinds = KINDS if options.kind is None else (options.kind,)
+    found = {kind: _rows(kind) for kind in kinds}
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for kind, rows in found.items():
+        print(kind)
+        width = max((len(name) for name in rows), default=0)
+        for name, text in rows.items():
+            print(f"  {name:{width}}  {text}")
+    return 0
+
+
+def _rows(kind: str) -> dict[str, str]:
+    """Name → first line of what it says of itself."""
+
+    def first(thing) -> str:
+        return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""
+
+    if kind == "recipes":
+        from predella.recipes import RECIPES
+
+        return {name: first(function) for name, function in RECIPES.items()}
+    if kind == "models":
+        from predella.models.base import MODELS, model_class
+
+        return {name: first(model_class(name)) for name in MODELS}
+    if kind == "tasks":
+        from predella.tasks.masking import Masking
+        from predella.tasks.super_resolution import SuperResolution
+
+        return {"super_resolution": first(SuperResolution), "masking": first(Masking)}
+    if kind == "metrics":
+        from predella.metrics.fidelity import METRICS
+
+        return {name: first(function) for name, function in METRICS.items()}
+    from predella.models.base import PRETRAINED, list_pretrained
+
+    return {name: f"{(PRETRAINED / name / 'model.safetensors').stat().st_size / 1e6:.1f} MB" for name in list_pretrained()}

@@ -1,0 +1,115 @@
+"""apply_weights equals the loop over items: values, gradients, double backward; fast path and general path."""
+
+import pytest
+import torch
+from predella.nn.hyper import apply_weights, interpolate_weights
+from torch import nn
+from torch.func import functional_call
+
+B = 3
+
+
+class Residual(nn.Module):
+    """A primary network that is no plain sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 5), nn.Linear(5, 5, bias=False)
+
+    def forward(self, x):
+        h = self.a(x).cos()
+        return h + self.b(h)
+
+
+class Scaled(nn.Module):
+    """A parameter outside any linear map: the general path."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.linear = nn.Parameter(torch.ones(2)), nn.Linear(2, 4)
+
+    def forward(self, x):
+        return self.linear(x * self.scale)
+
+
+PRIMARIES = {
+    "linear": (lambda: nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)), (B, 7, 2)),
+    "linear, one row": (lambda: nn.Linear(2, 4), (B, 2)),
+    "residual": (Residual, (B, 7, 2)),
+    "convolutions": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.LeakyReLU(), nn.Conv2d(4, 2, 3, stride=2)), (B, 2, 6, 5)),
+    "groups, dilation": (lambda: nn.Conv2d(4, 6, 3, groups=2, dilation=2, bias=False), (B, 4, 8, 7)),
+    "one axis": (lambda: nn.Conv1d(2, 3, 3), (B, 2, 9)),
+    "general": (Scaled, (B, 7, 2)),
+    "reflected border": (lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (B, 2, 6, 5)),
+}
+
+
+def case(name):
+    make, shape = PRIMARIES[name]
+    primary = make()
+    weights = {k: torch.randn(B, *p.shape, requires_grad=True) for k, p in primary.named_parameters()}
+    return primary, weights, torch.randn(*shape, requires_grad=True)
+
+
+def loop(primary, weights, x):
+    items = [functional_call(primary, {k: w[b] for k, w in weights.items()}, (x[b : b + 1],)) for b in range(B)]
+    return torch.cat(items)
+
+
+@pytest.mark.parametrize("name", PRIMARIES)
+def test_equals_the_loop_in_values_and_two_gradients(name):
+    primary, weights, x = case(name)
+    leaves = [*weights.values(), x]
+    results = []
+    for f in (apply_weights, loop):
+        y = f(primary, weights, x)
+        first = torch.autograd.grad(y.tanh().square().sum(), leaves, create_graph=True)
+        penalty = sum(g.square().sum() for g in first)
+        results.append([y, *first, *torch.autograd.grad(penalty, leaves)])
+    for a, b in zip(*results):
+        assert a.shape == b.shape and torch.allclose(a, b, atol=1e-10), name
+
+
+def test_gradgradcheck_of_both_fast_paths():
+    for name in ("linear", "convolutions"):
+        primary, weights, x = case(name)
+        names = list(weights)
+
+        def f(x, *values, primary=primary, names=names):
+            return apply_weights(primary, dict(zip(names, values)), x)
+
+        assert torch.autograd.gradgradcheck(f, (x, *weights.values()), atol=1e-4)
+
+
+def test_unnamed_parameters_are_shared():
+    primary = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    weights = {"1.weight": torch.randn(B, 1, 3), "1.bias": torch.randn(B, 1)}
+    x = torch.randn(B, 4, 2)
+    assert torch.allclose(apply_weights(primary, weights, x), loop(primary, weights, x))
+
+
+def test_the_items_do_not_mix():
+    primary, weights, x = case("convolutions")
+    y = apply_weights(primary, weights, x)
+    (grad,) = torch.autograd.grad(y[1].sum(), x)
+    assert grad[0].abs().max() == 0 and grad[2].abs().max() == 0 and grad[1].abs().max() > 0
+
+
+def test_mistakes_are_named():
+    primary, weights, x = case("linear")
+    with pytest.raises(KeyError, match="no parameter '0.wieght'"):
+        apply_weights(primary, {"0.wieght": weights["0.weight"]}, x)
+    with pytest.raises(ValueError, match=r"must have shape \('B', 4, 2\)"):
+        apply_weights(primary, {**weights, "0.weight": torch.zeros(B, 2, 4)}, x)
+    with pytest.raises(ValueError, match="one entry a weight set"):
+        apply_weights(primary, weights, x[:2])
+
+
+def test_interpolation_by_names():
+    a, b = {"first": torch.zeros(2, 3), "last": torch.zeros(2, 3)}, {"first": torch.ones(2, 3), "last": torch.ones(2, 3)}
+    mixed = interpolate_weights(a, b, 0.25, names=["first"])
+    assert mixed["first"].unique().item() == 0.25 and mixed["last"].unique().item() == 0
+    with pytest.raises(KeyError, match="'middle'"):
+        interpolate_weights(a, b, 0.5, names=["middle"])
+    with pytest.raises(KeyError, match="differ"):
+        interpolate_weights(a, {"first": b["first"]}, 0.5)
