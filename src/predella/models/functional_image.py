@@ -22,7 +22,7 @@ from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights
 
 
-NUDGE = 1e-9
+NUDGE = 1e-6  # cells; ONNX optimizers take anything below 1e-8 for zero
 
 
 @config

@@ -1,0 +1,182 @@
+"""Sources and batches: everything usable is found, everything else named, and a step sees what (seed, step) say."""
+
+import logging
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from conftest import picture
+from PIL import Image
+from predella.data.batches import Augment, Batches
+from predella.data.images import Source
+from predella.data.named import NAMED
+from predella.errors import UserError
+from predella.tasks.base import Batch
+from predella.tasks.masking import Masking
+from predella.tasks.super_resolution import SuperResolution
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three good pictures and one of each kind of unusable file."""
+    place = tmp_path / "pictures"
+    (place / "deep").mkdir(parents=True)
+    for k, name in enumerate(["a.png", "b.jpg", "deep/c.webp"]):
+        Image.fromarray(picture(40 + k, 48, k)).save(place / name)
+    whole = (place / "b.jpg").read_bytes()
+    (place / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    (place / "notes.txt").write_text("no picture")
+    Image.fromarray(picture(8, 8)).save(place / "tiny.png")
+    frames = [Image.fromarray(picture(40, 40, k)) for k in range(3)]
+    frames[0].save(place / "moving.gif", save_all=True, append_images=frames[1:])
+    (place / ".hidden.png").write_bytes(b"x")
+    return place
+
+
+def test_unusable_files_are_skipped_counted_and_named(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        images = Source(paths=(str(folder),)).open()
+    assert images.names == ["a.png", "b.jpg", "deep/c.webp"]
+    assert [n for n, _ in images.skipped] == ["broken.jpg", "moving.gif", "notes.txt", "tiny.png"]
+    assert "skipped 4 of 7 files" in caplog.text and "smaller than 32" in caplog.text and "animated" in caplog.text
+
+
+def test_nothing_usable_is_an_error(folder, tmp_path):
+    with pytest.raises(UserError, match=r"no usable picture among 7 files"):
+        Source(paths=(str(folder),), smallest=10_000).open()
+    with pytest.raises(UserError, match="does not exist"):
+        Source(paths=(str(tmp_path / "nowhere"),)).open()
+
+
+def test_zip_npz_list_and_single_file_hold_the_same_pictures(folder, tmp_path):
+    plain = Source(paths=(str(folder / "a.png"),)).open()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(folder / "a.png", "inside/a.png")
+        archive.writestr("__MACOSX/a.png", b"junk")
+    np.savez(tmp_path / "x.npz", images=np.asarray(Image.open(folder / "a.png"))[None])
+    (folder / "list.txt").write_text("a.png\n\n")
+    for path in (tmp_path / "x.zip", tmp_path / "x.npz", folder / "list.txt"):
+        found = Source(paths=(str(path),)).open()
+        assert len(found) == 1 and torch.equal(found[0], plain[0]), path
+
+
+def test_a_pickled_npz_is_not_read(tmp_path):
+    np.savez(tmp_path / "evil.npz", images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match="plain arrays"):
+        Source(paths=(str(tmp_path / "evil.npz"),)).open()
+
+
+def test_builtin_sets_need_no_download():
+    photos = Source(paths=("photos",)).open()
+    assert len(photos) == 11 and all(p.dtype == torch.uint8 and p.shape[0] == 3 for p in (photos[i] for i in range(11)))
+    digits = Source(paths=("digits",), channels=1, smallest=8).open()
+    assert len(digits) == 1797 and digits[0].shape == (1, 8, 8)
+
+
+def test_what_does_not_fit_in_memory_is_decoded_when_needed(folder):
+    kept, lazy = (Source(paths=(str(folder),), memory_mb=mb).open() for mb in (100, 0))
+    assert all(callable(entry) for entry in lazy._kept)
+    assert all(torch.equal(kept[i], lazy[i]) for i in range(len(kept)))
+
+
+def test_a_named_set_offline_says_the_remedy(monkeypatch):
+    import pooch
+
+    def offline(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    with pytest.raises(UserError, match=r"DIV2K could not be fetched.*--data PATH"):
+        Source(paths=("DIV2K",)).open()
+    with pytest.raises(UserError, match="by hand"):
+        Source(paths=("CelebA",)).open()
+    assert {"DIV2K", "Set5", "Set14", "B100", "Urban100", "MNIST", "CIFAR-10", "CelebA"} <= NAMED.keys()
+
+
+def test_a_wrong_checksum_is_refused(monkeypatch):
+    import pooch
+
+    def changed(*_, **__):
+        raise ValueError("SHA256 hash of downloaded file does not match")
+
+    monkeypatch.setattr(pooch, "retrieve", changed)
+    with pytest.raises(UserError, match="wrong checksum"):
+        Source(paths=("Set5",)).open()
+
+
+TASK = SuperResolution(patch=8)
+
+
+def batches(folder, **change):
+    arguments = {"batch_size": 4, "augment": Augment(shrink=2.0), "seed": 3, **change}
+    return Batches(Source(paths=(str(folder),)).open(), TASK, **arguments)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return torch.equal(a.target, b.target) and torch.equal(a.condition, b.condition) and a.seed == b.seed
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_step_is_a_function_of_seed_and_number(folder, workers):
+    straight = batches(folder, workers=workers).since(0)
+    first = [next(straight) for _ in range(6)]
+    resumed = batches(folder, workers=workers).since(3)
+    assert all(same(a, next(resumed)) for a in first[3:])
+    assert not same(first[0], batches(folder, seed=4)(0))
+    assert not same(first[0], first[1])
+
+
+def test_two_processes_see_the_halves_of_one(folder):
+    whole = batches(folder)(5)
+    halves = [batches(folder, rank=r, world=2)(5) for r in (0, 1)]
+    assert torch.equal(torch.cat([h.target for h in halves]), whole.target)
+    assert torch.equal(torch.cat([h.condition for h in halves]), whole.condition)
+    assert halves[0].seed == halves[1].seed == whole.seed
+    with pytest.raises(ValueError, match="multiple of the 3 processes"):
+        batches(folder, world=3)
+
+
+def test_every_picture_comes_once_an_epoch(folder):
+    stream = batches(folder)
+    order = [int(stream._permutation(n // 3)[n % 3]) for n in range(9)]
+    assert all(sorted(order[k : k + 3]) == [0, 1, 2] for k in (0, 3, 6))
+
+
+def test_scales_are_drawn_in_range_and_the_crop_follows(folder):
+    sizes = [batches(folder)(k).target.shape[-1] for k in range(40)]
+    assert min(sizes) >= round(8 * 1.2) and max(sizes) <= 32 and len(set(sizes)) > 8
+    fixed = SuperResolution(patch=8, choices=(2.0, 3.0))
+    assert {fixed.crop(torch.Generator().manual_seed(k)) for k in range(20)} == {16, 24}
+
+
+def test_augmentation_keeps_range_and_can_be_off(folder):
+    plain = Batches(Source(paths=(str(folder),)).open(), SuperResolution(patch=8, scales=(4.0, 4.0)), 6, Augment(flip=False, rotate=False))
+    image = Source(paths=(str(folder),)).open()
+    target = (plain(0).target * 127.5 + 127.5).round()
+    found = [any((image[i].unfold(1, 32, 1).unfold(2, 32, 1) == t[:, None, None]).all(-1).all(-1).all(0).any() for i in range(3)) for t in target]
+    assert all(found)  # every crop is a part of a picture
+    assert batches(folder)(0).target.abs().max() <= 1
+
+
+def test_super_resolution_keeps_its_condition():
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    batch = TASK(x)
+    assert batch.condition.shape == (2, 3, 8, 8)
+    assert TASK.residual(batch.condition, x).max() == 0
+    assert TASK.residual(batch.condition, -x).min() > 0.1
+
+
+def test_masking_keeps_its_condition_and_draws_by_seed():
+    task = Masking(edge=48)
+    x, seeds = torch.rand(3, 3, 48, 48) * 2 - 1, torch.tensor([1, 2, 3])
+    batch = task(x, seeds)
+    known = batch.condition[:, 3:]
+    assert batch.condition.shape == (3, 4, 48, 48) and set(known.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(batch.condition[:, :3], x * known)
+    assert ((1 - known).flatten(1).mean(1) >= 0.05).all() and ((1 - known).flatten(1).mean(1) < 0.6).all()
+    assert task.residual(batch.condition, x).max() == 0
+    assert task.residual(batch.condition, x + 0.1).min() > 0.05
+    assert torch.equal(task(x[1:], seeds[1:]).condition, batch.condition[1:])
+    with pytest.raises(ValueError, match="seeds"):
+        task(x)

@@ -1,0 +1,294 @@
+"""The machine: resume is bit for bit, a kill loses nothing, phases change only what they train, two processes are one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from predella.errors import UserError
+from predella.models.base import load
+from predella.objectives.base import Objective, Phase
+from predella.recipe import Recipe
+from predella.recipes import RECIPES, find_recipe
+from predella.run import start
+from predella.tasks.base import Batch
+from predella.train.checkpoint import load_state, save_state
+from predella.train.ema import EMA
+from predella.train.optim import Optim
+from predella.train.trainer import Interrupted, NotFinite, Part, Trainer
+from torch import nn
+
+
+def tiny(name="functional_sr", steps=6, **change) -> Recipe:
+    recipe = find_recipe(name)(smoke=True)
+    stage = replace(recipe.stages[0], steps=steps)
+    return replace(recipe, stages=(stage,), log_every=2, save_every=2, sample_every=1000, **change)
+
+
+def weights(folder):
+    return load(folder).state_dict()
+
+
+def equal(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", ["functional_sr", "functional_sr_paper"])
+def test_resume_is_bit_for_bit(tmp_path, name):
+    start(tiny(name), tmp_path / "straight", "test", cpu=True)
+    cut = tiny(name)
+
+    import predella.train.trainer as trainer
+
+    real = trainer.Trainer._save
+    calls = []
+
+    def stop_at_four(self, log):
+        real(self, log)
+        calls.append(self.step)
+        if self.step == 4 and len(calls) == 2:
+            raise KeyboardInterrupt
+
+    trainer.Trainer._save = stop_at_four
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start(cut, tmp_path / "cut", "test", cpu=True)
+    finally:
+        trainer.Trainer._save = real
+    assert load_state(tmp_path / "cut")[1]["step"] == 4
+    start(cut, tmp_path / "cut", "test", resume=True, cpu=True)
+    assert equal(weights(tmp_path / "straight"), weights(tmp_path / "cut"))
+    a, b = (load_state(tmp_path / k)[0] for k in ("straight", "cut"))
+    assert a.keys() == b.keys() and equal(a, b)
+    rows = [json.loads(r)["step"] for r in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [2, 4, 6]  # nothing twice
+
+
+def test_a_kill_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
+    save_state(tmp_path, {"x": torch.ones(3)}, {"step": 1})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(tmp_path, {"x": torch.zeros(3)}, {"step": 2})
+    tensors, numbers = load_state(tmp_path)
+    assert numbers == {"step": 1} and tensors["x"].sum() == 3
+    assert [p.name for p in (tmp_path / "state").iterdir()] == ["latest.safetensors"]
+
+
+def test_ctrl_c_ends_cleanly_and_resumably(tmp_path):
+    """A real process, a real signal."""
+    command = [sys.executable, "-m", "predella", "train", "functional_sr", "--smoke", "--cpu", "--out", str(tmp_path / "r")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, "--stages.0.steps", "100000"], stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 10/"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(60) == 130 and "--resume" in rest and "Traceback" not in rest
+    stopped = load_state(tmp_path / "r")[1]["step"]
+    assert stopped >= 10
+    done = subprocess.run([*command, "--resume", "--stages.0.steps", str(stopped + 5)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert load_state(tmp_path / "r")[1]["step"] == stopped + 5
+
+
+class Toy(Objective):
+    """Two networks, two phases; the second every second step."""
+
+    def __init__(self, bad_at=None):
+        self.a, self.b = nn.Linear(2, 1), nn.Linear(2, 1)
+        self.parts = {"a": self.a, "b": self.b}
+        self.bad_at, self.seen = bad_at, 0
+
+    def phases(self):
+        return (
+            Phase("first", lambda batch: {"fit": self._fit(self.a, batch)}, {"fit": 1.0}, [self.a]),
+            Phase("second", lambda batch: {"fit": self._fit(self.b, batch), "tie": self.a.weight.sum() * 0}, {"fit": 2.0, "tie": 1.0},
+                  [self.b], every=2),
+        )  # fmt: skip
+
+    def _fit(self, net, batch):
+        self.seen += 1
+        value = (net(batch.condition) - batch.target).square().mean()
+        return value * float("nan") if self.seen == self.bad_at else value
+
+
+class Numbers:
+    batch_size = 4
+
+    def since(self, step):
+        while True:
+            g = torch.Generator().manual_seed(step)
+            x = torch.randn(4, 2, generator=g)
+            yield Batch(target=x.sum(1, keepdim=True), condition=x, seed=step)
+            step += 1
+
+
+def toy_trainer(folder, objective, steps=4, optim=None):
+    from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
+    from predella.train.engine import Engine
+
+    model = FunctionalImage(FunctionalImageConfig(field=CellFields(width=2, blocks=1, hidden=2)))
+    optim = optim or {"first": Optim(lr=0.1), "second": Optim(lr=0.1)}
+    parts = [Part("toy", steps, objective, Numbers(), optim)]
+    return Trainer(model, parts, folder, Engine("cpu"), log_every=1, save_every=100)
+
+
+def test_a_phase_changes_only_what_it_trains(tmp_path):
+    objective = Toy()
+    trainer = toy_trainer(tmp_path, objective)
+    trainer._enter(0)
+    part, (first, second) = trainer.parts[0], objective.phases()
+    batch = next(Numbers().since(0))
+    before = [p.clone() for p in (*objective.a.parameters(), *objective.b.parameters())]
+    trainer._update(part, first, batch, 0)
+    after = [*objective.a.parameters(), *objective.b.parameters()]
+    assert not torch.equal(before[0], after[0]) and torch.equal(before[2], after[2])
+    assert objective.b.weight.grad is None and all(p.requires_grad for p in after)
+    trainer._update(part, second, batch, 0)
+    assert objective.a.weight.grad is not None and not torch.equal(before[2], after[2])
+    assert torch.equal(objective.a.weight, after[0])
+
+
+def test_every_runs_a_phase_now_and_then(tmp_path):
+    objective = Toy()
+    toy_trainer(tmp_path, objective, steps=4).fit()
+    assert objective.seen == 4 + 2
+    rows = [json.loads(r) for r in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert ["second_fit" in r for r in rows] == [True, False, True, False]
+
+
+def test_not_finite_names_step_phase_and_terms(tmp_path):
+    with pytest.raises(NotFinite, match=r"step 1, phase 'first': fit=nan; lower"):
+        toy_trainer(tmp_path, Toy(bad_at=3)).fit()
+
+
+def test_names_of_losses_weights_and_optimizers_must_agree(tmp_path):
+    with pytest.raises(KeyError, match="phases .*first.*optim .*other"):
+        toy_trainer(tmp_path, Toy(), optim={"other": Optim()}).fit()
+    phase = Phase("p", lambda b: {"a": b.target.sum()}, {"b": 1.0}, [])
+    with pytest.raises(KeyError, match=r"\['a'\].*\['b'\]"):
+        phase.total(Batch(torch.zeros(1)))
+
+
+def test_schedules():
+    optim = Optim(warmup=10, schedule="cosine")
+    values = [optim.factor(k, 100) for k in range(101)]
+    assert values[0] == pytest.approx(0.1, rel=0.01) and max(values) < 1 and values[100] == pytest.approx(0)
+    assert Optim(schedule="linear").factor(25, 100) == 0.75 and Optim().factor(99, 100) == 1
+
+
+def test_muon_steps_are_orthogonal_and_scale_free():
+    """The update of a kernel has singular values near 1 · lr whatever the gradient's size: Muon's defining property."""
+    net = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Linear(2, 2))
+    optimizer = Optim(lr=1e-3, muon=("0.weight",), muon_lr=0.1).build([net])
+    before = net[0].weight.detach().clone()
+    for p in net.parameters():
+        p.grad = torch.randn_like(p) * 1e-6
+    optimizer.step(1.0)
+    step = (before * (1 - 0.1 * 0.01) - net[0].weight.detach()).reshape(6, 36)
+    singular = torch.linalg.svdvals(step)
+    assert 0.05 < singular.min() and singular.max() < 0.13
+    with pytest.raises(ValueError, match="names none"):
+        Optim(muon=("nothing.*",)).build([net])
+
+
+def test_clip_bounds_the_gradient():
+    net = nn.Linear(3, 1)
+    optimizer = Optim(clip=0.5).build([net])
+    for p in net.parameters():
+        p.grad = torch.full_like(p, 100.0)
+    optimizer.step(1.0)
+    assert torch.cat([p.grad.flatten() for p in net.parameters()]).norm() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_ema_is_the_weighted_mean():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 0.0)
+    ema = EMA(net, 0.5)
+    nn.init.constant_(net.weight, 1.0)
+    for step in range(20, 23):
+        ema.update(step)
+    assert ema.shadow["weight"].item() == pytest.approx(1 - 0.5**3)
+
+
+def test_a_run_is_not_overwritten_nor_resumed_as_another(tmp_path):
+    start(tiny(steps=2), tmp_path / "r", "test", cpu=True)
+    with pytest.raises(UserError, match=r"--resume.*--force"):
+        start(tiny(steps=2), tmp_path / "r", "test", cpu=True)
+    with pytest.raises(UserError, match="another seed"):
+        start(tiny(steps=2, seed=5), tmp_path / "r", "test", resume=True, cpu=True)
+    with pytest.raises(UserError, match="nothing|no state"):
+        start(tiny(steps=2), tmp_path / "other", "test", resume=True, cpu=True)
+    start(tiny(steps=2), tmp_path / "r", "test", force=True, cpu=True)
+    names = {p.name for p in (tmp_path / "r").iterdir()}
+    assert {"config.json", "model.safetensors", "recipe.json", "environment.json", "metrics.jsonl", "README.md", "state"} <= names
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_smoke_of_every_recipe(tmp_path, name):
+    recipe = find_recipe(name)(smoke=True)
+    model = start(recipe, tmp_path / "r", "test", cpu=True)
+    assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == 2
+    assert equal(model.state_dict(), weights(tmp_path / "r"))
+
+
+TWO = """
+import sys, torch
+torch.set_default_dtype(torch.float64)
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
+from test_train import Numbers, Toy, toy_trainer
+engine = Engine("cpu")
+
+class Share(Numbers):
+    def since(self, step):
+        for b in super().since(step):
+            k = len(b.target) // engine.world
+            r = slice(engine.rank * k, engine.rank * k + k)
+            from predella.tasks.base import Batch
+            yield Batch(b.target[r], b.condition[r], b.seed)
+
+torch.manual_seed(1)
+toy = Toy()
+optim = {"first": Optim(lr=0.1, clip=0.3, muon=("weight",)), "second": Optim(lr=0.1)}
+from predella.models.functional_image import *
+model = FunctionalImage(FunctionalImageConfig(field=CellFields(width=2, blocks=1, hidden=2)))
+t = Trainer(model, [Part("toy", 7, toy, Share(), optim)], sys.argv[1], engine, log_every=100, save_every=100)
+t.fit()
+if engine.main:
+    torch.save([p.detach() for m in (toy.a, toy.b) for p in m.parameters()], sys.argv[1] + "/out.pt")
+engine.close()
+"""
+
+
+def test_two_processes_equal_one(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    results = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        out.mkdir()
+        port = 29500 + os.getpid() % 1000 + count
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", str(port)]
+        done = subprocess.run([*command, str(tmp_path / "two.py"), str(out)], capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(torch.load(out / "out.pt", weights_only=True))
+    for a, b in zip(*results):
+        assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-12
