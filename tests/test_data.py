@@ -6,8 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from PIL import Image
+
+from conftest import picture
 from predella.data.batches import Augment, Batches
 from predella.data.images import Source
 from predella.data.named import NAMED
@@ -154,7 +155,9 @@ def test_augmentation_keeps_range_and_can_be_off(folder):
     plain = Batches(Source(paths=(str(folder),)).open(), SuperResolution(patch=8, scales=(4.0, 4.0)), 6, Augment(flip=False, rotate=False))
     image = Source(paths=(str(folder),)).open()
     target = (plain(0).target * 127.5 + 127.5).round()
-    found = [any((image[i].unfold(1, 32, 1).unfold(2, 32, 1) == t[:, None, None]).all(-1).all(-1).all(0).any() for i in range(3)) for t in target]
+    found = [
+        any((image[i].unfold(1, 32, 1).unfold(2, 32, 1) == t[:, None, None]).all(-1).all(-1).all(0).any() for i in range(3)) for t in target
+    ]
     assert all(found)  # every crop is a part of a picture
     assert batches(folder)(0).target.abs().max() <= 1
 

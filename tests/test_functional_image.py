@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from predella.image.coords import grid
 from predella.image.resize import resize
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from predella.image.color import studio_y
 from predella.image.contract import check_image, from_uint8, quantize, to_uint8
 from predella.image.coords import centres, grid

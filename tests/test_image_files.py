@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from PIL import Image, ImageCms
+
+from conftest import picture
 from predella.atomic import atomic_write
 from predella.errors import UserError
 from predella.image.files import Picture, read, write

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from predella.image.coords import grid
 from predella.nn.coordinate import CosineMLP, HeatField, fold_normalization, quadratic_basis, quadratic_coefficients
 

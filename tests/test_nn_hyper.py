@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from predella.nn.hyper import apply_weights, interpolate_weights
 from torch import nn
 from torch.func import functional_call
+
+from predella.nn.hyper import apply_weights, interpolate_weights
 
 B = 3
 

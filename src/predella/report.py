@@ -63,14 +63,25 @@ def _filling(rows: Rows) -> list[str]:
         return []
     out = ["## Filling holes", "", f"Protocol: {rows[0]['protocol']}.", ""]
     for name in sorted({r["set"] for r in rows}):
-        out += [f"### {name}: PSNR inside the holes, dB", "", *_table([r for r in rows if r["set"] == name], HOLES, lambda v: f"{v:.2f}"), ""]
+        out += [
+            f"### {name}: PSNR inside the holes, dB",
+            "",
+            *_table([r for r in rows if r["set"] == name], HOLES, lambda v: f"{v:.2f}"),
+            "",
+        ]
     return [*out, *_provenance(rows)]
 
 
 def _benchmarks(rows: Rows) -> list[str]:
     if not rows:
         return []
-    out = ["## Speed and memory", "", "Each ratio from one run of `python -m benchmarks.NAME`.", "", "| benchmark | figure | value | hardware |"]
+    out = [
+        "## Speed and memory",
+        "",
+        "Each ratio from one run of `python -m benchmarks.NAME`.",
+        "",
+        "| benchmark | figure | value | hardware |",
+    ]
     out.append("|---|---|---|---|")
     out += [f"| {r['run']} | {r['ask']} | {r['value']:.4g} | {r['hardware']} |" for r in rows]
     return [*out, ""]

@@ -55,10 +55,12 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         stream = Batches(images, recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
         parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
-    if not resume and engine.main:
-        _clear(folder)
+    if engine.main:
+        if not resume:
+            _clear(folder)
         write_text(folder / "recipe.json", recipe.to_json())
-        write_text(folder / "environment.json", json.dumps(environment(command), indent=2) + "\n")
+        if not (folder / "environment.json").exists() or not resume:
+            write_text(folder / "environment.json", json.dumps(environment(command), indent=2) + "\n")
     engine.wait()
     numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)

@@ -58,11 +58,17 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     dim = torch.export.Dim
-    example = (torch.zeros(1, 3, 16, 20), torch.linspace(-0.9, 0.9, 33).double(), torch.linspace(-0.9, 0.9, 47).double(), torch.tensor([2.0, 2.0]))
+    example = (
+        torch.zeros(1, 3, 16, 20),
+        torch.linspace(-0.9, 0.9, 33).double(),
+        torch.linspace(-0.9, 0.9, 47).double(),
+        torch.tensor([2.0, 2.0]),
+    )
     program = torch.onnx.export(
         GridFunction(model.float().eval()), example, dynamo=True, opset_version=OPSET, verbose=False,
         input_names=["image", "y", "x", "scale"], output_names=["pixels"],
-        dynamic_shapes={"image": {2: dim("h", min=2), 3: dim("w", min=2)}, "y": {0: dim("H", min=2)}, "x": {0: dim("W", min=2)}, "scale": None},
+        dynamic_shapes={"image": {2: dim("h", min=2), 3: dim("w", min=2)}, "scale": None,
+                        "y": {0: dim("H", min=2)}, "x": {0: dim("W", min=2)}},
     )  # fmt: skip
     assert program is not None
     proto = program.model_proto

@@ -21,7 +21,6 @@ from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coeffic
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights
 
-
 NUDGE = 1e-6  # cells; ONNX optimizers take anything below 1e-8 for zero
 
 

@@ -28,7 +28,7 @@ def functional_sr(smoke: bool = False) -> Recipe:
         model=FunctionalImageConfig(field=CellFields(width=8, blocks=1, hidden=8) if smoke else CellFields(width=48, blocks=6)),
         stages=(
             Stage(
-                steps=20 if smoke else 14_000,
+                steps=20 if smoke else 10_000,
                 batch_size=4 if smoke else 16,
                 objective=FunctionalImageObjective(),
                 optim={"hypernetwork": optim},

@@ -1,0 +1,62 @@
+"""Time and peak memory of calls."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+
+
+def seconds(call: Callable[[], object], repeat: int = 5) -> float:
+    """Median time of a call, after one to warm up."""
+    call()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def interleaved(calls: dict[str, Callable[[], object]], repeat: int = 5) -> dict[str, float]:
+    """Median times of several calls, taken in turn so that a busy moment falls on all of them."""
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def peak_mb(code: str) -> float:
+    """Peak resident memory of a fresh Python process that runs `code`, in MB."""
+    code += "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) / 1024
+
+
+def report(name: str, figures: dict[str, float], notes: list[str]) -> None:
+    """Print the figures; with --json the last line is one object, with --record FILE they are appended for RESULTS.md."""
+    parser = ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record")
+    options = parser.parse_args()
+    for note in notes:
+        print(note)
+    for key, value in figures.items():
+        print(f"{key}: {value:.4g}")
+    if options.record:
+        from predella.train.log import environment
+
+        made = {k: v for k, v in environment(f"python -m benchmarks.{name}").items() if k in ("commit", "command", "hardware", "torch")}
+        with open(options.record, "a") as stream:
+            for key, value in figures.items():
+                row = {"run": name, "set": "", "ask": key, "measure": "benchmark", "value": value, "protocol": "one run", **made}
+                stream.write(json.dumps(row) + "\n")
+    if options.json:
+        print(json.dumps({k: round(v, 4) for k, v in figures.items()}))

@@ -1,0 +1,182 @@
+"""Every system at work on shipped weights and photos: one page, one panel a system."""
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from predella.apps.fill import fill
+from predella.apps.upscale import enlarge_bands
+from predella.atomic import write_text
+from predella.data.images import Source
+from predella.image.contract import from_uint8, quantize
+from predella.image.files import Picture, write
+from predella.image.resize import resize
+from predella.metrics.fidelity import psnr_y
+from predella.metrics.filling import biharmonic, psnr_holes
+from predella.models.functional_image import FunctionalImage
+from predella.tasks.masking import holes
+from predella.tasks.super_resolution import degrade, evaluation_pair
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of a panel: (1, 3, H, W) in [-1, 1], with its caption."""
+
+    name: str
+    image: Tensor
+    caption: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures side by side under a sentence."""
+
+    text: str
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one system shows."""
+
+    title: str
+    text: str
+    rows: tuple[Row, ...]
+
+
+def _enlarge(model: FunctionalImage, image: Tensor, size: tuple[int, int]) -> Tensor:
+    return quantize(torch.cat([band for _, band in enlarge_bands(model, image, size)], 2))
+
+
+def _compare(name: str, low: Tensor, high: Tensor, model: FunctionalImage, crop: tuple[int, int, int, int]) -> tuple[Figure, ...]:
+    """Input, bicubic, ours and the true picture: the same crop (top, left, bottom, right of `high`), with PSNR-Y of the whole."""
+    top, left, bottom, right = crop
+    size = (high.shape[-2], high.shape[-1])
+    scale = size[0] / low.shape[-2], size[1] / low.shape[-1]
+    cut = low[..., round(top / scale[0]) : round(bottom / scale[0]), round(left / scale[1]) : round(right / scale[1])]
+    seen = torch.nn.functional.interpolate(cut, (bottom - top, right - left))
+    bicubic, ours = quantize(resize(low, size)), _enlarge(model, low, size)
+    before, after = (psnr_y(x, high, 3).item() for x in (bicubic, ours))
+    part = (..., slice(top, bottom), slice(left, right))
+    return (
+        Figure(f"{name}-input", seen, f"input, {low.shape[-1]}×{low.shape[-2]}"),
+        Figure(f"{name}-bicubic", bicubic[part], f"bicubic, {before:.2f} dB"),
+        Figure(f"{name}-predella", ours[part], f"predella, {after:.2f} dB"),
+        Figure(f"{name}-true", high[part], f"the photo, {size[1]}×{size[0]}"),
+    )
+
+
+def functional_images(photos: dict[str, Tensor]) -> Panel:
+    """System 1: any size, two axes apart, holes."""
+    model, filler = FunctionalImage.from_pretrained("functional_sr"), FunctionalImage.from_pretrained("functional_fill")
+    cat, astronaut = photos["chelsea"], photos["astronaut"]
+    low, high = evaluation_pair(cat, 2.5)
+    both = Row("A photo enlarged 2.5× on both axes.", _compare("both", low, high, model, (60, 130, 210, 330)))
+    high = astronaut[..., :500, :500]
+    low = degrade(high, (500, 200))
+    one = Row("Enlarged 2.5×1: only the width was lost.", _compare("width", low, high, model, (20, 130, 170, 330)))
+    china = photos["china"][..., :300, 120:520]
+    known = holes((300, 400), "strokes", 0.12, 7)[None]
+    torn = china * known + (1 - known)
+    ours = fill(Picture(china * known), known, filler).pixels
+    classical = torch.where(known > 0, china, biharmonic(china * known, known))
+    before, after = (psnr_holes(x, china, known) for x in (classical, ours))
+    filled = Row(
+        "Holes filled: what is known is kept exactly.",
+        (
+            Figure("fill-input", torn, "torn"),
+            Figure("fill-biharmonic", quantize(classical), f"biharmonic, {before:.2f} dB in the holes"),
+            Figure("fill-predella", quantize(ours), f"predella, {after:.2f} dB in the holes"),
+            Figure("fill-true", china, "the photo"),
+        ),
+    )
+    count = sum(p.numel() for p in model.parameters())
+    text = (
+        f"A hypernetwork of {count:,} parameters turns the photo into one small function a pixel; the function is then asked at any size."
+    )
+    return Panel("Functional images", text, (both, one, filled))
+
+
+PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images,)
+
+
+def demo(folder: Path, force: bool = False, say: Callable[[str], None] = lambda line: None) -> Path:
+    """Write index.html, demo.png and the figures into `folder`; returns the page.
+
+    Raises:
+        UserError: the folder's files exist and `force` is off.
+    """
+    images = Source(paths=("photos",)).open()
+    photos = {name: from_uint8(images[i])[None] for i, name in enumerate(images.names)}
+    panels = []
+    for make in PANELS:
+        panels.append(make(photos))
+        for row in panels[-1].rows:
+            say(f"{panels[-1].title}: {row.text} {' · '.join(f.caption for f in row.figures)}")
+    for panel in panels:
+        for row in panel.rows:
+            for figure in row.figures:
+                write(Picture(figure.image), folder / f"{figure.name}.png", force)
+    write(Picture(overview(panels)), folder / "demo.png", force)
+    write_text(folder / "index.html", page(panels), force)
+    return folder / "index.html"
+
+
+def overview(panels: list[Panel], width: int = 1240) -> Tensor:
+    """All rows with their captions as one picture (1, 3, H, W)."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, pad = ImageFont.load_default(size=15), 12
+    blocks = []
+    for panel in panels:
+        for row in panel.rows:
+            each = (width - pad * (len(row.figures) + 1)) // len(row.figures)
+            tall = max(round(each * f.image.shape[-2] / f.image.shape[-1]) for f in row.figures)
+            block = Image.new("RGB", (width, tall + 64), "white")
+            draw = ImageDraw.Draw(block)
+            draw.text((pad, 6), row.text.replace("×", "x"), "black", font)  # the font has no ×
+            for k, f in enumerate(row.figures):
+                array = ((f.image[0].clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).byte().numpy()
+                left = pad + k * (each + pad)
+                block.paste(
+                    Image.fromarray(array).resize((each, round(each * array.shape[0] / array.shape[1])), Image.Resampling.BICUBIC),
+                    (left, 30),
+                )
+                draw.text((left, tall + 36), f.caption.replace("×", "x"), "#333333", font)
+            blocks.append(np.asarray(block))
+    return from_uint8(torch.from_numpy(np.concatenate(blocks)).permute(2, 0, 1)[None])
+
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 1240px; padding: 2rem 1.5rem 4rem; }
+h1, h2 { font-weight: 600; margin: 0 0 .25rem; } h2 { margin-top: 2.5rem; } p { margin: .25rem 0 1rem; max-width: 48rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px; margin-bottom: 1.5rem; }
+figure { margin: 0; } img { width: 100%; height: auto; display: block; border-radius: 4px; }
+figcaption { font-size: .9rem; opacity: .8; margin-top: .25rem; }
+.ours figcaption { font-weight: 600; opacity: 1; }
+"""
+
+
+def page(panels: list[Panel]) -> str:
+    """The HTML page; it loads nothing from elsewhere."""
+    parts = [f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+             f"<title>predella</title><style>{STYLE}</style><h1>predella</h1>"
+             "<p>From one picture, a row of others. Made on this machine, by shipped weights, without a connection.</p>"]  # fmt: skip
+    for panel in panels:
+        parts.append(f"<section><h2>{html.escape(panel.title)}</h2><p>{html.escape(panel.text)}</p>")
+        for row in panel.rows:
+            parts.append(f'<p>{html.escape(row.text)}</p><div class="row">')
+            for f in row.figures:
+                kind = ' class="ours"' if "predella" in f.name else ""
+                caption = html.escape(f.caption)
+                picture = f'<a href="{f.name}.png"><img src="{f.name}.png" alt="{caption}"></a>'
+                parts.append(f"<figure{kind}>{picture}<figcaption>{caption}</figcaption></figure>")
+            parts.append("</div>")
+        parts.append("</section>")
+    return "\n".join(parts) + "\n</html>\n"
