@@ -9,9 +9,10 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 
 
-def seconds(call: Callable[[], object], repeat: int = 5) -> float:
+def seconds(call: Callable[[], object], repeat: int = 5, warm: bool = True) -> float:
     """Median time of a call, after one to warm up."""
-    call()
+    if warm:
+        call()
     times = []
     for _ in range(repeat):
         start = time.perf_counter()

@@ -12,8 +12,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from PIL import Image
+
+from conftest import picture
 from predella.image.files import read
 
 
@@ -71,7 +72,9 @@ def test_transparency_depth_and_grey_are_carried(cli, runs, tmp_path):
     Image.fromarray(array).save(tmp_path / "a.png")
     Image.fromarray(np.arange(480, dtype=np.uint16).reshape(20, 24) * 100).save(tmp_path / "g.png")
     for name in ("a", "g"):
-        status, _, err = cli("upscale", tmp_path / f"{name}.png", "--scale", "2", "--out", tmp_path / f"{name}2.png", "--model", runs / "functional_sr")
+        status, _, err = cli(
+            "upscale", tmp_path / f"{name}.png", "--scale", "2", "--out", tmp_path / f"{name}2.png", "--model", runs / "functional_sr"
+        )
         assert status == 0, err
     alpha = read(tmp_path / "a2.png").alpha
     assert alpha is not None and alpha[0, 0, 20, 5] == -1 and alpha[0, 0, 20, 42] == 1
@@ -172,6 +175,7 @@ def test_dry_run_prints_the_resolved_recipe_and_reads_back(cli, tmp_path, monkey
 
 def test_onnx_equals_torch_at_every_size(cli, runs, tmp_path):
     import onnxruntime
+
     import predella
 
     status, _, err = cli("export", runs / "functional_sr", "--format", "onnx", "--out", tmp_path / "m.onnx")
@@ -217,7 +221,9 @@ def broken(tmp_path, photo):
 )
 def test_upscale_refuses_broken_files(refuses, runs, broken, tmp_path, name, words):
     before = files(tmp_path)
-    refuses("upscale", broken / name, "--scale", "2", "--out", tmp_path / "out" / "x.png", "--model", runs / "functional_sr", says=[words, name])
+    refuses(
+        "upscale", broken / name, "--scale", "2", "--out", tmp_path / "out" / "x.png", "--model", runs / "functional_sr", says=[words, name]
+    )
     assert files(tmp_path) == before
 
 

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,7 @@ def check_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path | str, force: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: Path | str, force: bool = True) -> Generator[BinaryIO]:
     """A binary file that takes the name `path` only when the block ends without an error; missing folders are made.
 
     Raises:

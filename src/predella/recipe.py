@@ -13,7 +13,7 @@ from predella.models.functional_image import FunctionalImageConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
-from predella.train.optim import Optim
+from predella.train.optim import Optim, Precision
 
 Task = SuperResolution | Masking
 
@@ -67,7 +67,7 @@ class Recipe:
     measures: str
     ema: float = 0.999
     seed: int = 0
-    precision: str = "no"
+    precision: Precision = "no"
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000

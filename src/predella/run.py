@@ -48,7 +48,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     if not resume and holds and not force:
         raise UserError(f"{folder} holds a run; go on with --resume, replace it with --force, or choose another --out")
     images = recipe.data.open()
-    engine = Engine("cpu" if cpu else "auto", recipe.precision)  # type: ignore[arg-type]
+    engine = Engine("cpu" if cpu else "auto", recipe.precision)
     model = build_model(recipe)
     parts = []
     for i, stage in enumerate(recipe.stages):

@@ -23,7 +23,8 @@ class GridFunction(nn.Module):
 
     def __init__(self, model: FunctionalImage):
         super().__init__()
-        self.paint = model.paint
+        assert isinstance(model.paint, CellPaint)
+        self.paint, self.field = model.paint, model.paint.field
 
     def forward(self, image: Tensor, y: Tensor, x: Tensor, scale: Tensor) -> Tensor:
         h, w = image.shape[-2:]
@@ -34,8 +35,8 @@ class GridFunction(nn.Module):
         theta = torch.cat([theta["sine"], theta["cosine"], theta["parabola"]], -1)
         theta = theta[:, row][:, :, column]  # (1, H, W, 3, P)
         offset = torch.stack([dy[:, None].expand(-1, x.shape[0]), dx[None].expand(y.shape[0], -1)], -1)
-        decay = self.paint.field.decay(1 / scale**2)
-        basis = torch.cat([self.paint.field.basis(offset) * torch.cat([decay, decay]), quadratic_basis(offset)], -1)
+        decay = self.field.decay(1 / scale**2)
+        basis = torch.cat([self.field.basis(offset) * torch.cat([decay, decay]), quadratic_basis(offset)], -1)
         return (theta * basis[None, :, :, None]).sum(-1).permute(0, 3, 1, 2)
 
 

@@ -35,13 +35,13 @@ def run(options, rest) -> int:
             values = {name: METRICS[name](x.rgb(), y.rgb(), options.border).item() for name in options.metrics}
         except ValueError as error:
             raise UserError(f"{a}: {error}") from None
-        rows.append({"a": str(a), "b": str(b), **values})
-    means = {name: mean([r[name] for r in rows]) for name in options.metrics}
+        rows.append((a, b, values))
+    means = {name: mean([values[name] for _, _, values in rows]) for name in options.metrics}
     if options.json:
-        print(json.dumps({"pairs": rows, "mean": means}))
+        print(json.dumps({"pairs": [{"a": str(a), "b": str(b), **v} for a, b, v in rows], "mean": means}))
         return 0
-    for row in rows:
-        print(Path(row["a"]).name.ljust(28), *(f"{name}={row[name]:.4f}" for name in options.metrics))
+    for a, _, values in rows:
+        print(a.name.ljust(28), *(f"{name}={values[name]:.4f}" for name in options.metrics))
     if len(rows) > 1:
         print(f"mean of {len(rows)}".ljust(28), *(f"{name}={means[name]:.4f}" for name in options.metrics))
     return 0

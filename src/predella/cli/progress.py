@@ -1,12 +1,12 @@
 """A progress bar on standard error for work that takes long; silent where nobody watches."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[float], None]]:
+def progress(title: str) -> Generator[Callable[[float], None]]:
     """Yields a function that takes the fraction done, 0 to 1."""
     if not sys.stderr.isatty():
         yield lambda fraction: None

@@ -114,10 +114,16 @@ def _read_cifar(file: Path) -> list[np.ndarray]:
     stacks = []
     with tarfile.open(file) as archive:
         for names in ([f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]):
-            raw = b"".join(archive.extractfile(f"cifar-10-batches-bin/{n}").read() for n in names)  # type: ignore[union-attr]
+            raw = b"".join(_member(archive, f"cifar-10-batches-bin/{n}") for n in names)
             records = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
             stacks.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return stacks
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    assert stream is not None, f"{name} is no file"
+    return stream.read()
 
 
 def _save_npz(file: Path, stacks: list[np.ndarray]) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from predella.atomic import atomic_write, check_free
@@ -104,7 +105,7 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     orientation = exif.get(ORIENTATION, 1)
     if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
         array, bits = _png16(path), 16
-    elif image.format == "TIFF" and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
+    elif isinstance(image, TiffImageFile) and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
         return replace(_tiff16(path, max_pixels), icc=icc)
     elif image.mode.startswith("I"):
         array, bits = np.asarray(image).astype(np.int64)[..., None], 16
@@ -224,7 +225,7 @@ def write_array(array: np.ndarray, path: Path | str, picture: Picture, force: bo
         elif array.dtype == np.uint16:
             _write_tiff16(stream, array, picture)
         else:
-            extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif)) if v}
+            extra: dict[str, object] = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif)) if v}
             if kind in ("JPEG", "WEBP"):
                 extra["quality"] = quality
             Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **extra)

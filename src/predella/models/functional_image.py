@@ -112,6 +112,12 @@ class FunctionalImage(Model):
             raise ValueError(f"derivatives must be 0 or 1, got {derivatives}")
         return self.paint.query(weights, coords, scale, derivatives, blur)
 
+    def values(self, weights: Weights, coords: Tensor, scale: tuple[float, float] | None = None) -> Tensor:
+        """(B, Q, 3): `query` without its options."""
+        value = self.query(weights, coords, scale)
+        assert isinstance(value, Tensor)
+        return value
+
     def render(self, weights: Weights, size: tuple[int, int], region: Region = WHOLE, blur: float = 0.0) -> Tensor:
         """(B, 3, H, W): the function on a grid of `size` = (H, W) pixels over `region`, faster than `query`.
 
@@ -147,8 +153,9 @@ class CellPaint(HyperNetwork):
         kind = ResidualEncoder if grain.encoder == "residual" else UNetEncoder
         self.encoder = kind(channels, grain.width, grain.blocks)
         self.head = nn.Conv2d(grain.width, 6 * grain.hidden, 1)
-        nn.init.zeros_(self.head.bias)
         with torch.no_grad():
+            assert self.head.bias is not None
+            self.head.bias.zero_()
             self.head.weight.mul_(0.1)  # start close to the interpolated pixels
         self.field = HeatField(grain.hidden, grain.bandwidth, generator)
         self.radius = self.encoder.radius + 1
@@ -185,7 +192,7 @@ class CellPaint(HyperNetwork):
 
         def value(order):
             wave = self.field.basis(offset, order) * decay.to(offset)
-            return (theta[0] * wave[:, None]).sum(-1) + (theta[1] * quadratic_basis(offset, order, (variance,) * 2)[:, None]).sum(-1)
+            return (theta[0] * wave[:, None]).sum(-1) + (theta[1] * quadratic_basis(offset, order, (variance, variance))[:, None]).sum(-1)
 
         if not derivatives:
             return value((0, 0))

@@ -63,6 +63,7 @@ class Branch(nn.Module):
         self.column = nn.Conv2d(width, rows * (columns + 1), (patch, 1))
         with torch.no_grad():  # at the start all patches share one well-scaled random network
             self.column.weight.mul_(0.3)
+            assert self.column.bias is not None
             self.column.bias.normal_(generator=generator)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,9 +85,9 @@ class PatchPaint(HyperNetwork):
         self.target = CosineMLP(3, grain.target, 3).requires_grad_(False)  # its own values are never used
         self.stem = Factorized(channels, grain.width)
         self.trunk = nn.Sequential(*[Factorized(grain.width, grain.width) for _ in range(3)])
-        layers = list(self.target.layers)
         self.branches = nn.ModuleList(
-            Branch(grain.width, grain.patch, layer, grain.omega if i == 0 else 1.0, generator) for i, layer in enumerate(layers)
+            Branch(grain.width, grain.patch, layer, grain.omega if i == 0 else 1.0, generator)
+            for i, layer in enumerate(self.target.linear())
         )
         self.radius = grain.patch
 
@@ -145,7 +146,7 @@ class PatchPaint(HyperNetwork):
         # the last patch that starts at or before the place, and those before it that still reach it
         reach = math.ceil(patch / stride)
         newest = torch.minimum((place.detach() / stride).floor(), torch.tensor([ny - 1, nx - 1], device=coords.device))
-        total, norm = 0, 0
+        total, norm = coords.new_zeros(()), coords.new_zeros(())
         for back_y in range(reach):
             for back_x in range(reach):
                 at = newest - torch.tensor([back_y, back_x], device=coords.device)

@@ -89,9 +89,13 @@ class CosineMLP(nn.Module):
         sizes = [inputs, *widths, outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
 
+    def linear(self) -> list[nn.Linear]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, Q, inputs) → (B, Q, outputs)."""
-        first, *middle, last = self.layers
+        first, *middle, last = self.linear()
         h = first(x).cos()
         for layer in middle:
             h = layer(h).cos() + _fit(h, layer.out_features)
@@ -113,7 +117,7 @@ def fold_normalization(mlp: CosineMLP, weights: dict[str, Tensor], grid: Tensor,
         the same names: a normalised linear layer is a linear layer with other weights.
     """
     out, h = dict(weights), grid
-    for i, layer in enumerate(list(mlp.layers)[:-1]):
+    for i, layer in enumerate(mlp.linear()[:-1]):
         weight, bias = weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"]
         z = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
         mean, rstd = z.mean(1), (z.var(1, unbiased=False) + eps).rsqrt()

@@ -4,6 +4,7 @@ A *hypernetwork* outputs `Weights`; a *primary* network uses them through `apply
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -106,13 +107,13 @@ class _PerItem(TorchFunctionMode):
         kwargs = kwargs or {}
         linear = func is F.linear or func is torch._C._nn.linear
         if linear or func in CONV:
-            x, weight, bias, *rest = (*args, *(None,) * (3 - len(args)))
-            weight, bias = kwargs.get("weight", weight), kwargs.get("bias", bias)
+            given: list[Any] = [*args, *(None,) * (3 - len(args))]
+            x, weight, bias = given[0], kwargs.get("weight", given[1]), kwargs.get("bias", given[2])
             if id(weight) in self.known:
                 if linear:
                     return _linear(x, weight, bias)
                 names = ("stride", "padding", "dilation", "groups")
-                options = {**dict(zip(names, rest)), **{k: v for k, v in kwargs.items() if k in names}}
+                options = {**dict(zip(names, given[3:])), **{k: v for k, v in kwargs.items() if k in names}}
                 return _conv(func, x, weight, bias, self.batch, **options)
         return func(*args, **kwargs)
 

@@ -60,7 +60,7 @@ class FunctionalRegression(Objective):
             index = torch.randperm(height * width, generator=batch.generator())[: self.config.queries].to(image.device)
             rows, columns = index // width, index % width
             place = torch.stack([(rows + 0.5) / height, (columns + 0.5) / width], -1).to(image) * 2 - 1
-            value = self.model.query(theta, place, scale)
+            value = self.model.values(theta, place, scale)
         target = batch.target.flatten(2)[:, :, index].transpose(1, 2)
         if known is None:
             return {"distance": DISTANCES[self.config.distance](value, target).mean()}

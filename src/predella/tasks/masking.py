@@ -107,7 +107,7 @@ def _line_of_text(draw: ImageDraw.ImageDraw, rng: np.random.Generator, height: i
             ends = [x + wide * rng.choice([0, 0.5, 1]), y + tall * rng.choice([0, 0.5, 1]),
                     x + wide * rng.choice([0, 0.5, 1]), y + tall * rng.choice([0, 0.5, 1])]  # fmt: skip
             if rng.random() < 0.3:
-                draw.arc([x, y + tall / 2 * rng.integers(2), x + wide, y + tall], rng.uniform(0, 360), rng.uniform(360, 600), 0, pen)
+                draw.arc([x, y + tall / 2 * int(rng.integers(2)), x + wide, y + tall], rng.uniform(0, 360), rng.uniform(360, 600), 0, pen)
             else:
                 draw.line(ends, fill=0, width=pen)
         x += wide + tall * 0.2

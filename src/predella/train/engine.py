@@ -1,6 +1,6 @@
 """The only file that knows the distributed engine (accelerate): devices, processes, precision."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Literal
 
@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-Precision = Literal["no", "bf16", "fp16"]
+from predella.train.optim import Precision
 
 
 class Engine:
@@ -28,7 +28,7 @@ class Engine:
         self.main = self._accelerator.is_main_process
 
     @contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> Generator[None]:
         """Mixed precision, if chosen."""
         with self._accelerator.autocast():
             yield
@@ -42,10 +42,8 @@ class Engine:
         if self.world == 1:
             return
         having = list(parameters)
-        for p in having:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        flat = self._reduce(torch.cat([p.grad.flatten() for p in having]))  # type: ignore[union-attr]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in having]
+        flat = self._reduce(torch.cat([g.flatten() for g in gradients]))
         for p, g in zip(having, flat.split([p.numel() for p in having])):
             p.grad = g.view_as(p)
 
@@ -65,7 +63,7 @@ class Engine:
         return bool(self._reduce(torch.tensor([float(flag)], device=self.device)).item() > 0)
 
     def _reduce(self, x: Tensor) -> Tensor:
-        return self._accelerator.reduce(x, "mean")  # type: ignore[return-value]
+        return self._accelerator.reduce(x, "mean")
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from predella.config import config
 
+Precision = Literal["no", "bf16", "fp16"]
+
 
 @config
 class Optim:
