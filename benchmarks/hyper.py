@@ -3,13 +3,14 @@
 import torch
 from torch import nn
 
-from benchmarks.timing import interleaved, report
+from benchmarks.timing import arguments, interleaved, report
 from predella.nn.hyper import apply_weights
 
 B, C, SIZE = 16, 64, 64
 
 
 def main() -> None:
+    options = arguments("hyper")
     primary = nn.Sequential(*[layer for _ in range(5) for layer in (nn.Conv2d(C, C, 3, padding=1), nn.LeakyReLU(0.2))])
     x = torch.randn(B, C, SIZE, SIZE)
     weights = {k: (p.detach().expand(B, *p.shape) + 0).requires_grad_() for k, p in primary.named_parameters()}
@@ -34,7 +35,7 @@ def main() -> None:
         "loop_vs_shared": times["loop"] / times["shared"],
         "shared_ms": times["shared"] * 1e3,
     }
-    report("hyper", figures, [f"{torch.get_num_threads()} threads"])
+    report(options, figures, [f"{torch.get_num_threads()} threads"])
 
 
 if __name__ == "__main__":

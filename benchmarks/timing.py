@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 
@@ -41,12 +41,17 @@ def peak_mb(code: str) -> float:
     return int(done.stdout.split()[-1]) / 1024
 
 
-def report(name: str, figures: dict[str, float], notes: list[str]) -> None:
-    """Print the figures; with --json the last line is one object, with --record FILE they are appended for RESULTS.md."""
+def arguments(name: str) -> Namespace:
+    """The options that every benchmark takes."""
     parser = ArgumentParser(prog=f"python -m benchmarks.{name}")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--record")
-    options = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--record", help="append the figures to this .jsonl file, for RESULTS.md")
+    return parser.parse_args(namespace=Namespace(name=name))
+
+
+def report(options: Namespace, figures: dict[str, float], notes: list[str]) -> None:
+    """Print the figures; with --json the last line is one object, with --record FILE they are appended for RESULTS.md."""
+    name = options.name
     for note in notes:
         print(note)
     for key, value in figures.items():

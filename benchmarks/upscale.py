@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import predella
-from benchmarks.timing import interleaved, peak_mb, report, seconds
+from benchmarks.timing import arguments, interleaved, peak_mb, report, seconds
 from predella.image.coords import grid
 from predella.image.resize import resize
 
@@ -39,12 +39,14 @@ class LocalImplicitHead(nn.Module):
                 relative = (coords - centre) * torch.tensor([float(h), float(w)])
                 size = torch.tensor(cell).expand(len(coords), 2)
                 value = self.mlp(torch.cat([wide[0, :, row, column].T, relative, size], -1))
-                area = (relative.abs().prod(-1, keepdim=True)) + 1e-9  # of the opposite corner, after the swap below
-                total, norm = total + value / area, norm + 1 / area
+                # the area between the query and the diagonally opposite centre: each side is 2 cell widths less the own distance
+                area = (2 - relative.abs()).clamp(min=1e-9).prod(-1, keepdim=True)
+                total, norm = total + value * area, norm + area
         return total / norm
 
 
 def main() -> None:
+    options = arguments("upscale")
     torch.manual_seed(0)
     model = predella.load("functional_sr")
     width = model.config.field.width
@@ -90,7 +92,7 @@ def main() -> None:
     notes = [
         f"{LOW}×{LOW} → {HIGH}×{HIGH}, {torch.get_num_threads()} threads; the field's time includes its 1×1 head, LIIF's its unfolding"
     ]
-    report("upscale", figures, notes)
+    report(options, figures, notes)
 
 
 if __name__ == "__main__":

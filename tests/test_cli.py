@@ -143,7 +143,10 @@ def test_evaluate_appends_rows_with_their_protocol(cli, runs, photo, tmp_path):
     text = (tmp_path / "R.md").read_text()
     assert status == 0, err
     assert cli("report", "--results", record.parent, "--out", tmp_path / "R.md", "--check")[0] == 0
-    assert text.startswith("# Results")
+    assert f"| {rows[2]['value']:.2f} |" in text.replace("**", "") and "photo" in text
+    (tmp_path / "N.md").write_text("# My own notes")
+    assert cli("report", "--results", record.parent, "--out", tmp_path / "N.md")[0] == 2
+    assert (tmp_path / "N.md").read_text() == "# My own notes"
 
 
 def test_evaluate_fill_and_its_baselines(cli, runs, tmp_path):
@@ -336,6 +339,12 @@ def test_a_pickle_never_runs(tmp_path, runs):
         (("functional_sr", "--stages.0.optim.hypernetwork.schedule", "cosin"), "'cosine'"),
         (("functional_sr", "--data", "/nowhere/at/all"), "does not exist"),
         (("functional_sr", "--resume"), "no state"),
+        (("functional_sr", "--log-every", "0"), "log_every must be at least 1"),
+        (("functional_sr", "--precision", "fp16"), "'bf16'"),
+        (("functional_sr", "--model.field.width", "0"), "width must be at least 1"),
+        (("functional_sr", "--model.mask", "true"), "masks belong to masking"),
+        (("functional_sr", "--smoke", "--stages.0.optim.hypernetwork.muon", "nothing.*"), "names none"),
+        (("--seed", "7", "functional_sr"), "write the recipe's name first"),
         (("none.json",), "none.json does not exist"),
     ],
 )
@@ -354,6 +363,7 @@ def test_train_refuses(refuses, tmp_path, monkeypatch, words, says):
         (("measure", "psnr_y", "--pairs", "a", "b"), "a does not exist"),
         (("evaluate", "bicubicc"), "no model is called 'bicubicc'"),
         (("evaluate", "bicubic", "--scales", "2;3"), "2;3"),
+        (("evaluate", "bicubic", "--record", "somewhere"), ".jsonl"),
         (("report", "--results", "nowhere"), "no .jsonl record"),
         (("export", "functional_sr", "--format", "tflite", "--out", "x.onnx"), "tflite"),
         (("upscale",), "required"),

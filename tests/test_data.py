@@ -62,6 +62,22 @@ def test_zip_npz_list_and_single_file_hold_the_same_pictures(folder, tmp_path):
         assert len(found) == 1 and torch.equal(found[0], plain[0]), path
 
 
+def test_sixteen_bits_and_transparency_are_converted(tmp_path):
+    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40).save(tmp_path / "g.png")
+    array = np.dstack([picture(40, 40), np.zeros((40, 40), np.uint8)])
+    Image.fromarray(array).save(tmp_path / "t.png")
+    images = Source(paths=(str(tmp_path),)).open()
+    assert torch.equal(images[0][0], torch.from_numpy((np.arange(1600).reshape(40, 40) * 40 >> 8).astype(np.uint8)))
+    assert (images[1] == 255).all()  # what is transparent shows white, not its hidden colour
+
+
+def test_one_large_picture_does_not_end_the_caching(tmp_path):
+    Image.fromarray(picture(800, 800)).save(tmp_path / "a.png")
+    Image.fromarray(picture(40, 40)).save(tmp_path / "b.png")
+    images = Source(paths=(str(tmp_path),), memory_mb=1).open()
+    assert callable(images._kept[0]) and isinstance(images._kept[1], torch.Tensor)
+
+
 def test_a_pickled_npz_is_not_read(tmp_path):
     np.savez(tmp_path / "evil.npz", images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="plain arrays"):

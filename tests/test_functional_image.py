@@ -7,6 +7,8 @@ from predella.image.coords import grid
 from predella.image.resize import resize
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_patches import PatchNetworks
+from predella.objectives.functional_image import FunctionalImageObjective, _offset, pixels_in_cells
+from predella.tasks.base import Batch
 
 GRAINS = {
     "cells": CellFields(width=8, blocks=1, hidden=6),
@@ -82,7 +84,7 @@ def smooth_field(h, w):
     return model, theta
 
 
-@pytest.mark.parametrize("blur", [0.3, 0.5, 1.7, 4.0])
+@pytest.mark.parametrize("blur", [0.3, 0.5, 0.55, 0.6, 0.75, 0.95, 1.0, 1.7, 4.0])
 def test_blur_of_any_width_is_the_gaussian_of_the_function(blur):
     model, theta = smooth_field(61, 61)
     y = (grid(9, 9, (-0.2, -0.2, 0.2, 0.2), dtype=torch.float64) + 1) / 2 * 61
@@ -109,6 +111,58 @@ def test_scale_sets_the_pixel_the_field_is_seen_with():
 def test_cells_begin_close_to_the_interpolated_pixels():
     x = resize(torch.rand(1, 3, 5, 5) * 2 - 1, (40, 40)).clamp(-1, 1)
     assert (make("cells")(x, (40, 40)) - x).abs().mean() < 0.1
+
+
+def test_float32_queries_agree_with_render_where_pixels_lie_on_borders():
+    """At ×2.5 every fifth pixel's centre is the border of two cells."""
+    model = make("cells").float()
+    theta = model.weights(torch.rand(1, 3, 100, 100, dtype=torch.float32) * 2 - 1)
+    asked = model.query(theta, grid(250, 250), (2.5, 2.5)).transpose(1, 2).view(1, 3, 250, 250)
+    assert (asked - model.render(theta, (250, 250))).abs().max() < 1e-3
+
+
+def test_training_queries_are_the_rendered_pixels():
+    """What the objective trains is what a user gets: query_cells at the drawn pixels = render there, every cell covered."""
+    model = make("cells")
+    theta = model.weights(image())
+    size, scale = (27, 31), (27 / 11, 31 / 13)
+    rows, columns = pixels_in_cells(size, (11, 13), 4, torch.Generator().manual_seed(1))
+    offset = torch.stack([_offset(rows, scale[0], 11, 0), _offset(columns, scale[1], 13, 1)], -1)
+    assert offset.abs().max() <= 0.5 + 1e-9
+    value = model.paint.query_cells(theta, offset, scale).flatten(1, 3)
+    rendered = model.render(theta, size).flatten(2)[:, :, (rows * 31 + columns).flatten()].transpose(1, 2)
+    assert torch.allclose(value, rendered, atol=1e-10)
+    many = torch.stack(pixels_in_cells(size, (11, 13), 200, torch.Generator().manual_seed(1)), -1)
+    assert len(many.view(-1, 2).unique(dim=0)) == 27 * 31  # every pixel can be drawn
+
+
+@pytest.mark.parametrize("hole_weight, expected", [(1.0, 0.3), (10.0, 0.3 * 10)])
+def test_holes_weigh_more(hole_weight, expected):
+    """A model that is 0.3 off inside the holes and exact outside, holes everywhere: the loss is 0.3 · weight."""
+    model = make("unet", mask=True)
+    x, known = image(8, 8), torch.zeros(2, 1, 8, 8)
+    answer = model(x, (8, 8), known).detach()
+    batch = Batch(answer + 0.3, torch.cat([x, known], 1))
+    losses = FunctionalImageObjective(queries=1, hole_weight=hole_weight).build(model).losses(batch)
+    assert losses["distance"].item() == pytest.approx(expected)
+
+
+def test_coordinates_outside_are_refused():
+    for name in ("cells", "patches"):
+        model = make(name)
+        theta = model.weights(image())
+        with pytest.raises(ValueError, match=r"\[-1, 1\], got 1.2"):
+            model.query(theta, torch.tensor([[0.0, 1.2]]))
+        with pytest.raises(ValueError, match=r"\[-1, 1\], got -2"):
+            model.render(theta, (4, 4), region=(-2.0, -1.0, 0.0, 0.0))
+
+
+def test_derivatives_of_patches_inside_inference_mode():
+    model = make("patches")
+    with torch.inference_mode():
+        theta = model.weights(image())
+        value, jacobian = model.query(theta, torch.zeros(1, 2), (2, 2), derivatives=1)
+    assert jacobian.abs().max() > 0
 
 
 def test_mask_is_asked_for_and_refused():

@@ -70,6 +70,31 @@ def test_orientation_is_applied_and_other_exif_kept(tmp_path, orientation):
         assert again.getexif()[0x0112] == 1 and again.getexif()[0x010F] == "maker"
 
 
+def test_sixteen_bit_tiff_keeps_orientation_and_exif(tmp_path):
+    import tifffile
+
+    array = picture(8, 12).astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb", extratags=[(0x0112, "H", 1, 6, True)])
+    got = read(tmp_path / "x.tif")
+    assert got.bits == 16 and got.size == (12, 8)
+    assert np.array_equal(((got.pixels[0].double() + 1) * 32767.5).round().numpy(), np.rot90(array, -1).transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "p.tif", array.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    assert read(tmp_path / "p.tif").size == (8, 12)
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    write(Picture(got.pixels, bits=16, exif=exif.tobytes()), tmp_path / "y.tif")
+    again = Image.Exif()
+    again.load(read(tmp_path / "y.tif").exif)
+    assert again[0x010F] == "maker"
+
+
+def test_formats_refuse_what_they_cannot_hold_before_the_work(tmp_path):
+    from predella.image.files import check_output
+
+    with pytest.raises(UserError, match="16383"):
+        check_output(tmp_path / "x.webp", Picture(torch.zeros(1, 3, 4, 4)), False, (100, 20_000))
+
+
 def test_palette_transparency_bilevel_and_cmyk(tmp_path):
     image = Image.fromarray(picture(8, 8))
     image.quantize(16).save(tmp_path / "p.png")

@@ -108,6 +108,41 @@ def test_ctrl_c_ends_cleanly_and_resumably(tmp_path):
     assert load_state(tmp_path / "r")[1]["step"] == stopped + 5
 
 
+def test_a_kill_between_weights_and_config_leaves_a_whole_model(tmp_path, monkeypatch):
+    from predella.models import base
+    from predella.run import build_model
+
+    model = build_model(tiny())
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    real = base.write_text
+    for killed_at in (0, 1):  # before the weights are replaced, after it
+        calls = []
+
+        def write(*arguments, calls=calls, killed_at=killed_at):
+            calls.append(1)
+            if len(calls) - 1 == killed_at:
+                raise KeyboardInterrupt
+            real(*arguments)
+
+        monkeypatch.setattr(base, "write_text", write)
+        with pytest.raises(KeyboardInterrupt):
+            model.save_pretrained(tmp_path)
+        assert load(tmp_path) is not None
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path):
+    objective = Toy()
+    trainer = toy_trainer(tmp_path, objective)
+    trainer._enter(0)
+    root = Phase("first", lambda b: {"fit": (objective.a.weight * 0).sum().abs().sqrt()}, {"fit": 1.0}, [objective.a])
+    before = objective.a.weight.clone()
+    with pytest.raises(NotFinite, match="gradient=nan"):
+        trainer._update(trainer.parts[0], root, next(Numbers().since(0)), 0)
+    assert torch.equal(before, objective.a.weight)
+
+
 class Toy(Objective):
     """Two networks, two phases; the second every second step."""
 
@@ -236,6 +271,9 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(tmp_path):
         start(tiny(steps=2, seed=5), tmp_path / "r", "test", resume=True, cpu=True)
     with pytest.raises(UserError, match="nothing|no state"):
         start(tiny(steps=2), tmp_path / "other", "test", resume=True, cpu=True)
+    larger = replace(tiny(), stages=(replace(tiny().stages[0], batch_size=8),))
+    with pytest.raises(UserError, match="another stages"):
+        start(larger, tmp_path / "r", "test", resume=True, cpu=True)
     start(tiny(steps=2), tmp_path / "r", "test", force=True, cpu=True)
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert {"config.json", "model.safetensors", "recipe.json", "environment.json", "metrics.jsonl", "README.md", "state"} <= names

@@ -5,15 +5,16 @@ from pathlib import Path
 
 
 def model_card(folder: Path) -> str:
-    """Markdown from the folder's recipe.json, environment.json, metrics.jsonl and (if there) terms.txt."""
+    """Markdown from the folder's recipe.json, environment.json, metrics.jsonl."""
     recipe = json.loads((folder / "recipe.json").read_text())
     environment = json.loads((folder / "environment.json").read_text())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     training = [r for r in rows if "step" in r and "protocol" not in r]
     measured = [r for r in rows if "protocol" in r]
-    terms = folder / "terms.txt"
     last = training[-1] if training else {}
     lines = [
+        "<!-- made by predella; do not edit -->",
+        "",
         f"# {recipe['name']}",
         "",
         f"Trained by `{environment['command']}` (commit {environment['commit'] or 'unknown'}, predella {environment['predella']},"
@@ -22,7 +23,7 @@ def model_card(folder: Path) -> str:
         "| | |",
         "|---|---|",
         f"| data | {', '.join(Path(p).name for p in recipe['data']['paths'])} |",
-        f"| terms of the data | {terms.read_text().strip() if terms.exists() else 'see the owners of the data'} |",
+        f"| terms of the data | {recipe['data'].get('terms') or 'see the owners of the data'} |",
         f"| steps | {last.get('step', 0):,} of batch {recipe['stages'][-1]['batch_size']} |",
         f"| time | {last.get('elapsed_s', 0) / 60:.0f} min |",
         f"| hardware | {environment['hardware']} |",

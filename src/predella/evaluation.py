@@ -8,7 +8,7 @@ from predella.data.images import Source
 from predella.errors import UserError
 from predella.metrics import filling
 from predella.metrics import super_resolution as sr
-from predella.models.base import find_source, load
+from predella.models.base import PRETRAINED, find_source, load
 from predella.recipe import read_recipe
 from predella.train.log import environment
 
@@ -38,12 +38,18 @@ def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scal
     for one in data or SETS[kind]:
         images = Source(paths=(one,), smallest=16).open()
         for row in rows(images):
-            full = {"run": name, "set": Path(one).stem, **row, "seed": seed, **made, **training}
-            if folder is not None and (folder / "recipe.json").exists() and "pretrained" not in folder.parts[-2:]:
+            full = {"run": name, "set": _set_name(one), **row, "seed": seed, **made, **training}
+            if folder is not None and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED):
                 _append(folder / "metrics.jsonl", full)
             if record is not None:
                 _append(record, full)
             yield full
+
+
+def _set_name(path: str) -> str:
+    """`…/Set5/HR` is Set5."""
+    parts = [p for p in Path(path).parts if p not in ("HR", "/", "..", ".")]
+    return Path(parts[-1]).stem if parts else path
 
 
 def _what(run: str) -> tuple[str, int | None, Path | None, dict]:

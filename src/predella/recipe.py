@@ -1,14 +1,13 @@
 """A recipe: everything a run depends on, as one frozen value; Python functions return them, JSON records them."""
 
-import difflib
 import json
-from dataclasses import asdict, fields, is_dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
 from predella.config import config, read_config
 from predella.data.batches import Augment
 from predella.data.images import Source
-from predella.errors import UserError
+from predella.errors import UserError, did_you_mean
 from predella.models.functional_image import FunctionalImageConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.tasks.masking import Masking
@@ -64,7 +63,7 @@ class Recipe:
     task: Task
     model: FunctionalImageConfig
     stages: tuple[Stage, ...]
-    measures: str
+    measures: Literal["super_resolution", "fill"]
     ema: float = 0.999
     seed: int = 0
     precision: Precision = "no"
@@ -73,6 +72,17 @@ class Recipe:
     sample_every: int = 2000
     samples: int = 4
     workers: int = 1
+
+    def __post_init__(self):
+        for name in ("log_every", "save_every", "sample_every", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
+        if self.data.channels != 3:
+            raise ValueError(f"functional images have 3 channels, got data.channels = {self.data.channels}")
+        if self.model.mask != isinstance(self.task, Masking):
+            raise ValueError(f"model.mask is {self.model.mask} and the task is {type(self.task).__name__}; masks belong to masking")
 
     def to_json(self) -> str:
         """The record of the recipe; `read_recipe` takes it back."""
@@ -110,9 +120,7 @@ def override(recipe: Recipe, changes: dict[str, str]) -> Recipe:
             known = list(at) if isinstance(at, dict) else [str(k) for k in range(len(at))] if isinstance(at, list | tuple) else []
             if part not in known:
                 owner = "Recipe" if i == 0 else f"'{'.'.join(parts[:i])}'"
-                near = difflib.get_close_matches(part, known, n=1)
-                remedy = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}" if known else "it holds one value"
-                raise UserError(f"{owner} has no field '{part}'; {remedy}")
+                raise UserError(f"{owner} has no field '{part}'" + (did_you_mean(part, known) if known else "; it holds one value"))
             key: Any = int(part) if isinstance(at, list | tuple) else part
             if i == len(parts) - 1:
                 at[key] = _parse(word, at[key])
@@ -135,18 +143,3 @@ def _parse(word: str, old: Any) -> Any:
         return json.loads(word)
     except ValueError:
         return {"True": True, "False": False, "None": None}.get(word, word)
-
-
-def field_names(recipe: Recipe) -> list[str]:
-    """All dotted names that `override` takes."""
-
-    def walk(value: Any, prefix: str) -> list[str]:
-        if is_dataclass(value):
-            return [n for f in fields(value) for n in walk(getattr(value, f.name), f"{prefix}{f.name}.")]
-        if isinstance(value, dict):
-            return [n for k, v in value.items() for n in walk(v, f"{prefix}{k}.")]
-        if isinstance(value, tuple) and value and is_dataclass(value[0]):
-            return [n for k, v in enumerate(value) for n in walk(v, f"{prefix}{k}.")]
-        return [prefix[:-1]]
-
-    return walk(recipe, "")

@@ -2,10 +2,10 @@
 
 import json
 import logging
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from predella.atomic import check_folder, write_text
 from predella.card import model_card
@@ -55,6 +55,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         stream = Batches(images, recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
         parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
+    for part in parts:
+        for phase in part.objective.phases():
+            part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written
     if engine.main:
         if not resume:
             _clear(folder)
@@ -77,10 +80,16 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
 
 
 def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
-    """Only what does not change the mathematics may differ when a run goes on; longer stages may."""
-    for name in ("task", "model", "augment", "seed"):
-        if getattr(before, name) != getattr(now, name):
-            raise UserError(f"{folder} was trained with another {name}; resume with the same, or start in another --out")
+    """When a run goes on, only the number of steps, the place of the data and what is shown or saved may differ."""
+
+    def fixed(recipe: Recipe) -> Recipe:
+        stages = tuple(replace(s, steps=1) for s in recipe.stages)
+        free = {k: getattr(before, k) for k in ("data", "log_every", "save_every", "sample_every", "samples", "workers")}
+        return replace(recipe, stages=stages, **free)
+
+    for field in fields(Recipe):
+        if getattr(fixed(before), field.name) != getattr(fixed(now), field.name):
+            raise UserError(f"{folder} was trained with another {field.name}; resume with the same, or start in another --out")
 
 
 def _clear(folder: Path) -> None:
@@ -89,8 +98,3 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for sheet in (folder / "samples").glob("step-*.png"):
         sheet.unlink()
-
-
-def parameters(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,5 +1,6 @@
 """Write a model as ONNX, with dynamic sizes."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
         torch.tensor([2.0, 2.0]),
     )
     program = torch.onnx.export(
-        GridFunction(model.float().eval()), example, dynamo=True, opset_version=OPSET, verbose=False,
+        GridFunction(copy.deepcopy(model).cpu().float().eval()), example, dynamo=True, opset_version=OPSET, verbose=False,
         input_names=["image", "y", "x", "scale"], output_names=["pixels"],
         dynamic_shapes={"image": {2: dim("h", min=2), 3: dim("w", min=2)}, "scale": None,
                         "y": {0: dim("H", min=2)}, "x": {0: dim("W", min=2)}},

@@ -44,6 +44,7 @@ def fill(picture: Picture, known: Tensor, model: FunctionalImage, tile: int = 38
     if not model.config.mask:
         raise UserError("this model does not fill holes; use functional_fill, or train that recipe")
     image, size = picture.rgb(), picture.size
+    device = next(model.parameters()).device
 
     def paint(crop: Box, piece: Box) -> Tensor:
         top, left, bottom, right = crop
@@ -52,7 +53,7 @@ def fill(picture: Picture, known: Tensor, model: FunctionalImage, tile: int = 38
         if float(mask[:, :, rows, columns].min()) == 1:
             return part[:, :, rows, columns]  # no hole here
         with torch.inference_mode():
-            return model(part, (bottom - top, right - left), mask)[:, :, rows, columns]
+            return model(part.to(device), (bottom - top, right - left), mask.to(device)).cpu()[:, :, rows, columns]
 
     halo = min(HALO, model.radius)
     answer = torch.cat([b for _, b in tiled(paint, size, size, tile=tile, halo=halo, blend=16, align=4)], 2).clamp(-1, 1)

@@ -12,7 +12,7 @@ from predella.image.coords import Region
 from predella.image.files import Picture, to_array
 from predella.image.resize import resize
 from predella.image.tiles import Box, tiled
-from predella.models.functional_image import FunctionalImage
+from predella.models.functional_image import CellPaint, FunctionalImage
 
 MAX_SCALE = 64.0
 
@@ -45,7 +45,8 @@ def check_memory(size: tuple[int, int], channels: int, bits: int) -> None:
     """
     import psutil
 
-    need = size[0] * size[1] * channels * (bits // 8) * 2.5 + 1.2e9  # the array, the encoder's copies, one tile's work
+    need = size[0] * size[1] * (channels * (bits // 8) * 2.5 + (12 if channels in (2, 4) else 0))  # array, encoder's copies, alpha
+    need += 5e8 * min(1.0, size[0] * size[1] / 512**2)  # one tile's work
     have = psutil.virtual_memory().available
     if need > have:
         raise UserError(f"{size[1]}×{size[0]} pixels need {need / 1e9:.1f} GB of memory, {have / 1e9:.1f} GB are free; ask for less")
@@ -57,19 +58,22 @@ def enlarge_bands(model: FunctionalImage, image: Tensor, size: tuple[int, int], 
     The tiles' halo is the model's reach, so the result is that of one call, to rounding.
     """
     h, w = image.shape[-2:]
+    if self_ensemble and not isinstance(model.paint, CellPaint):
+        raise UserError("--ensemble is for models with cell fields; patches of a rotated picture stand elsewhere")
+    device = next(model.parameters()).device
     align = math.lcm(4, getattr(getattr(model.paint, "grain", None), "stride", 1))
 
     def paint(crop: Box, piece: Box) -> Tensor:
         top, left, bottom, right = crop
-        part, region = image[:, :, top:bottom, left:right], _region(crop, piece, size, (h, w))
+        part, region = image[:, :, top:bottom, left:right].to(device), _region(crop, piece, size, (h, w))
         to = piece[2] - piece[0], piece[3] - piece[1]
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         with torch.inference_mode():
             for turn in range(4 if self_ensemble else 1):
                 value = model.render(model.weights(torch.rot90(part, turn, (2, 3))), to, region)
                 total = total + torch.rot90(value, -turn, (2, 3))
                 region, to = (-region[3], region[0], -region[1], region[2]), (to[1], to[0])  # a quarter turn
-        return total / 4 if self_ensemble else total
+        return (total / 4 if self_ensemble else total).cpu()
 
     yield from tiled(paint, (h, w), size, tile=tile, halo=model.radius, blend=0, align=align)
 

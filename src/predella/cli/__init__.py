@@ -72,11 +72,13 @@ def _guard(module, options, rest) -> int:
         return module.run(options, rest) or 0
     except UserError as error:
         fail(str(error))
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        fail(f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}; check the place and the space left")
     except KeyboardInterrupt:
         print("predella: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
     except MemoryError:
         fail("not enough memory for this; ask for a smaller size")
 

@@ -21,8 +21,14 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
+    from predella.atomic import check_folder
+    from predella.errors import UserError
     from predella.evaluation import evaluate
 
+    if options.record is not None:
+        if options.record.suffix != ".jsonl" or options.record.is_dir():
+            raise UserError(f"--record must name a .jsonl file, got {options.record}")
+        check_folder(options.record.parent)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     for row in evaluate(options.run, options.data, command=command, scales=_scales(options.scales), ensemble=options.ensemble,

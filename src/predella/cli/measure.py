@@ -6,6 +6,7 @@ A (sample) and B (true image) are two files, or two folders whose files have the
 """
 
 import json
+import math
 from pathlib import Path
 
 
@@ -38,13 +39,18 @@ def run(options, rest) -> int:
         rows.append((a, b, values))
     means = {name: mean([values[name] for _, _, values in rows]) for name in options.metrics}
     if options.json:
-        print(json.dumps({"pairs": [{"a": str(a), "b": str(b), **v} for a, b, v in rows], "mean": means}))
+        print(json.dumps({"pairs": [{"a": str(a), "b": str(b), **_finite(v)} for a, b, v in rows], "mean": _finite(means)}))
         return 0
     for a, _, values in rows:
         print(a.name.ljust(28), *(f"{name}={values[name]:.4f}" for name in options.metrics))
     if len(rows) > 1:
         print(f"mean of {len(rows)}".ljust(28), *(f"{name}={means[name]:.4f}" for name in options.metrics))
     return 0
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no infinity: null, the PSNR of equal images."""
+    return {k: v if math.isfinite(v) else None for k, v in values.items()}
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
@@ -58,7 +64,7 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
         raise UserError(f"{a} and {b} must both be files or both be folders")
     if not a.is_dir():
         return [(a, b)]
-    first, second = ({f.stem: f for f in p.iterdir() if f.suffix.lower() in FORMATS} for p in (a, b))
+    first, second = ({f.name: f for f in p.iterdir() if f.suffix.lower() in FORMATS} for p in (a, b))
     if first.keys() != second.keys() or not first:
         alone = sorted(first.keys() ^ second.keys())[:3] or ["nothing"]
         raise UserError(f"{a} and {b} must hold images of the same names; only one of them has {', '.join(alone)}")

@@ -31,6 +31,8 @@ def run(options, rest: list[str]) -> int:
     from predella.train.trainer import Interrupted, NotFinite
 
     folder = options.out
+    if options.recipe.isdigit():
+        raise UserError(f"'{options.recipe}' is no recipe; write the recipe's name first, then its fields")
     changes = fields_of(rest)
     if options.data:
         changes["data.paths"] = _json(options.data)
@@ -49,12 +51,14 @@ def run(options, rest: list[str]) -> int:
         print(recipe.to_json(), end="")
         return 0
     command = "predella " + shlex.join(sys.argv[1:])
+    if options.resume and recipe.name != options.recipe and not options.recipe.endswith(".json"):
+        raise UserError(f"{folder} holds a run of {recipe.name}, not of {options.recipe}; name that recipe, or another --out")
     try:
         start(recipe, folder or Path("runs") / recipe.name, command, resume=options.resume, force=options.force, cpu=options.cpu)
     except Interrupted as error:
         print(f"predella: {error}", file=sys.stderr)
         return 130
-    except NotFinite as error:
+    except (NotFinite, ValueError) as error:  # a config that its own parts refuse
         raise UserError(str(error)) from None
     return 0
 

@@ -40,8 +40,8 @@ def run(options, rest) -> int:
     rows = []
     for source, path in zip(options.images, outputs):
         picture = read(source, options.max_pixels)
-        check_output(path, picture, options.force)
         size = target_size(picture.size, scale, wanted)
+        check_output(path, picture, options.force, size)
         if model is None:
             model = FunctionalImage.from_pretrained(options.model)
             if model.config.mask:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import threading
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from predella.data.named import NAMED, fetch
 from predella.errors import UserError
 
 log = logging.getLogger(__name__)
+LARGEST_MEMBER = 500_000_000  # bytes of one file in a zip, unpacked
 Opener = Callable[[], Tensor]  # → (C, H, W) uint8
 
 
@@ -31,12 +33,14 @@ class Source:
             or the name of a public set; several are joined.
         channels: 3 = RGB, 1 = grey.
         smallest: pictures with an edge below this many pixels are left out.
+        terms: under which the pictures may be used; stands in the model card.
         memory_mb: decoded pictures are kept in memory up to this size; the rest is decoded when needed.
     """
 
     paths: tuple[str, ...] = ("photos",)
     channels: int = 3
     smallest: int = 32
+    terms: str = ""
     memory_mb: int = 6000
 
     def open(self) -> "Images":
@@ -59,6 +63,7 @@ class Images:
         self.skipped: list[tuple[str, str]] = []  # (name, why)
         self._kept: list[Tensor | Opener] = []
         self._recent: OrderedDict[int, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
         budget = source.memory_mb * 2**20
         for path in source.paths:
             for name, opener in _entries(path, source.channels):
@@ -70,16 +75,21 @@ class Images:
                 if min(pixels.shape[-2:]) < source.smallest:
                     self.skipped.append((name, f"{pixels.shape[-1]}×{pixels.shape[-2]} is smaller than {source.smallest} pixels"))
                     continue
-                budget -= pixels.numel()
                 self.names.append(name)
-                self._kept.append(pixels if budget >= 0 else opener)
+                keep = pixels.numel() <= budget
+                budget -= pixels.numel() if keep else 0
+                self._kept.append(pixels if keep else opener)
         if self.skipped:
             shown = "; ".join(f"{name} ({why})" for name, why in self.skipped[:5])
             more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
             log.warning("skipped %d of %d files: %s%s", len(self.skipped), len(self.skipped) + len(self), shown, more)
         if not self._kept:
             where = ", ".join(source.paths)
-            raise UserError(f"{where}: no usable picture among {len(self.skipped)} files; give a folder, zip or npz with images")
+            why = f", such as {self.skipped[0][0]}: {self.skipped[0][1]}" if self.skipped else ""
+            raise UserError(
+                f"{where}: no usable picture among {len(self.skipped)} files{why}; "
+                f"give images, or lower --data.smallest ({source.smallest})"
+            )
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -88,11 +98,14 @@ class Images:
         kept = self._kept[i]
         if isinstance(kept, Tensor):
             return kept
-        if i not in self._recent:
-            self._recent[i] = kept()
-            while len(self._recent) > 32:
-                self._recent.popitem(last=False)
-        return self._recent[i]
+        found = self._recent.get(i)
+        if found is None:
+            found = kept()
+            with self._lock:
+                self._recent[i] = found
+                while len(self._recent) > 32:
+                    self._recent.popitem(last=False)
+        return found
 
 
 def _decode(stream, channels: int) -> Tensor:
@@ -102,7 +115,12 @@ def _decode(stream, channels: int) -> Tensor:
         with Image.open(stream) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise ValueError("animated")
-            array = np.asarray(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
+                return _tensor((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8), channels)
+            if "A" in image.mode or "transparency" in image.info:  # what is transparent shows white
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return _tensor(array, channels)
 
 
@@ -133,11 +151,11 @@ def _entries(path: str, channels: int) -> Iterable[tuple[str, Opener]]:
         files = sorted(f for f in file.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.relative_to(file).parts))
         for f in files:
             yield str(f.relative_to(file)), (lambda f=f: _decode(f, channels))
-    elif file.suffix == ".zip":
+    elif file.suffix.lower() == ".zip":
         yield from _zip_entries(file, channels)
-    elif file.suffix == ".npz":
+    elif file.suffix.lower() == ".npz":
         yield from _npz_entries(file, channels)
-    elif file.suffix == ".txt":
+    elif file.suffix.lower() == ".txt":
         for line in file.read_text().splitlines():
             if line.strip():
                 f = file.parent / line.strip()
@@ -154,7 +172,14 @@ def _zip_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
     for name in sorted(archive.namelist()):
         base = name.rsplit("/", 1)[-1]
         if base and not base.startswith(".") and not name.startswith("__MACOSX/"):
-            yield name, (lambda name=name: _decode(io.BytesIO(archive.read(name)), channels))
+            yield name, (lambda name=name: _decode(io.BytesIO(_member(archive, name)), channels))
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    size = archive.getinfo(name).file_size
+    if size > LARGEST_MEMBER:
+        raise ValueError(f"{size / 1e6:.0f} MB unpacked, more than {LARGEST_MEMBER / 1e6:.0f} MB")
+    return archive.read(name)
 
 
 def _npz_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from predella.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ NAMED: dict[str, Named] = {
         member="mnist",
     ),
     "CIFAR-10": Named("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", member="cifar10"),
-    "CelebA": Named("", "md5:00d2c5bc6d35e252742224ab0c1e8fcb", page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"),
+    "CelebA": Named("", "", page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"),
 }
 
 
@@ -76,6 +79,7 @@ def fetch(name: str) -> Path:
     logging.getLogger("pooch").setLevel(logging.ERROR)
     urls = [named.url + f for f in named.files] or [named.url]
     sums = named.checksum if isinstance(named.checksum, tuple) else (named.checksum,)
+    log.info("%s: looking for it in %s, else fetching it from %s", name, cache, urls[0])
     try:
         found = [Path(pooch.retrieve(u, s, fname=u.rsplit("/", 1)[-1], path=cache, progressbar=False)) for u, s in zip(urls, sums)]
     except ValueError as error:
@@ -91,14 +95,20 @@ def fetch(name: str) -> Path:
 
 
 def _unpack(archive: Path, folder: Path, member: str) -> Path:
+    """The folder `member` of the archive; it appears whole or not at all."""
     place = folder / member
     if not place.exists():
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as z:
-                z.extractall(folder, [n for n in z.namelist() if n.startswith(member)])
-        else:
-            with tarfile.open(archive) as t:
-                t.extractall(folder, [m for m in t.getmembers() if m.name.startswith(member)], filter="data")
+        log.info("unpacking %s", archive.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as part:
+            if archive.suffix == ".zip":
+                with zipfile.ZipFile(archive) as z:
+                    z.extractall(part, [n for n in z.namelist() if n.startswith(member)])
+            else:
+                with tarfile.open(archive) as t:
+                    t.extractall(part, [m for m in t.getmembers() if m.name.startswith(member)], filter="data")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (Path(part) / member).rename(place)
     return place
 
 

@@ -7,6 +7,13 @@ Region = tuple[float, float, float, float]
 WHOLE: Region = (-1.0, -1.0, 1.0, 1.0)
 
 
+def check_inside(*values: float | Tensor) -> None:
+    """Raise ValueError if a coordinate lies outside [-1, 1], where no function is defined."""
+    for v in values:
+        if not -1 - 1e-6 <= float(v) <= 1 + 1e-6:
+            raise ValueError(f"coordinates must lie in [-1, 1], got {float(v):.4g}; make them with predella.image.coords.grid")
+
+
 def centres(n: int, low: float = -1.0, high: float = 1.0, dtype: torch.dtype = torch.float32, device=None) -> Tensor:
     """(n,) centres of n equal cells of [low, high].
 

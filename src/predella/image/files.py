@@ -18,6 +18,7 @@ from predella.errors import UserError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
+PLANAR, ICC = 284, 34675  # TIFF tags
 # of a TIFF's own tags, those that describe the picture and not its storage: title, maker, model, software, date, artist, rights
 DESCRIPTIVE = (0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298)
 
@@ -106,7 +107,7 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
         array, bits = _png16(path), 16
     elif isinstance(image, TiffImageFile) and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
-        return replace(_tiff16(path, max_pixels), icc=icc)
+        return _tiff16(path, max_pixels)
     elif image.mode.startswith("I"):
         array, bits = np.asarray(image).astype(np.int64)[..., None], 16
         if array.min() < 0 or array.max() > 65535:
@@ -164,17 +165,26 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
 
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
+            page = file.pages[0].aspage()
             _check_size(path, page.shape[1], page.shape[0], max_pixels)
             array = page.asarray()
+            tags = {tag.code: tag.value for tag in page.tags.values()}
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{path} is not an image in a known format ({error}); give a PNG, JPEG, WebP or TIFF file") from None
     array = array[..., None] if array.ndim == 2 else array
+    if array.ndim == 3 and tags.get(PLANAR) == 2:
+        array = array.transpose(1, 2, 0)
     if array.dtype != np.uint16 or array.ndim != 3 or not 1 <= array.shape[2] <= 4:
         raise UserError(f"{path} holds {array.dtype} pixels of shape {array.shape}; convert it to 8- or 16-bit grey or RGB")
-    return _picture(array, 16, None)
+    picture = _picture(array, 16, tags.get(ICC))
+    exif = Image.Exif()
+    exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION})
+    picture = replace(picture, exif=exif.tobytes() if len(exif) else None)
+    orientation = int(tags.get(ORIENTATION, 1))
+    alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
+    return picture.with_pixels(_upright(picture.pixels, orientation), alpha)
 
 
 def write(picture: Picture, path: Path | str, force: bool = False, quality: int = 95) -> None:
@@ -202,7 +212,10 @@ def to_array(channels: Tensor, bits: int) -> np.ndarray:
     return array.astype(np.uint16 if bits == 16 else np.uint8)
 
 
-def check_output(path: Path | str, picture: Picture, force: bool) -> None:
+LARGEST_EDGE = {"WEBP": 16_383, "JPEG": 65_500}
+
+
+def check_output(path: Path | str, picture: Picture, force: bool, size: tuple[int, int] | None = None) -> None:
     """Everything about writing `picture` to `path` that can be known before the work is done.
 
     Raises:
@@ -211,6 +224,9 @@ def check_output(path: Path | str, picture: Picture, force: bool) -> None:
     path = Path(path)
     kind = check_ending(path)
     check_free(path, force)
+    height, width = size or picture.size
+    if max(height, width) > LARGEST_EDGE.get(kind, 1 << 31):
+        raise UserError(f"{path}: {width}×{height} is more than {kind} holds ({LARGEST_EDGE[kind]} pixels); write a .png or .tif")
     if picture.alpha is not None and kind == "JPEG":
         raise UserError(f"{path}: the image has transparency, which JPEG can't hold; write a .png, .webp or .tif")
 
@@ -262,10 +278,14 @@ def _write_tiff16(stream, array: np.ndarray, picture: Picture) -> None:
     import tifffile
 
     planes = array.shape[2]
+    exif = Image.Exif()
+    exif.load(picture.exif or b"")
     whole = io.BytesIO()  # tifffile asks an open file for its name, which an unnamed one lacks
     tifffile.imwrite(
         whole, array[..., 0] if planes == 1 else array,
         photometric="minisblack" if planes < 3 else "rgb", planarconfig=None if planes == 1 else "contig",
         extrasamples=["unassalpha"] if planes in (2, 4) else None, iccprofile=picture.icc, compression="zlib", metadata=None,
+        extratags=[(tag, "s", 0, str(exif[tag]), True) for tag in DESCRIPTIVE if tag in exif and tag != ORIENTATION],
+        software=False,
     )  # fmt: skip
     stream.write(whole.getbuffer())

@@ -76,6 +76,8 @@ def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic") -> Tensor:
         >>> resize(torch.tensor([[[[0., 1., 2., 3.]]]]), (1, 2))
         tensor([[[[0.4180, 2.5820]]]])
     """
+    if not x.is_floating_point():
+        raise TypeError(f"resize takes a floating tensor, got {x.dtype}; use predella.image.from_uint8 for 8-bit data")
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {sorted(KERNELS)}, got {kernel!r}")
     height, width = size

@@ -16,8 +16,8 @@ def spans(length: int, tile: int, blend: int) -> list[tuple[int, int]]:
         >>> spans(10, 6, 2)
         [(0, 6), (4, 10)]
     """
-    if not 0 <= blend < tile:
-        raise ValueError(f"blend must lie in 0…tile - 1 = {tile - 1}, got {blend}")
+    if not 0 <= 2 * blend <= tile:
+        raise ValueError(f"blend must lie in 0…tile / 2 = {tile / 2:g}, got {blend}")
     out = [(0, min(tile, length))]
     while out[-1][1] < length:
         start = out[-1][1] - blend

@@ -23,7 +23,7 @@ def psnr_holes(sample: Tensor, target: Tensor, known: Tensor) -> float:
     """dB over the pixels where `known` is 0, 8-bit output, peak 255."""
     hole = (known < 0.5).expand_as(target)
     error = ((quantize(sample) - quantize(target))[hole].double() * 127.5).square().mean().item()
-    return 10 * math.log10(255**2 / error)
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def measure(fill: Fill, images: Images, kinds: Iterable[Kind] = KINDS) -> Iterator[dict]:

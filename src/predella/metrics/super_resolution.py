@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from predella.data.images import Images
+from predella.errors import UserError
 from predella.image.contract import from_uint8, quantize
 from predella.image.resize import resize
 from predella.metrics.fidelity import mean, psnr_y, ssim_y
@@ -46,6 +47,9 @@ def measure(enlarge: Enlarge, images: Images, scales: Iterable[float] = SCALES) 
             low, high = evaluation_pair(from_uint8(images[i])[None], scale)
             sample = quantize(enlarge(low, (high.shape[-2], high.shape[-1])))
             border = -int(-scale // 1)
+            if min(high.shape[-2:]) < 2 * border + 11 or min(low.shape[-2:]) < 1:
+                size = f"{images[i].shape[-1]}×{images[i].shape[-2]}"
+                raise UserError(f"{images.names[i]} ({size}) is too small to be measured at ×{scale:g}; leave out that scale with --scales")
             psnr.append(psnr_y(sample, high, border).item())
             ssim.append(ssim_y(sample, high, border).item())
         for name, values in (("psnr_y", psnr), ("ssim_y", ssim)):

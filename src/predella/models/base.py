@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,17 +31,21 @@ class Model(nn.Module):
     config: Any
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write config.json and model.safetensors (each atomically, the config with the weights' checksum last)."""
+        """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
+
+        While the weights are replaced, the config admits both the old and the new checksum.
+        """
         folder = Path(folder)
         weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()})
+        new = hashlib.sha256(weights).hexdigest()
+        record = {"model": self.name, "predella": predella.__version__, "sha256": new, "config": asdict(self.config)}
+        if (folder / WEIGHTS).exists():
+            old = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+            write_text(folder / CONFIG, json.dumps({**record, "sha256_before": old}, indent=2) + "\n")
+        else:
+            write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
         with atomic_write(folder / WEIGHTS) as stream:
             stream.write(weights)
-        record = {
-            "model": self.name,
-            "predella": predella.__version__,
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "config": _plain(self.config),
-        }
         write_text(folder / CONFIG, json.dumps(record, indent=2) + "\n")
 
     @classmethod
@@ -54,12 +59,6 @@ class Model(nn.Module):
         if not isinstance(model, cls):
             raise UserError(f"{source} holds a {type(model).__name__}, not a {cls.__name__}; use predella.load()")
         return model
-
-
-def _plain(config: Any) -> dict:
-    from dataclasses import asdict
-
-    return asdict(config)
 
 
 def model_class(name: str) -> type[Model]:
@@ -104,7 +103,7 @@ def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, "*.md"]))
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, "recipe.json", "*.md"]))
     except Exception as error:
         why = type(error).__name__
         raise UserError(f"{repository} is no folder here and could not be fetched from the hub ({why}); give a local folder") from None
@@ -133,7 +132,7 @@ def load(source: Path | str) -> Any:
     if not file.exists():
         raise UserError(f"{file} is missing; restore it, or train again with --resume")
     data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
+    if hashlib.sha256(data).hexdigest() not in (record.get("sha256"), record.get("sha256_before")):
         raise UserError(f"{file} was altered or cut short: its checksum is not the one in {CONFIG}; get the file again")
     model = cls(config)
     try:

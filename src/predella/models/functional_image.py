@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.contract import check_image
-from predella.image.coords import WHOLE, Region, centres
+from predella.image.coords import WHOLE, Region, centres, check_inside
 from predella.models.base import Model
 from predella.models.functional_patches import PatchNetworks, PatchPaint
 from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights
 
-NUDGE = 1e-6  # cells; ONNX optimizers take anything below 1e-8 for zero
+NUDGE = 1e-4  # cells: more than the rounding of float32 coordinates of 3 000 pixels, and nothing to the eye
 
 
 @config
@@ -42,6 +42,11 @@ class CellFields:
     bandwidth: float = 12.566
     encoder: Literal["residual", "unet"] = "residual"
 
+    def __post_init__(self):
+        for name in ("width", "blocks", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
 
 @config
 class FunctionalImageConfig:
@@ -60,12 +65,12 @@ class FunctionalImage(Model):
     Config: ClassVar[type] = FunctionalImageConfig
     name: ClassVar[str] = "functional_image"
 
-    def __init__(self, config: FunctionalImageConfig | None = None, generator: torch.Generator | None = None):
+    def __init__(self, config: FunctionalImageConfig | None = None):
         super().__init__()
         self.config = config or FunctionalImageConfig()
         channels = 4 if self.config.mask else 3
         grain = self.config.field
-        self.paint = CellPaint(grain, channels, generator) if isinstance(grain, CellFields) else PatchPaint(grain, channels)
+        self.paint = CellPaint(grain, channels) if isinstance(grain, CellFields) else PatchPaint(grain, channels)
 
     @property
     def radius(self) -> int:
@@ -108,6 +113,7 @@ class FunctionalImage(Model):
         """
         if coords.ndim != 2 or coords.shape[1] != 2:
             raise ValueError(f"coords must have shape (Q, 2) as (y, x) in [-1, 1], got {tuple(coords.shape)}")
+        check_inside(*coords.detach().aminmax())
         if derivatives not in (0, 1):
             raise ValueError(f"derivatives must be 0 or 1, got {derivatives}")
         return self.paint.query(weights, coords, scale, derivatives, blur)
@@ -127,6 +133,7 @@ class FunctionalImage(Model):
         if height < 1 or width < 1:
             raise ValueError(f"size must be at least 1×1, got {height}×{width}")
         top, left, bottom, right = region
+        check_inside(*region)
         if not (bottom > top and right > left):
             raise ValueError(f"region must be (top, left, bottom, right) with top < bottom and left < right, got {region}")
         device = next(self.parameters()).device
@@ -148,7 +155,7 @@ class CellPaint(HyperNetwork):
     the field adds detail. All three act linearly, so weights can be blended, averaged and blurred.
     """
 
-    def __init__(self, grain: CellFields, channels: int, generator: torch.Generator | None):
+    def __init__(self, grain: CellFields, channels: int):
         super().__init__()
         kind = ResidualEncoder if grain.encoder == "residual" else UNetEncoder
         self.encoder = kind(channels, grain.width, grain.blocks)
@@ -157,7 +164,7 @@ class CellPaint(HyperNetwork):
             assert self.head.bias is not None
             self.head.bias.zero_()
             self.head.weight.mul_(0.1)  # start close to the interpolated pixels
-        self.field = HeatField(grain.hidden, grain.bandwidth, generator)
+        self.field = HeatField(grain.hidden, grain.bandwidth)
         self.radius = self.encoder.radius + 1
 
     @staticmethod
@@ -183,8 +190,9 @@ class CellPaint(HyperNetwork):
     def query(self, weights, coords, scale, derivatives, blur):
         h, w = self.cells(weights)
         weights, variance = _blurred(weights, blur)
-        row, dy = locate(coords[:, 0], h)
-        column, dx = locate(coords[:, 1], w)
+        row, dy = locate(coords[:, 0].double(), h)
+        column, dx = locate(coords[:, 1].double(), w)
+        dy, dx = dy.to(coords.dtype), dx.to(coords.dtype)
         offset, index = torch.stack([dy, dx], -1), row * w + column
         theta = [torch.cat([weights["sine"], weights["cosine"]], -1), weights["parabola"]]
         theta = [t.flatten(1, 2)[:, index] for t in theta]  # (B, Q, 3, 2K), (B, Q, 3, 9)
@@ -260,13 +268,14 @@ def locate(place: Tensor, cells: int) -> tuple[Tensor, Tensor]:
 def _blurred(weights: Weights, blur: float) -> tuple[Weights, float]:
     """Split a Gaussian of variance blur² into one inside the fields and one over the cells.
 
-    Up to half a cell the closed form of every field carries the blur. The rest is a Gaussian sum over neighbouring cells:
+    Up to 0.95 cells the closed form of every field carries the blur. A wider one leaves half a cell to it;
+    the rest is a Gaussian sum over neighbouring cells:
     T is smooth at that scale, so the sum over the cell grid equals the integral, and because θ acts linearly it is a
     Gaussian filter of θ.
     """
     if blur < 0:
         raise ValueError(f"blur must be ≥ 0, got {blur}")
-    inside = min(blur, 0.5) ** 2
+    inside = blur**2 if blur <= 0.95 else 0.25  # a sampled Gaussian narrower than 0.8 cells would be no Gaussian
     rest = blur**2 - inside
     if rest == 0:
         return weights, inside

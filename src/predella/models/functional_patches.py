@@ -26,14 +26,16 @@ class PatchNetworks:
     """
 
     kind: Literal["patches"] = "patches"
-    patch: int = 12
-    stride: int = 4
-    width: int = 32
+    patch: int = 6
+    stride: int = 2
+    width: int = 48
     target: tuple[int, ...] = (24, 48, 48, 24)
     omega: float = 10.0
     norm: Literal["none", "per_image"] = "none"
 
     def __post_init__(self):
+        if self.width < 1 or self.patch < 3 or not self.target:
+            raise ValueError(f"width ≥ 1, patch ≥ 3 and target widths are needed, got {self.width}, {self.patch}, {self.target}")
         if not 1 <= self.stride <= self.patch:
             raise ValueError(f"stride must lie in 1…patch = {self.patch}, got {self.stride}; a larger one leaves gaps")
 
@@ -54,22 +56,25 @@ class Factorized(nn.Module):
 class Branch(nn.Module):
     """Layers 5–8: features of a patch → the weight and bias of one layer of the target network."""
 
-    def __init__(self, width: int, patch: int, layer: nn.Linear, gain: float, generator: torch.Generator | None):
+    def __init__(self, width: int, patch: int, layer: nn.Linear, gain: float, spread: float):
         super().__init__()
         self.shape, self.gain = tuple(layer.weight.shape), gain
         rows, columns = self.shape
         self.convs = nn.Sequential(*[Factorized(width, width) for _ in range(3)])
         self.row = nn.Conv2d(width, width, (1, patch))
         self.column = nn.Conv2d(width, rows * (columns + 1), (patch, 1))
-        with torch.no_grad():  # at the start all patches share one well-scaled random network
-            self.column.weight.mul_(0.3)
+        with torch.no_grad():  # `bias` is one well-scaled random network, shared by all patches
+            self.column.weight.mul_(spread)
             assert self.column.bias is not None
-            self.column.bias.normal_(generator=generator)
+            self.column.bias.normal_()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, width, patch, patch) → (N, out, in), (N, out), scaled by gain / √in."""
+    def forward(self, x: Tensor, stem: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, width, patch, patch) from the trunk and from its first layer (the residual) → (N, out, in), (N, out).
+
+        Weights are scaled by gain / √in.
+        """
         rows, columns = self.shape
-        theta = self.column(F.relu(self.row(self.convs(x)))).flatten(1).view(-1, rows, columns + 1)
+        theta = self.column(F.relu(self.row(stem + self.convs(x)))).flatten(1).view(-1, rows, columns + 1)
         return theta[..., :-1] * (self.gain / math.sqrt(columns)), theta[..., -1]
 
 
@@ -79,16 +84,17 @@ class PatchPaint(HyperNetwork):
     Weights: "layers.i.weight" (B, ny, nx, out, in), "layers.i.bias" (B, ny, nx, out), "extent" (B, 2) = (h, w).
     """
 
-    def __init__(self, grain: PatchNetworks, channels: int, generator: torch.Generator | None = None):
+    def __init__(self, grain: PatchNetworks, channels: int):
         super().__init__()
         self.grain = grain
         self.target = CosineMLP(3, grain.target, 3).requires_grad_(False)  # its own values are never used
         self.stem = Factorized(channels, grain.width)
         self.trunk = nn.Sequential(*[Factorized(grain.width, grain.width) for _ in range(3)])
-        self.branches = nn.ModuleList(
-            Branch(grain.width, grain.patch, layer, grain.omega if i == 0 else 1.0, generator)
-            for i, layer in enumerate(self.target.linear())
-        )
+        layers = self.target.linear()
+        gains = [grain.omega, *[1.0] * (len(layers) - 1)]
+        # at the start the patches differ in the last layer only: one basis of functions, and coefficients for each patch
+        spreads = [*[0.02] * (len(layers) - 1), 1.0]
+        self.branches = nn.ModuleList(Branch(grain.width, grain.patch, *given) for given in zip(layers, gains, spreads))
         self.radius = grain.patch
 
     @staticmethod
@@ -104,11 +110,11 @@ class PatchPaint(HyperNetwork):
         pad = (0, (nx - 1) * stride + patch - width, 0, (ny - 1) * stride + patch - height)
         tiles = F.pad(x, pad, mode="replicate").unfold(2, patch, stride).unfold(3, patch, stride)
         tiles = tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], patch, patch)
-        h = self.stem(tiles)
-        h = h + self.trunk(h)
+        stem = self.stem(tiles)
+        h = self.trunk(stem)
         theta: Weights = {}
         for i, branch in enumerate(self.branches):
-            theta[f"layers.{i}.weight"], theta[f"layers.{i}.bias"] = branch(h)
+            theta[f"layers.{i}.weight"], theta[f"layers.{i}.bias"] = branch(h, stem)
         if self.grain.norm == "per_image":
             ones = torch.ones(patch * patch, 1, dtype=x.dtype, device=x.device)
             points = torch.cat([grid(patch, patch, dtype=x.dtype, device=x.device), ones], 1)
@@ -130,8 +136,9 @@ class PatchPaint(HyperNetwork):
         if blur:
             raise ValueError("blur is a closed form of cell fields only; this model has patch networks")
         if derivatives:
-            with torch.enable_grad():
-                at = coords.detach().requires_grad_(True)
+            with torch.inference_mode(False), torch.enable_grad():
+                weights = {k: v.clone() for k, v in weights.items()}  # tensors made in inference mode take no gradient
+                at = coords.detach().clone().requires_grad_(True)
                 value = self._mean(weights, at, scale)
                 rows = [torch.autograd.grad(value[b, :, c].sum(), at, retain_graph=True)[0]
                         for b in range(value.shape[0]) for c in range(3)]  # fmt: skip
@@ -146,19 +153,21 @@ class PatchPaint(HyperNetwork):
         # the last patch that starts at or before the place, and those before it that still reach it
         reach = math.ceil(patch / stride)
         newest = torch.minimum((place.detach() / stride).floor(), torch.tensor([ny - 1, nx - 1], device=coords.device))
-        total, norm = coords.new_zeros(()), coords.new_zeros(())
+        batch = weights["extent"].shape[0]
+        total, norm = coords.new_zeros(batch, len(coords), 3), coords.new_zeros(len(coords))
         for back_y in range(reach):
             for back_x in range(reach):
                 at = newest - torch.tensor([back_y, back_x], device=coords.device)
                 local = (place - at * stride) * (2 / patch) - 1
+                inside = ((at >= 0) & (local.detach().abs() <= 1)).all(-1).nonzero().flatten()
+                if len(inside) == 0:
+                    continue
+                local, at = local[inside], at[inside].long()
                 window = ((1 - local.abs()).clamp(min=0) + 1e-6).prod(-1)
-                window = window * ((at >= 0).all(-1) & (local.detach().abs() <= 1).all(-1))
-                at = at.clamp(min=0).long()
-                index = at[:, 0] * nx + at[:, 1]
-                value = self._grouped(weights, index, local, scale)
-                total = total + value * window[None, :, None]
-                norm = norm + window[None, :, None]
-        return total / norm
+                value = self._grouped(weights, at[:, 0] * nx + at[:, 1], local, scale)
+                total = total.index_add(1, inside, value * window[:, None])
+                norm = norm.index_add(0, inside, window)
+        return total / norm[:, None]
 
     def _grouped(self, weights: Weights, index: Tensor, local: Tensor, scale) -> Tensor:
         """Queries sorted by patch and padded to equal number, so that each patch's network runs once. → (B, Q, 3)."""

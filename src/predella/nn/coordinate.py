@@ -19,16 +19,15 @@ class HeatField(nn.Module):
     Args:
         hidden: number of frequencies K.
         bandwidth: the frequencies start uniform in a disk of this radius (radians per cell).
-        generator: for the frequencies.
     """
 
-    # with κ₀ a cell-wide box pixel of a unit grid and a Gaussian of variance 2κ₀ have the same response at half height
+    # κ at the start, from Becker et al. 2025; it is trained
     DIFFUSIVITY = math.sqrt(math.log(4)) / (2 * math.pi**2)
 
-    def __init__(self, hidden: int, bandwidth: float, generator: torch.Generator | None = None):
+    def __init__(self, hidden: int, bandwidth: float):
         super().__init__()
-        radius = bandwidth * torch.rand(hidden, generator=generator).sqrt()
-        angle = 2 * math.pi * torch.rand(hidden, generator=generator)
+        radius = bandwidth * torch.rand(hidden).sqrt()
+        angle = 2 * math.pi * torch.rand(hidden)
         self.frequency = nn.Parameter(torch.stack([radius * angle.sin(), radius * angle.cos()]))  # (2, K) radians a cell
         self.diffusivity = nn.Parameter(torch.tensor(self.DIFFUSIVITY))
 

@@ -64,8 +64,11 @@ class FunctionalRegression(Objective):
         target = batch.target.flatten(2)[:, :, index].transpose(1, 2)
         if known is None:
             return {"distance": DISTANCES[self.config.distance](value, target).mean()}
-        weight = 1 + (self.config.hole_weight - 1) * (1 - known.flatten(2)[:, :, index].transpose(1, 2))
-        return {"distance": DISTANCES[self.config.distance](value * weight, target * weight).mean()}
+        hole = (1 - known.flatten(2)[:, :, index].transpose(1, 2)).expand_as(value)
+        distance = DISTANCES[self.config.distance]
+        inside = torch.where(hole > 0, value, target)  # equal outside the holes, so that only holes count
+        total = distance(value, target) + (self.config.hole_weight - 1) * distance(inside, target)
+        return {"distance": total.mean()}
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:

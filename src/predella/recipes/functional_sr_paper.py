@@ -1,6 +1,6 @@
 """The paper's own super-resolution (Sec. 3.1–3.2): overlapping patches, a cosine network each, scales 2, 3, 4, MSE.
 
-    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 20 min
+    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 12 min
     predella train functional_sr_small --data BSDS500_train BSDS500_test T91     # the cell fields in the same time
     predella train functional_sr_paper --smoke                                   # 2 CPU cores, 20 s
 
@@ -21,9 +21,10 @@ def functional_sr_paper(smoke: bool = False) -> Recipe:
     """The faithful architecture, without batch statistics inside the target network (see `PatchNetworks.norm`)."""
     optim = Optim(
         lr=1e-3, clip=1.0, warmup=100, schedule="cosine", muon_lr=0.01,
-        muon=("paint.trunk.*.weight", "paint.branches.*.convs.*.weight", "paint.branches.*.row.weight"),
+        muon=("paint.stem.*.weight", "paint.trunk.*.weight", "paint.branches.*.convs.*.weight", "paint.branches.*.row.weight",
+              "paint.branches.4.column.weight"),
     )  # fmt: skip
-    grain = PatchNetworks(patch=8, stride=4, width=8, target=(8, 16, 16, 8)) if smoke else PatchNetworks()
+    grain = PatchNetworks(patch=6, stride=3, width=8, target=(8, 16, 16, 8)) if smoke else PatchNetworks()
     return Recipe(
         name="functional_sr_paper",
         data=Source(paths=("photos",) if smoke else ("DIV2K",), smallest=64),
@@ -32,9 +33,9 @@ def functional_sr_paper(smoke: bool = False) -> Recipe:
         model=FunctionalImageConfig(field=grain),
         stages=(
             Stage(
-                steps=20 if smoke else 6000,
-                batch_size=4 if smoke else 64,
-                objective=FunctionalImageObjective(distance="l2", queries=256),
+                steps=20 if smoke else 3000,
+                batch_size=4 if smoke else 128,
+                objective=FunctionalImageObjective(distance="l2", queries=128),
                 optim={"hypernetwork": optim},
             ),
         ),
@@ -49,7 +50,7 @@ def functional_sr_small(smoke: bool = False) -> Recipe:
     recipe = functional_sr(smoke)
     if smoke:
         return _renamed(recipe, recipe.stages[0].steps, recipe.model)
-    return _renamed(recipe, 4000, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
+    return _renamed(recipe, 5000, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
 
 
 def _renamed(recipe: Recipe, steps: int, model: FunctionalImageConfig) -> Recipe:

@@ -59,6 +59,6 @@ def evaluation_pair(image: Tensor, scale: float) -> tuple[Tensor, Tensor]:
 
     For an integer scale this is the usual crop to a multiple of the scale.
     """
-    low = int(image.shape[-2] / scale), int(image.shape[-1] / scale)
+    low = max(1, int(image.shape[-2] / scale)), max(1, int(image.shape[-1] / scale))
     high = image[..., : round(low[0] * scale), : round(low[1] * scale)]
     return degrade(high, low), high

@@ -102,6 +102,9 @@ def hardware() -> str:
 
 
 def _git(*words: str) -> str | None:
+    """git's answer about predella's own repository; None when predella is installed, perhaps inside another one."""
+    if words[0] != "ls-files" and _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
     try:
         found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 
-Precision = Literal["no", "bf16", "fp16"]
+Precision = Literal["no", "bf16"]
 
 
 @config
@@ -22,10 +22,10 @@ class Optim:
         betas, weight_decay: of AdamW.
         muon: patterns (shell-style) of parameter names, such as "paint.encoder.body.*"; kernels count as matrices
             (out, in · area). Parameters with fewer than two axes always stay with AdamW.
-        muon_lr: of Muon, at the top of the schedule.
+        muon_lr, muon_decay: learning rate (at the top of the schedule) and weight decay of Muon.
         clip: largest gradient norm over the phase; 0 = no clipping.
         warmup: steps of linear increase.
-        schedule: after that "constant", or "cosine" or "linear" down to 0 at the stage's end.
+        schedule: "constant", or "cosine" or "linear" from the stage's first step down to 0 at its last, times the warm-up.
     """
 
     lr: float = 1e-4
@@ -33,6 +33,7 @@ class Optim:
     weight_decay: float = 0.0
     muon: tuple[str, ...] = ()
     muon_lr: float = 0.02
+    muon_decay: float = 0.01
     clip: float = 0.0
     warmup: int = 0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -68,22 +69,22 @@ class PhaseOptimizer:
             adam = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
             self._optimizers.append((adam, config.lr))
         if self._views:
-            self._optimizers.append((torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=0.01), config.muon_lr))
+            self._optimizers.append((torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay), config.muon_lr))
 
     def zero_grad(self) -> None:
         for p in self.parameters:
             p.grad = None
 
-    def step(self, factor: float) -> Tensor | None:
-        """Clip, scale the learning rates by `factor`, update. Returns the gradient norm if it was clipped."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip) if self.config.clip else None
+    def step(self, factor: float) -> None:
+        """Clip, scale the learning rates by `factor`, update."""
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         for view, p in zip(self._views, self._matrices):
             view.grad = None if p.grad is None else p.grad.reshape(len(p), -1)
         for optimizer, lr in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
             optimizer.step()
-        return norm
 
     def tensors(self) -> dict[str, Tensor]:
         """State as flat tensors: "optimizer.parameter.key"."""

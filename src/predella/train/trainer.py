@@ -109,24 +109,22 @@ class Trainer:
         for module in part.objective.parts.values():
             module.train()
         stream = part.objective.stream(part.stream.since(self.step - before))
-        sums: dict[str, float] = {}
-        count = 0
+        seen: dict[str, list[float]] = {}
         while self.step < before + part.steps:
             batch = next(stream).to(self.engine.device)
             local = self.step - before
             for phase in phases:
                 if local % phase.every == 0:
                     for name, value in self._update(part, phase, batch, local).items():
-                        sums[name] = sums.get(name, 0.0) + value
+                        seen.setdefault(name, []).append(value)
             self.ema.update(self.step)
             self.step += 1
-            count += 1
             if self.step % self.log_every == 0 or self.step == before + part.steps:
                 if self.engine.main:
                     factors = {f"lr_{n}": o.config.lr * o.config.factor(local, part.steps) for n, o in self.optimizers.items()}
-                    means = {k: v / count for k, v in sums.items()}
+                    means = {k: math.fsum(v) / len(v) for k, v in seen.items()}
                     runlog.row(self.step, part.stream.batch_size, {"stage": part.name, **means, **factors})
-                sums, count = {}, 0
+                seen = {}
             if self.show is not None and self.engine.main and self.step % self.sample_every == 0:
                 self._sheet(part.objective, runlog)
             stopping = self.engine.any(self.stop)
@@ -149,6 +147,10 @@ class Trainer:
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
         self.engine.average_buffers(phase.trains)
+        norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None]).item()
+        if not math.isfinite(norm):
+            shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
+            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate")
         optimizer.step(optimizer.config.factor(local, part.steps))
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
