@@ -22,6 +22,7 @@ class PatchNetworks:
         width: channels of the hypernetwork.
         target: widths of the target network between its 3 inputs (i, j, α) and 3 outputs; with the last, five layers.
         omega: factor on the first layer, which sets the finest detail the cosines start with.
+        alphas: smallest and largest α that is trained on; others are clamped to them.
         norm: "none", or "per_image": the paper's batch norm with statistics of the patch's own pixel grid.
     """
 
@@ -31,6 +32,7 @@ class PatchNetworks:
     width: int = 48
     target: tuple[int, ...] = (24, 48, 48, 24)
     omega: float = 10.0
+    alphas: tuple[float, float] = (2.0, 4.0)
     norm: Literal["none", "per_image"] = "none"
 
     def __post_init__(self):
@@ -124,10 +126,11 @@ class PatchPaint(HyperNetwork):
         return out
 
     def evaluate(self, weights: Weights, points: Tensor, scale) -> Tensor:
-        """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3); α is the mean scale, divided by 4."""
-        alpha = 4.0 if scale is None else float(torch.as_tensor(scale, dtype=torch.float64).mean())
+        """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3); α is the mean scale, clamped to `alphas`, divided by the largest."""
+        low, high = self.grain.alphas
+        alpha = high if scale is None else min(high, max(low, float(torch.as_tensor(scale, dtype=torch.float64).mean())))
         batch, count, queries, _ = points.shape
-        inputs = torch.cat([points, points.new_full((*points.shape[:3], 1), alpha / 4)], -1)
+        inputs = torch.cat([points, points.new_full((*points.shape[:3], 1), alpha / high)], -1)
         theta = {k: v.flatten(0, 2) for k, v in weights.items() if k != "extent"}
         return apply_weights(self.target, theta, inputs.view(batch * count, queries, 3)).view(batch, count, queries, 3)
 

@@ -1,6 +1,6 @@
 """The paper's own super-resolution (Sec. 3.1–3.2): overlapping patches, a cosine network each, scales 2, 3, 4, MSE.
 
-    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 12 min
+    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 15 min
     predella train functional_sr_small --data BSDS500_train BSDS500_test T91     # the cell fields in the same time
     predella train functional_sr_paper --smoke                                   # 2 CPU cores, 20 s
 
