@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -148,14 +149,16 @@ def test_python_blocks_run(file, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/training.md"])
-def test_commands_in_pages_parse(file):
-    """Every `predella …` line of a page names a verb and options that exist."""
-    from predella.cli import VERBS
+def test_commands_in_pages_parse(file, capsys):
+    """Every `predella …` line of a page names a verb and options that exist; training lines resolve."""
+    from predella.cli import VERBS, main
 
     for line in re.findall(r"^predella (\S+)(.*)$", (ROOT / file).read_text(), re.MULTILINE):
         verb, rest = line
         assert verb in VERBS, verb
         source = (SOURCE / "cli" / f"{VERBS[verb][0]}.py").read_text()
+        if verb == "train":
+            assert main(["train", *shlex.split(rest, comments=True), "--dry-run"]) == 0 or "--resume" in rest
         for option in re.findall(r"(--[a-z-]+)(?=[\s=]|$)", rest.split("#")[0]):
             assert f'"{option}"' in source or verb == "train", f"{file}: predella {verb} {option}"
 

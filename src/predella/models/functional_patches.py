@@ -126,7 +126,10 @@ class PatchPaint(HyperNetwork):
         return out
 
     def evaluate(self, weights: Weights, points: Tensor, scale) -> Tensor:
-        """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3); α is the mean scale, clamped to `alphas`, divided by the largest."""
+        """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3).
+
+        α is the mean scale, clamped to `alphas`, divided by the largest.
+        """
         low, high = self.grain.alphas
         alpha = high if scale is None else min(high, max(low, float(torch.as_tensor(scale, dtype=torch.float64).mean())))
         batch, count, queries, _ = points.shape
