@@ -31,7 +31,7 @@ ALLOWED = {
     "apps": {"image", "nn", "data", "tasks", "models", "metrics"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "models", "train"} | EDGE,
-    "evaluation": {"recipe", "data", "models", "metrics", "train"} | EDGE,
+    "evaluation": {"recipe", "image", "data", "models", "metrics", "apps", "train"} | EDGE,
     "report": EDGE,
     "card": set(),
     "recipes": {"recipe", "data", "tasks", "models", "objectives", "train"} | EDGE,

@@ -4,11 +4,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from torch import Tensor
+
+from predella.apps.device import device_of, placed
+from predella.apps.fill import fill as fill_picture
 from predella.data.images import Source
 from predella.errors import UserError
+from predella.image.files import Picture
 from predella.metrics import filling
 from predella.metrics import super_resolution as sr
 from predella.models.base import PRETRAINED, find_source, load
+from predella.models.functional_image import FunctionalImage
 from predella.recipe import read_recipe
 from predella.train.log import environment
 
@@ -25,13 +31,13 @@ def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scal
     kind, seed, folder, training = _what(run)
     if ensemble and kind != "super_resolution":
         raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
-    model = None if folder is None else load(folder)
+    model = None if folder is None else placed(load(folder))
     if kind == "super_resolution":
-        enlarge = model or sr.bicubic
+        enlarge = sr.bicubic if model is None else lambda x, size: model(x.to(device_of(model)), size).cpu()
         enlarge = sr.ensemble(enlarge) if ensemble else enlarge
         rows = lambda images: sr.measure(enlarge, images, scales or sr.SCALES)  # noqa: E731
     else:
-        fill = filling.CLASSICAL[run] if model is None else lambda x, known: model(x, (x.shape[-2], x.shape[-1]), known)
+        fill = filling.CLASSICAL[run] if model is None else lambda x, known: _fill(model, x, known)
         rows = lambda images: filling.measure(fill, images)  # noqa: E731
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if ensemble else "")
@@ -44,6 +50,11 @@ def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scal
             if record is not None:
                 _append(record, full)
             yield full
+
+
+def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
+    """As a user gets it, by tiles."""
+    return fill_picture(Picture(image), known, model).pixels
 
 
 def _set_name(path: str) -> str:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from predella.apps.device import device_of
 from predella.errors import UserError
 from predella.image.files import Picture
 from predella.image.tiles import Box, tiled
@@ -44,7 +45,7 @@ def fill(picture: Picture, known: Tensor, model: FunctionalImage, tile: int = 38
     if not model.config.mask:
         raise UserError("this model does not fill holes; use functional_fill, or train that recipe")
     image, size = picture.rgb(), picture.size
-    device = next(model.parameters()).device
+    device = device_of(model)
 
     def paint(crop: Box, piece: Box) -> Tensor:
         top, left, bottom, right = crop

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from predella.apps.device import device_of
 from predella.errors import UserError
 from predella.image.coords import Region
 from predella.image.files import Picture, to_array
@@ -60,7 +61,7 @@ def enlarge_bands(model: FunctionalImage, image: Tensor, size: tuple[int, int], 
     h, w = image.shape[-2:]
     if self_ensemble and not isinstance(model.paint, CellPaint):
         raise UserError("--ensemble is for models with cell fields; patches of a rotated picture stand elsewhere")
-    device = next(model.parameters()).device
+    device = device_of(model)
     align = math.lcm(4, getattr(getattr(model.paint, "grain", None), "stride", 1))
 
     def paint(crop: Box, piece: Box) -> Tensor:

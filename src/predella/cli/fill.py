@@ -16,11 +16,13 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="functional_fill", help="a shipped name or a run folder (default: functional_fill)")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options, rest) -> int:
+    from predella.apps.device import placed
     from predella.apps.fill import fill, read_mask
     from predella.image.files import check_output, read, write
     from predella.models.functional_image import FunctionalImage
@@ -28,8 +30,9 @@ def run(options, rest) -> int:
     picture = read(options.image, options.max_pixels)
     known = read_mask(read(options.mask, options.max_pixels), picture.size)
     check_output(options.out, picture, options.force)
+    model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
     start = time.monotonic()
-    write(fill(picture, known, FunctionalImage.from_pretrained(options.model)), options.out, options.force)
+    write(fill(picture, known, model), options.out, options.force)
     seconds = time.monotonic() - start
     filled = 1 - known.mean().item()
     if options.json:

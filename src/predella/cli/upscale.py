@@ -20,6 +20,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--ensemble", action="store_true", help="mean over four rotations: four times the work, a little better")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -30,6 +31,7 @@ def run(options, rest) -> int:
     scale, wanted = parse_scale(options.scale), parse_size(options.size)
     if not 1 <= options.quality <= 100:
         raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
+    from predella.apps.device import placed
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
     from predella.image.files import check_output, file_bits, read, write_array
@@ -43,7 +45,7 @@ def run(options, rest) -> int:
         size = target_size(picture.size, scale, wanted)
         check_output(path, picture, options.force, size)
         if model is None:
-            model = FunctionalImage.from_pretrained(options.model)
+            model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
             if model.config.mask:
                 raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")
         start = time.monotonic()

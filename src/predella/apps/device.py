@@ -1,0 +1,18 @@
+"""Where a verb runs: on a CUDA accelerator if there is one, else on the CPU."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def placed(model: M, cpu: bool = False) -> M:
+    """The model on the accelerator, if there is one and `cpu` is off. (Coordinates are float64, so CUDA only.)"""
+    return model if cpu or not torch.cuda.is_available() else model.to("cuda")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters are."""
+    return next(model.parameters()).device
