@@ -128,11 +128,11 @@ def test_results_regenerate_to_themselves():
 
 
 def test_numbers_in_the_readme_stand_in_the_records():
-    """Every figure in dB in README.md is a recorded value, rounded."""
+    """Every two-digit figure with two decimals in README.md is a recorded value, rounded."""
     from predella.report import read_records
 
     recorded = {f"{r['value']:.2f}" for r in read_records(ROOT / "results")}
-    for figure in re.findall(r"(\d\d\.\d\d) dB", (ROOT / "README.md").read_text()):
+    for figure in re.findall(r"\b(\d\d\.\d\d)\b", (ROOT / "README.md").read_text()):
         assert figure in recorded, figure
 
 

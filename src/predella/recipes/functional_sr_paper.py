@@ -33,7 +33,7 @@ def functional_sr_paper(smoke: bool = False) -> Recipe:
         model=FunctionalImageConfig(field=grain),
         stages=(
             Stage(
-                steps=20 if smoke else 3000,
+                steps=20 if smoke else 2400,
                 batch_size=4 if smoke else 128,
                 objective=FunctionalImageObjective(distance="l2", queries=128),
                 optim={"hypernetwork": optim},
@@ -50,7 +50,7 @@ def functional_sr_small(smoke: bool = False) -> Recipe:
     recipe = functional_sr(smoke)
     if smoke:
         return _renamed(recipe, recipe.stages[0].steps, recipe.model)
-    return _renamed(recipe, 5000, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
+    return _renamed(recipe, 4000, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
 
 
 def _renamed(recipe: Recipe, steps: int, model: FunctionalImageConfig) -> Recipe:
