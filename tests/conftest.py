@@ -72,3 +72,16 @@ def refuses(cli):
             assert word in lines[0], lines[0]
 
     return check
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Smoke-trained run folders, one a recipe that the verbs need."""
+    from predella.recipes import find_recipe
+    from predella.run import start
+
+    place = tmp_path_factory.mktemp("runs")
+    torch.set_default_dtype(torch.float32)
+    for name in ("functional_sr", "functional_fill"):
+        start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
+    return place

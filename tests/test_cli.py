@@ -18,19 +18,6 @@ from conftest import picture
 from predella.image.files import read
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Smoke-trained run folders, one a recipe that the verbs need."""
-    from predella.recipes import find_recipe
-    from predella.run import start
-
-    place = tmp_path_factory.mktemp("runs")
-    torch.set_default_dtype(torch.float32)
-    for name in ("functional_sr", "functional_fill"):
-        start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
-    return place
-
-
 def files(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
@@ -240,8 +227,8 @@ def test_upscale_refuses_broken_files(refuses, runs, broken, tmp_path, name, wor
         (("--scale", "big"), "'big'"),
         (("--size", "100"), "WIDTHxHEIGHT"),
         (("--size", "10x10"), "from 40"),
-        ((), "either a scale or a size"),
-        (("--scale", "2", "--size", "100x100"), "not both"),
+        ((), "give --scale or --size"),
+        (("--scale", "2", "--size", "100x100"), "one of the two"),
         (("--scale", "2", "--scael", "3"), "did you mean '--scale'?"),
         (("--scale", "2", "--quality", "0"), "from 1 to 100"),
         (("--size", "3584x2560", "--model", "functional_rs"), "did you mean"),

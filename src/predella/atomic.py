@@ -14,7 +14,7 @@ def check_free(path: Path, force: bool) -> Path:
     """Raise UserError if `path` can't be written: it exists and `force` is off, or its folder is a file."""
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give a file name, such as {path / 'out.png'}")
+        raise UserError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not force:
         raise UserError(f"{path} exists; choose another name or overwrite it with --force")
     check_folder(path.parent)

@@ -19,6 +19,7 @@ def model_card(folder: Path) -> str:
         "",
         f"Trained by `{environment['command']}` (commit {environment['commit'] or 'unknown'}, predella {environment['predella']},"
         f" torch {environment['torch']}).",
+        *(f"Then by `{again['command']}` (commit {again['commit'] or 'unknown'})." for again in environment.get("resumed", [])),
         "",
         "| | |",
         "|---|---|",

@@ -22,5 +22,11 @@ def read_config(cls, values: dict):
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        rows = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        rows = [f"{'.'.join(str(p) for p in e['loc'])} {_rule(e['type'], e['msg'])}, got {e['input']!r}" for e in error.errors()]
         raise ValueError("; ".join(rows)) from None
+
+
+def _rule(kind: str, message: str) -> str:
+    plain = {"int_parsing": "must be a whole number", "int_from_float": "must be a whole number", "float_parsing": "must be a number",
+             "bool_parsing": "must be true or false", "unexpected_keyword_argument": "is no field", "missing": "is missing"}  # fmt: skip
+    return plain.get(kind, message.replace("Input should be", "must be").removeprefix("Value error, "))

@@ -73,7 +73,8 @@ def _what(run: str) -> tuple[str, int | None, Path | None, dict]:
     file = folder / "metrics.jsonl"
     steps = [json.loads(r) for r in file.read_text().splitlines() if '"protocol"' not in r] if file.exists() else []
     last = steps[-1] if steps else {}
-    return recipe.measures, recipe.seed, folder, {"steps": last.get("step"), "minutes": round(last.get("elapsed_s", 0) / 60, 1)}
+    minutes = round(last["elapsed_s"] / 60, 1) if "elapsed_s" in last else None
+    return recipe.measures, recipe.seed, folder, {"steps": last.get("step"), "minutes": minutes}
 
 
 def _append(file: Path, row: dict) -> None:

@@ -8,7 +8,7 @@ from predella.errors import UserError
 
 MARK = "<!-- made by predella; do not edit -->"
 SETS = ("Set5", "Set14", "B100")
-SCALES = ("x2", "x3", "x4", "x1.5", "x2.5", "x3.5", "x6", "x8")
+SCALES = ("x1.5", "x2", "x2.5", "x3", "x3.5", "x4", "x6", "x8")
 HOLES = ("strokes", "boxes", "text")
 Rows = list[dict]
 
@@ -38,7 +38,7 @@ def read_records(folder: Path) -> Rows:
 def results(folder: Path) -> str:
     """RESULTS.md as text."""
     rows = read_records(folder)
-    parts = [MARK, "", "# Results", "", "Made by `predella report` from the records in `results/`.", ""]
+    parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
     parts += _benchmarks([r for r in rows if r["measure"] == "benchmark"])
@@ -50,7 +50,7 @@ def _enlarging(rows: Rows) -> list[str]:
         return []
     out = ["## Enlarging: one model for all scales", ""]
     protocol = next((r["protocol"] for r in rows if r.get("source") is None), "")
-    out += [f"Protocol: {protocol}. ×6 and ×8 were never trained on.", ""]
+    out += [f"Protocol: {protocol}.", ""]
     for measure, digits, title in (("psnr_y", 2, "PSNR-Y, dB"), ("ssim_y", 4, "SSIM-Y")):
         for name in _ordered({r["set"] for r in rows}, SETS):
             here = [r for r in rows if r["measure"] == measure and r["set"] == name]
@@ -119,5 +119,9 @@ def _provenance(rows: Rows) -> list[str]:
         r = next(r for r in rows if r["run"] == run)
         cells = [r.get("steps"), r.get("minutes"), r.get("seed"), r.get("commit")]
         what = r["source"] if r.get("source") else f"`{r.get('command', '')}`"
-        lines.append(f"| {run} | " + " | ".join("" if c is None else str(c) for c in cells) + f" | {what} |")
+        lines.append(
+            f"| {run} | "
+            + " | ".join("–" if (c in (None, 0.0) and i < 2) or c is None else str(c) for i, c in enumerate(cells))
+            + f" | {what} |"
+        )
     return [*lines, ""]

@@ -62,8 +62,11 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         if not resume:
             _clear(folder)
         write_text(folder / "recipe.json", recipe.to_json())
-        if not (folder / "environment.json").exists() or not resume:
-            write_text(folder / "environment.json", json.dumps(environment(command), indent=2) + "\n")
+        made = environment(command)
+        if resume and (folder / "environment.json").exists():
+            before = json.loads((folder / "environment.json").read_text())
+            made = {**before, "resumed": [*before.get("resumed", []), {k: made[k] for k in ("command", "commit")}]}
+        write_text(folder / "environment.json", json.dumps(made, indent=2, ensure_ascii=False) + "\n")
     engine.wait()
     numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)

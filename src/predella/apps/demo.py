@@ -159,7 +159,6 @@ h1, h2 { font-weight: 600; margin: 0 0 .25rem; } h2 { margin-top: 2.5rem; } p { 
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px; margin-bottom: 1.5rem; }
 figure { margin: 0; } img { width: 100%; height: auto; display: block; border-radius: 4px; }
 figcaption { font-size: .9rem; opacity: .8; margin-top: .25rem; }
-.ours figcaption { font-weight: 600; opacity: 1; }
 """
 
 
@@ -173,10 +172,9 @@ def page(panels: list[Panel]) -> str:
         for row in panel.rows:
             parts.append(f'<p>{html.escape(row.text)}</p><div class="row">')
             for f in row.figures:
-                kind = ' class="ours"' if "predella" in f.name else ""
                 caption = html.escape(f.caption)
                 picture = f'<a href="{f.name}.png"><img src="{f.name}.png" alt="{caption}"></a>'
-                parts.append(f"<figure{kind}>{picture}<figcaption>{caption}</figcaption></figure>")
+                parts.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
             parts.append("</div>")
         parts.append("</section>")
     return "\n".join(parts) + "\n</html>\n"

@@ -1,6 +1,7 @@
 """Write a model as ONNX, with dynamic sizes."""
 
 import copy
+import warnings
 from pathlib import Path
 
 import torch
@@ -48,6 +49,8 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
         UserError: the onnx extra isn't installed, a model that can't be exported, or an existing file.
     """
     path = check_free(Path(path), force)
+    if path.suffix != ".onnx":
+        raise UserError(f"{path} ends in '{path.suffix}'; an ONNX file ends in .onnx")
     if not isinstance(model, FunctionalImage) or not isinstance(model.paint, CellPaint) or model.config.mask:
         raise UserError("only super-resolution models with cell fields are exported to ONNX; give functional_sr or a run of it")
     try:
@@ -57,8 +60,8 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
         raise UserError(f"exporting needs {error.name}; install it with pip install 'predella[onnx]'") from None
     import logging
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    for noisy in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     dim = torch.export.Dim
     example = (
         torch.zeros(1, 3, 16, 20),
@@ -66,12 +69,14 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
         torch.linspace(-0.9, 0.9, 47).double(),
         torch.tensor([2.0, 2.0]),
     )
-    program = torch.onnx.export(
-        GridFunction(copy.deepcopy(model).cpu().float().eval()), example, dynamo=True, opset_version=OPSET, verbose=False,
-        input_names=["image", "y", "x", "scale"], output_names=["pixels"],
-        dynamic_shapes={"image": {2: dim("h", min=2), 3: dim("w", min=2)}, "scale": None,
-                        "y": {0: dim("H", min=2)}, "x": {0: dim("W", min=2)}},
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            GridFunction(copy.deepcopy(model).cpu().float()).eval(), example, dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=["image", "y", "x", "scale"], output_names=["pixels"],
+            dynamic_shapes={"image": {2: dim("h", min=2), 3: dim("w", min=2)}, "scale": None,
+                            "y": {0: dim("H", min=2)}, "x": {0: dim("W", min=2)}},
+        )  # fmt: skip
     assert program is not None
     proto = program.model_proto
     onnx.checker.check_model(proto)

@@ -25,7 +25,7 @@ def target_size(size: tuple[int, int], scale: tuple[float, float] | None, wanted
         UserError: a scale that is not a number in [1, 64], or both or neither given.
     """
     if (scale is None) == (wanted is None):
-        raise UserError("give either a scale or a size, and not both")
+        raise UserError("give --scale or --size, one of the two")
     if wanted is None:
         assert scale is not None
         for s in scale:
@@ -88,6 +88,17 @@ def _region(crop: Box, piece: Box, size: tuple[int, int], source: tuple[int, int
     return out[0][0], out[1][0], out[0][1], out[1][1]
 
 
+def visible_colours(picture: Picture) -> Tensor:
+    """(1, 3, h, w): fully transparent pixels take the colour of the nearest visible one, so that hidden colour can't leak."""
+    image = picture.rgb()
+    if picture.alpha is None or not bool((picture.alpha > -1).any()):
+        return image
+    from scipy.ndimage import distance_transform_edt
+
+    y, x = distance_transform_edt(picture.alpha[0, 0].numpy() <= -1, return_distances=False, return_indices=True)
+    return image[:, :, torch.from_numpy(y).long(), torch.from_numpy(x).long()]
+
+
 def upscale(picture: Picture, model: FunctionalImage, *, scale: float | tuple[float, float] | None = None,
             size: tuple[int, int] | None = None, self_ensemble: bool = False) -> Picture:  # fmt: skip
     """A larger picture; transparency, profile and bit depth are carried along.
@@ -103,7 +114,9 @@ def upscale(picture: Picture, model: FunctionalImage, *, scale: float | tuple[fl
     pair = (scale, scale) if isinstance(scale, int | float) else scale
     out = target_size(picture.size, pair, size)
     check_memory(out, 4 * picture.pixels.shape[1], 8)
-    bands = [b for _, b in enlarge_bands(model, picture.rgb(), out, self_ensemble=self_ensemble)]
+    if out == picture.size:
+        return picture
+    bands = [b for _, b in enlarge_bands(model, visible_colours(picture), out, self_ensemble=self_ensemble)]
     pixels = torch.cat(bands, 2).clamp(-1, 1)
     if picture.pixels.shape[1] == 1:
         pixels = pixels.mean(1, keepdim=True)
@@ -117,7 +130,9 @@ def upscale_array(picture: Picture, model: FunctionalImage, size: tuple[int, int
     check_memory(size, channels, bits)
     out = np.empty((*size, channels), np.uint16 if bits == 16 else np.uint8)
     alpha = None if picture.alpha is None else resize(picture.alpha, size)
-    for top, band in enlarge_bands(model, picture.rgb(), size, self_ensemble=self_ensemble):
+    colours = visible_colours(picture)
+    whole = [(0, colours)] if size == picture.size else enlarge_bands(model, colours, size, self_ensemble=self_ensemble)
+    for top, band in whole:
         rows = slice(top, top + band.shape[2])
         if picture.pixels.shape[1] == 1:
             band = band.mean(1, keepdim=True)

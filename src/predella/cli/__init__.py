@@ -52,11 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
     module = import_module(f"predella.cli.{VERBS[verb][0]}")
     parser = Parser(prog=f"predella {verb}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
     module.add_arguments(parser)
+    known = [s for a in parser._actions for s in a.option_strings]
+    if not getattr(module, "TAKES_FIELDS", False):  # before argparse: a misspelt option matters more than a missing one
+        for word in (w.split("=")[0] for w in words[1:] if w.startswith("--") and w != "--"):
+            if word not in known:
+                near = get_close_matches(word, known, n=1)
+                fail(f"predella {verb} does not know '{word}'" + (f"; did you mean '{near[0]}'?" if near else "; see --help"))
     options, rest = parser.parse_known_args(words[1:])
     if rest and not getattr(module, "TAKES_FIELDS", False):
-        known = [s for a in parser._actions for s in a.option_strings]
-        near = get_close_matches(rest[0].split("=")[0], known, n=1)
-        fail(f"predella {verb} does not know '{rest[0]}'" + (f"; did you mean '{near[0]}'?" if near else "; see --help"))
+        fail(f"predella {verb} does not know '{rest[0]}'; see --help")
     return _guard(module, options, rest)
 
 

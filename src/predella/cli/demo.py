@@ -21,6 +21,8 @@ def run(options, rest) -> int:
     check_folder(options.out)
     if (options.out / "index.html").exists() and not options.force:
         raise UserError(f"{options.out / 'index.html'} exists; overwrite it with --force or choose another --out")
+    if options.out.is_dir() and any(options.out.iterdir()) and not (options.out / "index.html").exists():
+        raise UserError(f"{options.out} holds other files; choose an empty or new folder with --out")
     from predella.apps.demo import demo
 
     start = time.monotonic()

@@ -15,7 +15,7 @@ TAKES_FIELDS = True
 def add_arguments(parser) -> None:
     parser.add_argument("recipe", help="a name from `predella list recipes`, or a recipe.json")
     parser.add_argument("--data", nargs="+", metavar="SRC", help="folders, zips, npz, lists, images, photos, digits, or named sets")
-    parser.add_argument("--out", type=Path, help="the run folder (default: runs/RECIPE)")
+    parser.add_argument("--out", type=Path, help="the run folder (default: runs/RECIPE, with --smoke runs/RECIPE-smoke)")
     parser.add_argument("--smoke", action="store_true", help="the recipe's seconds-long variant")
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last state")
     parser.add_argument("--force", action="store_true", help="start again in a folder that holds a run")
@@ -37,7 +37,7 @@ def run(options, rest: list[str]) -> int:
     if options.data:
         changes["data.paths"] = _json(options.data)
     if options.resume and folder is None:
-        folder = Path("runs") / options.recipe
+        folder = Path("runs") / (options.recipe + "-smoke" * options.smoke)
     if options.resume and (folder / "recipe.json").exists():
         recipe = read_recipe((folder / "recipe.json").read_text())
     elif options.recipe.endswith(".json"):
@@ -54,7 +54,14 @@ def run(options, rest: list[str]) -> int:
     if options.resume and recipe.name != options.recipe and not options.recipe.endswith(".json"):
         raise UserError(f"{folder} holds a run of {recipe.name}, not of {options.recipe}; name that recipe, or another --out")
     try:
-        start(recipe, folder or Path("runs") / recipe.name, command, resume=options.resume, force=options.force, cpu=options.cpu)
+        start(
+            recipe,
+            folder or Path("runs") / (recipe.name + "-smoke" * options.smoke),
+            command,
+            resume=options.resume,
+            force=options.force,
+            cpu=options.cpu,
+        )
     except Interrupted as error:
         print(f"predella: {error}", file=sys.stderr)
         return 130

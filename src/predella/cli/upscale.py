@@ -7,15 +7,16 @@ PATH is a file for one image, or a folder. Transparency, colour profile, EXIF an
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
     parser.add_argument("--scale", help="S, or SX,SY for width and height apart; 1 to 64, fractions allowed")
     parser.add_argument("--size", help="WxH in pixels")
-    parser.add_argument("--out", type=Path, required=True, help="a file, or a folder")
+    parser.add_argument("--out", type=Path, required=True, help="a file, or a folder (needed for several images)")
     parser.add_argument("--model", default="functional_sr", help="a shipped name or a run folder (default: functional_sr)")
     parser.add_argument("--ensemble", action="store_true", help="mean over four rotations: four times the work, a little better")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
@@ -37,11 +38,18 @@ def run(options, rest) -> int:
     from predella.image.files import check_output, file_bits, read, write_array
     from predella.models.functional_image import FunctionalImage
 
-    outputs = output_paths(options.images, options.out)
+    images, lenient = expand(options.images)
+    outputs = output_paths(images, options.out)
     model = None
     rows = []
-    for source, path in zip(options.images, outputs):
-        picture = read(source, options.max_pixels)
+    for source, path in zip(images, outputs):
+        try:
+            picture = read(source, options.max_pixels)
+        except UserError as error:
+            if source not in lenient:
+                raise
+            print(f"predella: left out: {error}", file=sys.stderr)
+            continue
         size = target_size(picture.size, scale, wanted)
         check_output(path, picture, options.force, size)
         if model is None:
@@ -52,6 +60,8 @@ def run(options, rest) -> int:
         with progress(f"{source.name} → {size[1]}×{size[0]}") as tell:
             array = upscale_array(picture, model, size, file_bits(path, picture.bits), self_ensemble=options.ensemble, progress=tell)
         write_array(array, path, picture, options.force, options.quality)
+        if picture.bits > file_bits(path, picture.bits):
+            print(f"predella: {path} holds 8 bits, {source} had 16; write a .png or .tif to keep them", file=sys.stderr)
         seconds = time.monotonic() - start
         rows.append({"input": str(source), "output": str(path), "width": size[1], "height": size[0], "seconds": round(seconds, 2)})
         if not options.json:
@@ -59,6 +69,25 @@ def run(options, rest) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "files": rows}))
     return 0
+
+
+def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
+    """Folders become the image files in them; those may be left out when they can't be read."""
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    images: list[Path] = []
+    lenient: set[Path] = set()
+    for path in given:
+        if not path.is_dir():
+            images.append(path)
+            continue
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith("."))
+        if not found:
+            raise UserError(f"{path} holds no image file; endings looked for: {', '.join(FORMATS)}")
+        images += found
+        lenient |= set(found)
+    return images, lenient
 
 
 def parse_scale(text: str | None) -> tuple[float, float] | None:
@@ -98,6 +127,8 @@ def output_paths(images: list[Path], out: Path) -> list[Path]:
         return [out]
     if out.suffix and len(images) == 1 and not out.is_dir():
         raise UserError(f"{out} ends in '{out.suffix}'; image files end in {', '.join(FORMATS)}; without an ending it is a folder")
+    if len(images) > 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+        raise UserError(f"{out} is a file name, but {len(images)} images need a folder; write --out {out.with_suffix('')}")
     check_folder(out)
     names = [i.name if i.suffix.lower() in FORMATS else f"{i.stem}.png" for i in images]
     twice = sorted({n for n in names if names.count(n) > 1})

@@ -88,7 +88,7 @@ class Images:
             why = f", such as {self.skipped[0][0]}: {self.skipped[0][1]}" if self.skipped else ""
             raise UserError(
                 f"{where}: no usable picture among {len(self.skipped)} files{why}; "
-                f"give images, or lower --data.smallest ({source.smallest})"
+                + (f"lower --data.smallest ({source.smallest})" if "smaller than" in why else "give a folder, zip or npz of images")
             )
 
     def __len__(self) -> int:

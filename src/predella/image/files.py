@@ -33,6 +33,7 @@ class Picture:
         bits: 8 or 16, a channel.
         icc: the colour profile's bytes, or None.
         exif: EXIF bytes with the orientation set upright, or None.
+        dpi: horizontal and vertical dots per inch, or None.
     """
 
     pixels: Tensor
@@ -40,6 +41,7 @@ class Picture:
     bits: int = 8
     icc: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -101,7 +103,7 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     exif, icc = image.getexif(), image.info.get("icc_profile")
     if image.format == "TIFF":
         described = Image.Exif()
-        described.update({tag: exif[tag] for tag in DESCRIPTIVE if tag in exif})
+        described.update({tag: exif[tag] for tag in DESCRIPTIVE if tag in exif and not _of_storage(exif[tag])})
         exif = described
     orientation = exif.get(ORIENTATION, 1)
     if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
@@ -125,7 +127,9 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
             _upright(picture.pixels, orientation), None if picture.alpha is None else _upright(picture.alpha, orientation)
         )
         exif[ORIENTATION] = 1
-    return replace(picture, exif=exif.tobytes() if len(exif) else None)
+    dpi = image.info.get("dpi")
+    dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+    return replace(picture, exif=exif.tobytes() if len(exif) else None, dpi=dpi)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -160,6 +164,11 @@ def _png16(path: Path) -> np.ndarray:
     return np.vstack([np.asarray(row, dtype=np.uint16) for row in rows]).reshape(height, width, info["planes"])
 
 
+def _of_storage(value: object) -> bool:
+    """A description some programs write of the array, which an enlarged picture contradicts."""
+    return str(value).startswith(('{"shape"', "ImageJ=", "<?xml"))
+
+
 def _tiff16(path: Path, max_pixels: int) -> Picture:
     import tifffile
 
@@ -180,7 +189,7 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
         raise UserError(f"{path} holds {array.dtype} pixels of shape {array.shape}; convert it to 8- or 16-bit grey or RGB")
     picture = _picture(array, 16, tags.get(ICC))
     exif = Image.Exif()
-    exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION})
+    exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION and not _of_storage(tags[tag])})
     picture = replace(picture, exif=exif.tobytes() if len(exif) else None)
     orientation = int(tags.get(ORIENTATION, 1))
     alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
@@ -241,7 +250,7 @@ def write_array(array: np.ndarray, path: Path | str, picture: Picture, force: bo
         elif array.dtype == np.uint16:
             _write_tiff16(stream, array, picture)
         else:
-            extra: dict[str, object] = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif)) if v}
+            extra: dict[str, object] = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif), ("dpi", picture.dpi)) if v}
             if kind in ("JPEG", "WEBP"):
                 extra["quality"] = quality
             Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **extra)

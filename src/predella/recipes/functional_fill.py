@@ -15,7 +15,7 @@ from predella.tasks.masking import Masking
 
 
 def functional_fill(smoke: bool = False) -> Recipe:
-    """Strokes, boxes and text-like marks; a U-shaped encoder, because a hole's answer stands around it."""
+    """Fill holes (strokes, boxes, text-like marks); a U-shaped encoder, because a hole's answer stands around it."""
     optim = Optim(
         lr=2e-3, weight_decay=1e-4, clip=1.0, warmup=100, schedule="cosine", muon_lr=0.01,
         muon=tuple(f"paint.encoder.{part}.weight" for part in ("body.*", "down1", "down2", "up1", "up2", "tail.*")),

@@ -18,7 +18,7 @@ from predella.tasks.super_resolution import SuperResolution
 
 
 def functional_sr_paper(smoke: bool = False) -> Recipe:
-    """The faithful architecture, without batch statistics inside the target network (see `PatchNetworks.norm`)."""
+    """Enlarge as the paper does, by overlapping patches; without batch statistics inside the target network (see `PatchNetworks.norm`)."""
     optim = Optim(
         lr=1e-3, clip=1.0, warmup=100, schedule="cosine", muon_lr=0.01,
         muon=("paint.stem.*.weight", "paint.trunk.*.weight", "paint.branches.*.convs.*.weight", "paint.branches.*.row.weight",
@@ -46,7 +46,7 @@ def functional_sr_paper(smoke: bool = False) -> Recipe:
 
 
 def functional_sr_small(smoke: bool = False) -> Recipe:
-    """Cell fields of half the size, for as long as `functional_sr_paper` trains: the fair comparison of the two grains."""
+    """Enlarge with cell fields of half the size, trained as long as `functional_sr_paper`, for comparison."""
     recipe = functional_sr(smoke)
     if smoke:
         return _renamed(recipe, recipe.stages[0].steps, recipe.model)

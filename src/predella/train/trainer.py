@@ -88,6 +88,8 @@ class Trainer:
         runlog = RunLog(self.folder, total, elapsed)
         if self.engine.main:
             runlog.rewind(self.step)
+        if resume and self.step >= total:
+            log.warning("already finished: step %d of %d; more with --stages.%d.steps N", self.step, total, len(self.parts) - 1)
         with _catch_signals(self):
             for index in range(self.stage, len(self.parts)):
                 if index != self.stage or not self.optimizers:

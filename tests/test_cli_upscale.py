@@ -1,0 +1,39 @@
+"""Enlarging from the command line: transparency, folders, the same size."""
+
+import shutil
+
+import numpy as np
+from PIL import Image
+
+from test_cli import files
+
+
+def test_hidden_colour_does_not_leak_from_transparent_pixels(cli, tmp_path):
+    """Magenta under full transparency: enlarged, no visible pixel turns magenta. With the shipped weights."""
+    array = np.zeros((24, 24, 4), np.uint8)
+    array[:, 12:] = (40, 90, 40, 255)
+    array[:, :12] = (255, 0, 255, 0)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    assert cli("upscale", tmp_path / "a.png", "--scale", "3", "--out", tmp_path / "b.png")[0] == 0
+    seen = np.asarray(Image.open(tmp_path / "b.png")).astype(int)
+    visible = seen[..., 3] > 0
+    assert np.abs(seen[visible][:, :3] - (40, 90, 40)).max() <= 12
+
+
+def test_a_folder_of_pictures_and_what_is_left_out(cli, refuses, runs, photo, tmp_path):
+    place = tmp_path / "in"
+    place.mkdir()
+    shutil.copy(photo, place / "a.png")
+    (place / "b.png").write_text("no picture")
+    (place / "notes.txt").write_text("x")
+    status, said, err = cli("upscale", place, "--scale", "2", "--out", tmp_path / "out", "--model", runs / "functional_sr")
+    assert status == 0 and "left out" in err and "b.png" in err
+    assert files(tmp_path / "out") == ["a.png"]
+    words = ("upscale", photo, place / "a.png", "--scale", "2", "--model", runs / "functional_sr")
+    refuses(*words, "--out", tmp_path / "o.png", says="2 images need a folder")
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_the_same_size_is_the_same_picture(cli, runs, photo, tmp_path):
+    assert cli("upscale", photo, "--scale", "1", "--out", tmp_path / "s.png", "--model", runs / "functional_sr")[0] == 0
+    assert np.array_equal(np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "s.png")))
