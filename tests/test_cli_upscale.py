@@ -3,8 +3,10 @@
 import shutil
 
 import numpy as np
+import torch
 from PIL import Image
 
+import predella
 from test_cli import files
 
 
@@ -37,3 +39,18 @@ def test_a_folder_of_pictures_and_what_is_left_out(cli, refuses, runs, photo, tm
 def test_the_same_size_is_the_same_picture(cli, runs, photo, tmp_path):
     assert cli("upscale", photo, "--scale", "1", "--out", tmp_path / "s.png", "--model", runs / "functional_sr")[0] == 0
     assert np.array_equal(np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "s.png")))
+
+
+def test_filling_by_tiles_equals_the_whole_picture():
+    """With the shipped weights, far below one of 255 levels: the halo is wide enough."""
+    from predella.apps.fill import fill
+    from predella.image.files import Picture
+    from predella.tasks.masking import holes
+
+    torch.set_default_dtype(torch.float32)
+    model = predella.load("functional_fill")
+    x = torch.nn.functional.interpolate(torch.rand(1, 3, 30, 40) * 2 - 1, scale_factor=8, mode="bicubic").clamp(-1, 1)
+    known = holes((240, 320), "strokes", 0.1, 3)[None]
+    with torch.inference_mode():
+        whole = torch.where(known > 0, x, model(x, (240, 320), known).clamp(-1, 1))
+    assert (fill(Picture(x), known, model, tile=100).pixels - whole).abs().max() * 127.5 < 0.1

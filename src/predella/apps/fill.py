@@ -9,8 +9,8 @@ from predella.image.files import Picture
 from predella.image.tiles import Box, tiled
 from predella.models.functional_image import FunctionalImage
 
-# The encoder reaches far (its `radius`), but what lies beyond this many pixels moves a filled value by less than a level.
-HALO = 96
+# The encoder reaches far (its `radius`), but what lies beyond this many pixels moves a filled value by less than 0.001 of a level.
+HALO = 64
 
 
 def read_mask(mask: Picture, size: tuple[int, int]) -> Tensor:

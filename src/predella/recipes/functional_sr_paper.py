@@ -50,7 +50,7 @@ def functional_sr_small(smoke: bool = False) -> Recipe:
     recipe = functional_sr(smoke)
     if smoke:
         return _renamed(recipe, recipe.stages[0].steps, recipe.model)
-    return _renamed(recipe, 4000, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
+    return _renamed(recipe, 3500, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
 
 
 def _renamed(recipe: Recipe, steps: int, model: FunctionalImageConfig) -> Recipe:
