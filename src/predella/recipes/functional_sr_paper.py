@@ -1,6 +1,6 @@
 """The paper's own super-resolution (Sec. 3.1–3.2): overlapping patches, a cosine network each, scales 2, 3, 4, MSE.
 
-    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 15 min
+    predella train functional_sr_paper --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 10 min
     predella train functional_sr_small --data BSDS500_train BSDS500_test T91     # the cell fields in the same time
     predella train functional_sr_paper --smoke                                   # 2 CPU cores, 20 s
 
@@ -33,7 +33,7 @@ def functional_sr_paper(smoke: bool = False) -> Recipe:
         model=FunctionalImageConfig(field=grain),
         stages=(
             Stage(
-                steps=20 if smoke else 2400,
+                steps=20 if smoke else 1500,
                 batch_size=4 if smoke else 128,
                 objective=FunctionalImageObjective(distance="l2", queries=128),
                 optim={"hypernetwork": optim},
@@ -50,7 +50,7 @@ def functional_sr_small(smoke: bool = False) -> Recipe:
     recipe = functional_sr(smoke)
     if smoke:
         return _renamed(recipe, recipe.stages[0].steps, recipe.model)
-    return _renamed(recipe, 3500, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
+    return _renamed(recipe, 2500, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
 
 
 def _renamed(recipe: Recipe, steps: int, model: FunctionalImageConfig) -> Recipe:
