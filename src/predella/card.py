@@ -33,6 +33,7 @@ def model_card(folder: Path) -> str:
     ]
     if measured:
         lines += ["Measured (the protocol is in the name):", "", "| set | ask | measure | value |", "|---|---|---|---|"]
-        lines += [f"| {r['set']} | {r['ask']} | {r['measure']} | {r['value']:.4g} |" for r in measured]
+        asks = [r["ask"] + (" (four rotations)" if r["run"].endswith("+ensemble") else "") for r in measured]
+        lines += [f"| {r['set']} | {ask} | {r['measure']} | {r['value']:.4g} |" for r, ask in zip(measured, asks)]
         lines += ["", f"Protocol: {measured[-1]['protocol']}", ""]
     return "\n".join(lines)

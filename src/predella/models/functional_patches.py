@@ -28,7 +28,7 @@ class PatchNetworks:
 
     kind: Literal["patches"] = "patches"
     patch: int = 6
-    stride: int = 2
+    stride: int = 3
     width: int = 48
     target: tuple[int, ...] = (24, 48, 48, 24)
     omega: float = 10.0
