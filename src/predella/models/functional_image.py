@@ -17,7 +17,7 @@ from predella.image.contract import check_image
 from predella.image.coords import WHOLE, Region, centres, check_inside
 from predella.models.base import Model
 from predella.models.functional_patches import PatchNetworks, PatchPaint
-from predella.nn.coordinate import HeatField, push_pull, quadratic_basis, quadratic_coefficients
+from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights
 
@@ -176,8 +176,7 @@ class CellPaint(HyperNetwork):
         batch, _, height, width = x.shape
         features = self.encoder(x.contiguous(memory_format=torch.channels_last))
         sine, cosine = self.head(features).permute(0, 2, 3, 1).reshape(batch, height, width, 2, 3, -1).unbind(3)
-        shown = x[:, :3] if x.shape[1] == 3 else push_pull(x[:, :3], x[:, 3:])  # the network adds detail to a smooth filling
-        parabola = quadratic_coefficients(shown).permute(0, 3, 4, 1, 2)
+        parabola = quadratic_coefficients(x[:, :3]).permute(0, 3, 4, 1, 2)
         return {"sine": sine, "cosine": cosine, "parabola": parabola}
 
     def query_cells(self, weights: Weights, offset: Tensor, scale: tuple[float, float]) -> Tensor:

@@ -58,25 +58,6 @@ def quadratic_coefficients(image: Tensor) -> Tensor:
     return nn.functional.conv2d(padded, kernel).view(batch, channels, 9, height, width)
 
 
-def push_pull(image: Tensor, known: Tensor) -> Tensor:
-    """(B, C, h, w): unknown pixels smoothly from the known ones, by a pyramid of masked means (Gortler et al. 1996).
-
-    Args:
-        image: (B, C, h, w); its values where `known` is 0 don't matter.
-        known: (B, 1, h, w), 1 = known, 0 = unknown.
-    """
-    levels = [(image * known, known)]
-    while min(levels[-1][1].shape[-2:]) > 1:
-        levels.append(tuple(nn.functional.avg_pool2d(x, 2, ceil_mode=True) for x in levels[-1]))  # type: ignore[arg-type]
-    total, weight = levels[-1]
-    coarse = total / weight.clamp(min=1e-6)
-    for total, weight in reversed(levels[:-1]):
-        coarse = nn.functional.interpolate(coarse, total.shape[-2:], mode="bilinear")
-        # a coarse level speaks only where the fine one knows little
-        coarse = (total + coarse * (1 - weight)) if weight is known else torch.lerp(coarse, total / weight.clamp(min=1e-6), weight)
-    return coarse
-
-
 def quadratic_basis(offset: Tensor, order: tuple[int, int] = (0, 0), variance: tuple[float, float] = (0.0, 0.0)) -> Tensor:
     """(…, 2) offsets (y, x) → (…, 9): ∂^order of y^i x^j, blurred by a Gaussian of `variance` (x² becomes x² + v)."""
     rows = [_powers(offset[..., axis], order[axis], variance[axis]) for axis in (0, 1)]

@@ -29,7 +29,7 @@ def functional_fill(smoke: bool = False) -> Recipe:
         model=FunctionalImageConfig(field=field, mask=True),
         stages=(
             Stage(
-                steps=20 if smoke else 1400,
+                steps=20 if smoke else 1500,
                 batch_size=4 if smoke else 16,
                 objective=FunctionalImageObjective(queries=1, hole_weight=10.0),
                 optim={"hypernetwork": optim},
