@@ -1,6 +1,6 @@
 """Any photo, any size: super-resolution with one small field a pixel, one model for all scales.
 
-    predella train functional_sr --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 55 min
+    predella train functional_sr --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 65 min
     predella train functional_sr --smoke                                   # 2 CPU cores, 20 s
 
 Paper (patches, DIV2K): Set5 36.09 / 32.85 / 30.69 at ×2 / ×3 / ×4. Here: see RESULTS.md.
