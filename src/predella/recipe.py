@@ -25,6 +25,7 @@ class Stage:
         steps: how many batches.
         batch_size: items a step, over all processes.
         optim: one optimizer a phase, by the phase's name.
+        task: in place of the recipe's, for this stage.
     """
 
     name: str = "train"
@@ -32,6 +33,7 @@ class Stage:
     batch_size: int
     objective: FunctionalImageObjective
     optim: dict[str, Optim]
+    task: Task | None = None
 
     def __post_init__(self):
         if self.steps < 1 or self.batch_size < 1:
@@ -81,8 +83,9 @@ class Recipe:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
         if self.data.channels != 3:
             raise ValueError(f"functional images have 3 channels, got data.channels = {self.data.channels}")
-        if self.model.mask != isinstance(self.task, Masking):
-            raise ValueError(f"model.mask is {self.model.mask} and the task is {type(self.task).__name__}; masks belong to masking")
+        for task in (self.task, *(s.task for s in self.stages if s.task)):
+            if self.model.mask != isinstance(task, Masking):
+                raise ValueError(f"model.mask is {self.model.mask} and the task is {type(task).__name__}; masks belong to masking")
 
     def to_json(self) -> str:
         """The record of the recipe; `read_recipe` takes it back."""

@@ -52,7 +52,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     model = build_model(recipe)
     parts = []
     for i, stage in enumerate(recipe.stages):
-        stream = Batches(images, recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
+        stream = Batches(images, stage.task or recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
         parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     for part in parts:
@@ -83,10 +83,11 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
 
 
 def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
-    """When a run goes on, only the number of steps, the place of the data and what is shown or saved may differ."""
+    """When a run goes on, only the number of steps, the place of the data and what is shown or saved may differ, and stages
+    may follow."""
 
     def fixed(recipe: Recipe) -> Recipe:
-        stages = tuple(replace(s, steps=1) for s in recipe.stages)
+        stages = tuple(replace(s, steps=1) for s in recipe.stages[: len(before.stages)])
         free = {k: getattr(before, k) for k in ("data", "log_every", "save_every", "sample_every", "samples", "workers")}
         return replace(recipe, stages=stages, **free)
 

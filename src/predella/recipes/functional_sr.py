@@ -6,6 +6,8 @@
 Paper (patches, DIV2K): Set5 36.09 / 32.85 / 30.69 at ×2 / ×3 / ×4. Here: see RESULTS.md.
 """
 
+from dataclasses import replace
+
 from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.models.functional_image import CellFields, FunctionalImageConfig
@@ -20,20 +22,23 @@ def functional_sr(smoke: bool = False) -> Recipe:
         lr=2e-3, weight_decay=1e-4, clip=1.0, warmup=200, schedule="cosine",
         muon=("paint.encoder.body.*.weight", "paint.encoder.tail.weight"), muon_lr=0.01,
     )  # fmt: skip
+    first = Stage(
+        steps=20 if smoke else 10_000,
+        batch_size=4 if smoke else 16,
+        objective=FunctionalImageObjective(),
+        optim={"hypernetwork": optim},
+    )
+    larger = replace(first, name="larger", steps=5 if smoke else 10_000, batch_size=2 if smoke else 8,
+                     task=SuperResolution(patch=20 if smoke else 48))  # fmt: skip
+    squares = replace(larger, name="squares", steps=5 if smoke else 2_500, objective=FunctionalImageObjective(distance="l2"),
+                      optim={"hypernetwork": replace(optim, lr=5e-4, muon_lr=0.0025, warmup=0)})  # fmt: skip
     return Recipe(
         name="functional_sr",
         data=Source(paths=("photos",) if smoke else ("DIV2K",), smallest=64),
         augment=Augment(shrink=2.0),
         task=SuperResolution(patch=16 if smoke else 32),
         model=FunctionalImageConfig(field=CellFields(width=8, blocks=1, hidden=8) if smoke else CellFields(width=48, blocks=6)),
-        stages=(
-            Stage(
-                steps=20 if smoke else 10_000,
-                batch_size=4 if smoke else 16,
-                objective=FunctionalImageObjective(),
-                optim={"hypernetwork": optim},
-            ),
-        ),
+        stages=(first, larger, squares),
         measures="super_resolution",
         log_every=5 if smoke else 200,
         save_every=500,
