@@ -24,9 +24,11 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest: list[str]) -> int:
+    from dataclasses import replace
+
     from predella.errors import UserError
     from predella.recipe import override, read_recipe
-    from predella.recipes import find_recipe
+    from predella.recipes import RECIPES, find_recipe
     from predella.run import start
     from predella.train.trainer import Interrupted, NotFinite
 
@@ -40,6 +42,9 @@ def run(options, rest: list[str]) -> int:
         folder = Path("runs") / (options.recipe + "-smoke" * options.smoke)
     if options.resume and (folder / "recipe.json").exists():
         recipe = read_recipe((folder / "recipe.json").read_text())
+        if recipe.name in RECIPES:  # stages that the recipe has gained since
+            named = RECIPES[recipe.name](smoke=options.smoke)
+            recipe = replace(recipe, stages=(*recipe.stages, *named.stages[len(recipe.stages) :]))
     elif options.recipe.endswith(".json"):
         if not Path(options.recipe).exists():
             raise UserError(f"{options.recipe} does not exist; give a recipe's name or its recorded recipe.json")
