@@ -1,0 +1,132 @@
+"""Backpropagation by inversion gives the gradients of plain autograd, in any composition."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from predella.nn import bijections as b
+from predella.nn.reversible_memory import MemoryFree
+
+
+def couplings(kind, blocks, channels=4, dtype=torch.float64):
+    torch.manual_seed(blocks)
+    factor = 2 if kind is b.AffineCoupling else 1
+    half = channels // 2
+    net = lambda: b.ConvNet(half, 6, factor * half, final=0.3)  # noqa: E731
+    return b.Chain(*[kind(net(), net()) for _ in range(blocks)]).to(dtype)
+
+
+def everything():
+    """A chain with each kind of part, some nested, and one block used twice."""
+    torch.manual_seed(1)
+    net = lambda c, out=None: b.ConvNet(c, 5, out)  # noqa: E731
+    twice = b.AffineCoupling(net(4, 8), net(4, 8))
+    inner = b.Chain(b.Squeeze(), b.AdditiveCoupling(net(8), net(8)), b.ActNorm(16), b.Inverse(b.Squeeze()))
+    return b.Chain(
+        b.MaskedCoupling(net(2, 4), "checkerboard"), b.Squeeze(), twice, b.ActNorm(8), b.AdditiveCoupling(net(4), net(4)),
+        b.Split(inner), twice, b.Inverse(b.AffineCoupling(net(4, 8), net(4, 8))),
+    ).double()  # fmt: skip
+
+
+def gradients(map_, x, inverse):
+    """Of a loss that uses the value and the ladj, for the input and all parameters."""
+    x = x.clone().requires_grad_()
+    for p in map_.parameters():
+        p.grad = None
+    y, ladj = map_.inverse(x) if inverse else map_(x)
+    (y.sin().sum() + (ladj * torch.arange(1.0, len(x) + 1, dtype=x.dtype)).sum()).backward()
+    return [y.detach(), ladj.detach(), x.grad, *[torch.zeros_like(p) if p.grad is None else p.grad for p in map_.parameters()]]
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("make", [lambda: couplings(b.AdditiveCoupling, 6), lambda: couplings(b.AffineCoupling, 6), everything])
+def test_gradients_are_those_of_autograd(make, inverse):
+    plain = make()
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64) if len(plain) == 8 else torch.randn(3, 4, 4, 4, dtype=torch.float64)
+    x = plain(x)[0].detach() if inverse else x
+    for expected, got in zip(gradients(plain, x, inverse), gradients(MemoryFree(plain), x, inverse), strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_float32_at_sixty_blocks(inverse, trained):
+    plain = couplings(b.AdditiveCoupling, 60, channels=8, dtype=torch.float32)
+    x = torch.randn(4, 8, 8, 8, dtype=torch.float32)
+    if trained:  # towards N(0, 1)-like latents of shifted data, some steps
+        optimizer = torch.optim.Adam(plain.parameters(), 1e-3)
+        for _ in range(20):
+            optimizer.zero_grad()
+            (MemoryFree(plain)(x * 0.5 + 1)[0] ** 2).mean().backward()
+            optimizer.step()
+    reference = copy.deepcopy(plain).double()
+    expected, got = gradients(reference, x.double(), inverse), gradients(MemoryFree(plain), x, inverse)
+    for e, g in zip(expected, got, strict=True):
+        assert (g - e).norm() <= 1e-4 * e.norm() + 1e-12
+
+
+def test_nothing_between_the_ends_is_stored():
+    """Autograd's saved tensors: the output and the parameters, whatever the depth."""
+    kept: list[torch.Tensor] = []
+    for blocks in (2, 20):
+        chain = couplings(b.AdditiveCoupling, blocks)
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            MemoryFree(chain)(torch.randn(2, 4, 4, 4, dtype=torch.float64))
+        assert sum(t.numel() for t in kept if not isinstance(t, nn.Parameter)) == 2 * 4 * 4 * 4
+
+
+def test_frozen_parts_get_no_gradient_and_the_rest_do():
+    chain = couplings(b.AdditiveCoupling, 3)
+    first = next(iter(chain))
+    first.requires_grad_(False)
+    y, _ = MemoryFree(chain)(torch.randn(1, 4, 2, 2, dtype=torch.float64))
+    y.square().sum().backward()
+    assert all(p.grad is None for p in first.parameters())
+    assert all(p.grad is not None for m in list(chain)[1:] for p in m.parameters())
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch():
+    chain = couplings(b.AdditiveCoupling, 3)
+    x = torch.randn(4, 4, 2, 2, dtype=torch.float64)
+    whole = gradients(chain, x, False)[3:]
+    for p in chain.parameters():
+        p.grad = None
+    for part in x.split(2):
+        MemoryFree(chain)(part)[0].sin().sum().backward()
+    for e, p in zip(whole, chain.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, e, atol=1e-10, rtol=1e-10)
+
+
+def test_changed_weights_are_noticed():
+    chain = couplings(b.AdditiveCoupling, 2)
+    y, _ = MemoryFree(chain)(torch.randn(1, 4, 2, 2, dtype=torch.float64))
+    with torch.no_grad():
+        next(chain.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_mixed_precision_on_the_way_back_is_that_of_the_way_forth():
+    chain = couplings(b.AdditiveCoupling, 2, dtype=torch.float32)
+    x = torch.randn(2, 4, 4, 4, dtype=torch.float32)
+    results = []
+    for map_ in (chain, MemoryFree(chain)):
+        for p in chain.parameters():
+            p.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y, _ = map_(x)
+        y.sin().sum().backward()
+        results.append([y.detach(), *[p.grad for p in chain.parameters()]])
+    for e, g in zip(*results, strict=True):
+        assert (g - e).norm() <= 0.02 * e.norm()
+
+
+def test_a_second_derivative_is_refused():
+    x = torch.randn(1, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    y, _ = MemoryFree(couplings(b.AdditiveCoupling, 1))(x)
+    (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
