@@ -77,7 +77,7 @@ def test_blocks_know_only_torch():
                 [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
             )
             for name in names:
-                assert name.split(".")[0] in {"torch", "math", "collections", "typing", "predella", "dataclasses"}, (
+                assert name.split(".")[0] in {"torch", "math", "collections", "typing", "predella", "dataclasses", "contextlib"}, (
                     f"{file.name} imports {name}"
                 )
                 assert not name.startswith("predella") or name.startswith("predella.nn"), f"{file.name} imports {name}"

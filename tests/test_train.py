@@ -180,6 +180,9 @@ class Toy(Objective):
 class Numbers:
     batch_size = 4
 
+    def whole(self):
+        return self.since(0)
+
     def since(self, step):
         while True:
             g = torch.Generator().manual_seed(step)
@@ -297,7 +300,7 @@ def test_smoke_of_every_recipe(tmp_path, name):
     recipe = find_recipe(name)(smoke=True)
     model = start(recipe, tmp_path / "r", "test", cpu=True)
     steps = sum(stage.steps for stage in recipe.stages)
-    assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == steps // recipe.sample_every >= 2
+    assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == steps // recipe.sample_every >= 1
     assert equal(model.state_dict(), weights(tmp_path / "r"))
 
 

@@ -8,12 +8,13 @@
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["FunctionalImage", "UserError", "list_pretrained", "load"]
+__all__ = ["FunctionalImage", "Reversible", "UserError", "list_pretrained", "load"]
 
 _PLACES = {
     "load": "predella.models.base",
     "list_pretrained": "predella.models.base",
     "FunctionalImage": "predella.models.functional_image",
+    "Reversible": "predella.models.reversible",
     "UserError": "predella.errors",
 }
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from predella.errors import UserError
     from predella.models.base import list_pretrained, load
     from predella.models.functional_image import FunctionalImage
+    from predella.models.reversible import Reversible
 
 
 def __getattr__(name: str):

@@ -9,12 +9,17 @@ from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.errors import UserError, did_you_mean
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.reversible import ReversibleConfig
 from predella.objectives.functional_image import FunctionalImageObjective
+from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
+from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
-Task = SuperResolution | Masking
+Task = SuperResolution | Masking | Unconditional
+ModelConfig = FunctionalImageConfig | ReversibleConfig
+ObjectiveConfig = FunctionalImageObjective | ReversibleMatchConfig | ReversibleTransportConfig | ReversibleGANConfig
 
 
 @config
@@ -31,7 +36,7 @@ class Stage:
     name: str = "train"
     steps: int
     batch_size: int
-    objective: FunctionalImageObjective
+    objective: ObjectiveConfig
     optim: dict[str, Optim]
     task: Task | None = None
 
@@ -57,15 +62,17 @@ class Recipe:
         samples: items on a sample sheet.
         workers: threads that prepare batches ahead.
         measures: the protocol of `predella evaluate`.
+        start: a model folder or shipped name whose weights training starts from; "" = drawn from the seed.
     """
 
     name: str
     data: Source
     augment: Augment
     task: Task
-    model: FunctionalImageConfig
+    model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill"]
+    measures: Literal["super_resolution", "fill", "faces", "digits"]
+    start: str = ""
     ema: float = 0.999
     seed: int = 0
     precision: Precision = "no"
@@ -81,11 +88,27 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
+        if isinstance(self.model, FunctionalImageConfig):
+            self._check_functional(self.model)
+        else:
+            self._check_reversible(self.model)
+
+    def _check_functional(self, model: FunctionalImageConfig) -> None:
         if self.data.channels != 3:
             raise ValueError(f"functional images have 3 channels, got data.channels = {self.data.channels}")
-        for task in (self.task, *(s.task for s in self.stages if s.task)):
-            if self.model.mask != isinstance(task, Masking):
-                raise ValueError(f"model.mask is {self.model.mask} and the task is {type(task).__name__}; masks belong to masking")
+        for task in self._tasks():
+            if model.mask != isinstance(task, Masking) or isinstance(task, Unconditional):
+                raise ValueError(f"model.mask is {model.mask} and the task is {type(task).__name__}; masks belong to masking")
+
+    def _check_reversible(self, model: ReversibleConfig) -> None:
+        if self.data.channels != model.channels:
+            raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
+        for task in self._tasks():
+            if not isinstance(task, Unconditional) or task.edge != model.size:
+                raise ValueError(f"a reversible network trains on the unconditional task with edge = model.size = {model.size}, got {task}")
+
+    def _tasks(self) -> tuple[Task, ...]:
+        return self.task, *(s.task for s in self.stages if s.task)
 
     def to_json(self) -> str:
         """The record of the recipe; `read_recipe` takes it back."""

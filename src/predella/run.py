@@ -13,6 +13,7 @@ from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, model_class
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.reversible import ReversibleConfig
 from predella.recipe import Recipe, read_recipe
 from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
@@ -20,12 +21,21 @@ from predella.train.log import environment
 from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
-MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image"}
+MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible"}
 
 
 def build_model(recipe: Recipe) -> Model:
-    """The recipe's model with weights drawn from its seed."""
+    """The recipe's model, with weights drawn from its seed, or those of the model it starts from.
+
+    Raises:
+        UserError: nothing to start from there, or another model.
+    """
     cls = model_class(MODEL_OF[type(recipe.model)])
+    if recipe.start:
+        model = cls.from_pretrained(recipe.start)
+        if model.config != recipe.model:
+            raise UserError(f"{recipe.start} was made with another model config than the recipe's; take its recipe, or change model.…")
+        return model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, 4))
         return cls(recipe.model)
@@ -54,7 +64,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     for i, stage in enumerate(recipe.stages):
         stream = Batches(images, stage.task or recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
-        parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
+            parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     for part in parts:
         for phase in part.objective.phases():
             part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written

@@ -70,10 +70,14 @@ class Batches:
                 self._permutations.popitem(last=False)
         return found
 
+    def _place(self, n: int) -> int:
+        """Which picture item n of the stream is."""
+        epoch, place = divmod(n, len(self.images))
+        return int(self._permutation(epoch)[place])
+
     def _item(self, n: int, edge: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed_of(self.seed, 1, n))
-        epoch, place = divmod(n, len(self.images))
-        image = self.images[int(self._permutation(epoch)[place])]
+        image = self.images[self._place(n)]
         a, b, c, d, e, f = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
         cut = edge
         if self.augment.shrink > 1 and a < self.augment.shrink_probability:
@@ -97,7 +101,14 @@ class Batches:
         image = torch.stack([self._item(n, edge) for n in range(first, first + share)])
         seeds = torch.tensor([seed_of(self.seed, 3, n) for n in range(first, first + share)])
         batch = self.task(image, seeds)
-        return Batch(batch.target, batch.condition, seed)
+        label = None
+        if self.images.labels is not None:
+            label = torch.tensor([int(self.images.labels[self._place(n)]) for n in range(first, first + share)])
+        return Batch(batch.target, batch.condition, seed, label)
+
+    def whole(self) -> Iterator[Batch]:
+        """Batches 0, 1, … with the items of all processes."""
+        return Batches(self.images, self.task, self.batch_size, self.augment, self.seed, workers=self.workers).since(0)
 
     def since(self, step: int) -> Iterator[Batch]:
         """Batches step, step + 1, …, without end, prepared ahead by `workers` threads (0 = prepared when asked for)."""

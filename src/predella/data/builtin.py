@@ -4,24 +4,27 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+Item = tuple[str, np.ndarray, int | None]  # name, uint8 (H, W) or (H, W, 3), class
 
-def photos() -> Iterator[tuple[str, np.ndarray]]:
-    """(name, uint8 (H, W) or (H, W, 3)) of each photograph."""
+
+def photos() -> Iterator[Item]:
+    """Photographs, without classes."""
     from skimage import data
     from sklearn.datasets import load_sample_image
 
     for name in ("astronaut", "camera", "chelsea", "coffee", "grass", "gravel", "brick", "hubble_deep_field", "rocket"):
-        yield name, getattr(data, name)()
+        yield name, getattr(data, name)(), None
     for name in ("china.jpg", "flower.jpg"):
-        yield name.removesuffix(".jpg"), load_sample_image(name)
+        yield name.removesuffix(".jpg"), load_sample_image(name), None
 
 
-def digits() -> Iterator[tuple[str, np.ndarray]]:
-    """1 797 handwritten digits of 8×8 pixels, as uint8 (8, 8)."""
+def digits() -> Iterator[Item]:
+    """1 797 handwritten digits of 8×8 pixels, with their classes."""
     from sklearn.datasets import load_digits
 
-    for i, image in enumerate(load_digits().images):
-        yield f"digit-{i}", np.round(image * (255 / 16)).astype(np.uint8)
+    found = load_digits()
+    for i, (image, label) in enumerate(zip(found.images, found.target)):
+        yield f"digit-{i}", np.round(image * (255 / 16)).astype(np.uint8), int(label)
 
 
-BUILTIN: dict[str, Callable[[], Iterator[tuple[str, np.ndarray]]]] = {"photos": photos, "digits": digits}
+BUILTIN: dict[str, Callable[[], Iterator[Item]]] = {"photos": photos, "digits": digits}

@@ -7,6 +7,8 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,13 @@ from predella.config import config
 from predella.data.builtin import BUILTIN
 from predella.data.named import NAMED, fetch
 from predella.errors import UserError
+from predella.image.contract import from_uint8, to_uint8
+from predella.image.resize import resize
 
 log = logging.getLogger(__name__)
 LARGEST_MEMBER = 500_000_000  # bytes of one file in a zip, unpacked
 Opener = Callable[[], Tensor]  # → (C, H, W) uint8
+Entry = tuple[str, Opener, int | None]  # name, opener, label
 
 
 @config
@@ -35,6 +40,11 @@ class Source:
         smallest: pictures with an edge below this many pixels are left out.
         terms: under which the pictures may be used; stands in the model card.
         memory_mb: decoded pictures are kept in memory up to this size; the rest is decoded when needed.
+        box: (left, top, right, bottom) in pixels, cut out of every picture first; () = nothing is cut.
+        edge: make every picture a square of this many pixels: its central square, resampled; or, with `pad`, the whole picture
+            in the middle of a black square. 0 = pictures keep their size.
+        pad: surround with black instead of cutting and resampling (MNIST's 28 to 32).
+        part: (first, last), picture numbers in order, last excluded; () = all. Keeps test pictures out of training.
     """
 
     paths: tuple[str, ...] = ("photos",)
@@ -42,6 +52,43 @@ class Source:
     smallest: int = 32
     terms: str = ""
     memory_mb: int = 6000
+    box: tuple[int, ...] = ()
+    edge: int = 0
+    pad: bool = False
+    part: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if self.box and not (len(self.box) == 4 and 0 <= self.box[0] < self.box[2] and 0 <= self.box[1] < self.box[3]):
+            raise ValueError(f"box must be (left, top, right, bottom) with left < right and top < bottom, got {self.box}")
+        if self.part and not (len(self.part) == 2 and 0 <= self.part[0] < self.part[1]):
+            raise ValueError(f"part must be (first, last) with 0 ≤ first < last, got {self.part}")
+        if self.edge < 0 or (self.pad and not self.edge):
+            raise ValueError(f"edge must be positive, and given with pad; got edge={self.edge}, pad={self.pad}")
+
+    def shaped(self, pixels: Tensor) -> Tensor:
+        """(C, H, W) uint8 as `box`, `edge` and `pad` ask.
+
+        Raises:
+            ValueError: a picture smaller than the box, or, with pad, larger than the edge.
+        """
+        if self.box:
+            left, top, right, bottom = self.box
+            if pixels.shape[2] < right or pixels.shape[1] < bottom:
+                raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]} does not contain the box {self.box}")
+            pixels = pixels[:, top:bottom, left:right]
+        height, width = pixels.shape[1:]
+        if self.edge == 0 or height == width == self.edge:
+            return pixels.contiguous()
+        if self.pad:
+            rest = self.edge - height, self.edge - width
+            if min(rest) < 0:
+                raise ValueError(f"{width}×{height} is larger than {self.edge} pixels")
+            top, left = rest[0] // 2, rest[1] // 2
+            return torch.nn.functional.pad(pixels, (left, rest[1] - left, top, rest[0] - top))
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        square = from_uint8(pixels[:, top : top + short, left : left + short])
+        return to_uint8(resize(square[None], (self.edge, self.edge)))[0]
 
     def open(self) -> "Images":
         """Decode and check the pictures."""
@@ -49,7 +96,7 @@ class Source:
 
 
 class Images:
-    """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`.
+    """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`, `labels` (N,) int64 or None.
 
     Raises:
         UserError: a path that doesn't exist, or nothing usable in all of them.
@@ -65,20 +112,29 @@ class Images:
         self._recent: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
         budget = source.memory_mb * 2**20
-        for path in source.paths:
-            for name, opener in _entries(path, source.channels):
-                try:
-                    pixels = opener()
-                except Exception as error:
-                    self.skipped.append((name, str(error) or type(error).__name__))
-                    continue
-                if min(pixels.shape[-2:]) < source.smallest:
-                    self.skipped.append((name, f"{pixels.shape[-1]}×{pixels.shape[-2]} is smaller than {source.smallest} pixels"))
-                    continue
-                self.names.append(name)
-                keep = pixels.numel() <= budget
-                budget -= pixels.numel() if keep else 0
-                self._kept.append(pixels if keep else opener)
+        labels: list[int | None] = []
+        entries: Iterable[Entry] = (e for path in source.paths for e in _entries(path, source.channels))
+        if source.part:
+            entries = list(islice(entries, *source.part))
+            if not entries:
+                raise UserError(f"{', '.join(source.paths)}: fewer than {source.part[0] + 1} pictures, --data.part asks for {source.part}")
+        for name, opener, label in entries:
+            opener = partial(_shaped, source, opener)
+            try:
+                pixels = opener()
+            except Exception as error:
+                self.skipped.append((name, str(error) or type(error).__name__))
+                continue
+            if min(pixels.shape[-2:]) < source.smallest:
+                self.skipped.append((name, f"{pixels.shape[-1]}×{pixels.shape[-2]} is smaller than {source.smallest} pixels"))
+                continue
+            self.names.append(name)
+            labels.append(label)
+            keep = pixels.numel() <= budget
+            budget -= pixels.numel() if keep else 0
+            self._kept.append(pixels if keep else opener)
+        known = [v for v in labels if v is not None]
+        self.labels = torch.tensor(known) if known and len(known) == len(labels) else None
         if self.skipped:
             shown = "; ".join(f"{name} ({why})" for name, why in self.skipped[:5])
             more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
@@ -108,6 +164,10 @@ class Images:
         return found
 
 
+def _shaped(source: Source, opener: Opener) -> Tensor:
+    return source.shaped(opener())
+
+
 def _decode(stream, channels: int) -> Tensor:
     """(C, H, W) uint8, upright."""
     with warnings.catch_warnings():
@@ -135,11 +195,12 @@ def _tensor(array: np.ndarray, channels: int) -> Tensor:
     return out.expand(3, -1, -1).contiguous() if channels == 3 and len(out) == 1 else out
 
 
-def _entries(path: str, channels: int) -> Iterable[tuple[str, Opener]]:
+def _entries(path: str, channels: int) -> Iterable[Entry]:
     if path in BUILTIN:
-        for name, array in BUILTIN[path]():
-            yield name, (lambda array=array: _tensor(array, channels))
+        for name, array, label in BUILTIN[path]():
+            yield name, (lambda array=array: _tensor(array, channels)), label
         return
+    path, _, key = path.partition("#") if ".npz#" in path else (path, "", "")
     file = Path(path)
     if not file.exists():
         if path in NAMED:
@@ -150,21 +211,21 @@ def _entries(path: str, channels: int) -> Iterable[tuple[str, Opener]]:
     if file.is_dir():
         files = sorted(f for f in file.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.relative_to(file).parts))
         for f in files:
-            yield str(f.relative_to(file)), (lambda f=f: _decode(f, channels))
+            yield str(f.relative_to(file)), (lambda f=f: _decode(f, channels)), None
     elif file.suffix.lower() == ".zip":
         yield from _zip_entries(file, channels)
     elif file.suffix.lower() == ".npz":
-        yield from _npz_entries(file, channels)
+        yield from _npz_entries(file, channels, key)
     elif file.suffix.lower() == ".txt":
         for line in file.read_text().splitlines():
             if line.strip():
                 f = file.parent / line.strip()
-                yield line.strip(), (lambda f=f: _decode(f, channels))
+                yield line.strip(), (lambda f=f: _decode(f, channels)), None
     else:
-        yield file.name, (lambda: _decode(file, channels))
+        yield file.name, (lambda: _decode(file, channels)), None
 
 
-def _zip_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
+def _zip_entries(file: Path, channels: int) -> Iterable[Entry]:
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile:
@@ -172,7 +233,7 @@ def _zip_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
     for name in sorted(archive.namelist()):
         base = name.rsplit("/", 1)[-1]
         if base and not base.startswith(".") and not name.startswith("__MACOSX/"):
-            yield name, (lambda name=name: _decode(io.BytesIO(_member(archive, name)), channels))
+            yield name, (lambda name=name: _decode(io.BytesIO(_member(archive, name)), channels)), None
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -182,19 +243,30 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-def _npz_entries(file: Path, channels: int) -> Iterable[tuple[str, Opener]]:
-    """Every array (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8; `x_train` alone if there is one."""
+def _npz_entries(file: Path, channels: int, key: str) -> Iterable[Entry]:
+    """Every array (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8; the one called `key`, or `x_train` alone if there is one.
+
+    Classes come from the array of whole numbers that is called y… where the images are x….
+    """
     try:
         with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key == "x_train" or "x_train" not in archive.files}
+            names = [key] if key else ["x_train"] if "x_train" in archive.files else archive.files
+            if key and key not in archive.files:
+                raise UserError(f"{file} has no array '{key}'; it has: {', '.join(archive.files)}")
+            arrays = {name: archive[name] for name in names}
+            classes = {n: archive["y" + n[1:]] for n in names if n.startswith("x") and "y" + n[1:] in archive.files}
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{file} is not a readable npz file of plain arrays ({error}); save it with numpy.savez") from None
     stacks = {k: a for k, a in arrays.items() if a.dtype == np.uint8 and a.ndim in (3, 4)}
     if not stacks:
         shapes = ", ".join(f"{k} {a.dtype}{a.shape}" for k, a in arrays.items())
         raise UserError(f"{file} holds no uint8 array of images (N, H, W[, C]), only {shapes}; save images as uint8")
-    for key, stack in stacks.items():
+    for name, stack in stacks.items():
         if stack.ndim == 4 and stack.shape[3] not in (1, 3) and stack.shape[1] in (1, 3):
             stack = stack.transpose(0, 2, 3, 1)
+        labels = classes.get(name)
+        known = labels is not None and labels.shape == (len(stack),) and np.issubdtype(labels.dtype, np.integer)
         for i, array in enumerate(stack):
-            yield f"{key}[{i}]", (lambda array=array: _tensor(array, channels))
+            yield f"{name}[{i}]", (lambda array=array: _tensor(array, channels)), int(labels[i]) if known else None

@@ -55,8 +55,13 @@ NAMED: dict[str, Named] = {
     "Urban100": Named(_BENCHMARK, _BENCHMARK_SUM, member="benchmark/Urban100/HR"),
     "MNIST": Named(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        ("md5:f68b3c2dcbeaaa9fbdd348bbdeb94873", "md5:9fb629c4189551a2d022fa330f9573f3"),
-        files=("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"),
+        (
+            "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "md5:9fb629c4189551a2d022fa330f9573f3",
+            "md5:d53e105ee54ea40749a09fcbcd1e9432",
+            "md5:ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        files=("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
         member="mnist",
     ),
     "CIFAR-10": Named("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", member="cifar10"),
@@ -88,9 +93,9 @@ def fetch(name: str) -> Path:
         why = type(error).__name__
         raise UserError(f"{name} could not be fetched from {urls[0]} ({why}); if you have it, pass its place with --data PATH") from None
     if named.member == "mnist":
-        return _save_npz(cache / "mnist.npz", [_read_idx(f) for f in found])
+        return _save_npz(cache / "mnist-classes.npz", [_read_idx(f) for f in found])
     if named.member == "cifar10":
-        return _save_npz(cache / "cifar10.npz", _read_cifar(found[0]))
+        return _save_npz(cache / "cifar10-classes.npz", _read_cifar(found[0]))
     return _unpack(found[0], cache / found[0].stem, named.member)
 
 
@@ -113,21 +118,23 @@ def _unpack(archive: Path, folder: Path, member: str) -> Path:
 
 
 def _read_idx(file: Path) -> np.ndarray:
-    """The idx format of MNIST: magic, count, rows, columns as big-endian 32-bit integers, then bytes."""
+    """The idx format of MNIST: two zero bytes, type (8 = bytes), rank, the sizes as big-endian 32-bit integers, then bytes."""
     raw = gzip.decompress(file.read_bytes())
-    count, rows, columns = (int.from_bytes(raw[i : i + 4], "big") for i in (4, 8, 12))
-    return np.frombuffer(raw, np.uint8, offset=16).reshape(count, rows, columns)
+    rank = raw[3]
+    sizes = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, 4 + 4 * rank, 4)]
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(sizes)
 
 
 def _read_cifar(file: Path) -> list[np.ndarray]:
-    """Records of one label byte and 3 × 32 × 32 image bytes; five training files, one test file."""
-    stacks = []
+    """Records of one label byte and 3 × 32 × 32 image bytes; five training files, one test file. Images, then classes."""
+    stacks, classes = [], []
     with tarfile.open(file) as archive:
         for names in ([f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]):
             raw = b"".join(_member(archive, f"cifar-10-batches-bin/{n}") for n in names)
             records = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
             stacks.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return stacks
+            classes.append(records[:, 0].copy())
+    return stacks + classes
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -137,9 +144,10 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _save_npz(file: Path, stacks: list[np.ndarray]) -> Path:
+    """stacks: training images, test images, training classes, test classes."""
     if not file.exists():
         from predella.atomic import atomic_write
 
         with atomic_write(file) as stream:
-            np.savez_compressed(stream, x_train=stacks[0], x_test=stacks[1])
+            np.savez_compressed(stream, x_train=stacks[0], x_test=stacks[1], y_train=stacks[2], y_test=stacks[3])
     return file

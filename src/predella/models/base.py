@@ -20,7 +20,7 @@ from predella.errors import UserError, did_you_mean
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
-MODELS: dict[str, str] = {"functional_image": "FunctionalImage"}
+MODELS: dict[str, str] = {"functional_image": "FunctionalImage", "reversible": "Reversible"}
 
 
 class Model(nn.Module):
@@ -28,6 +28,7 @@ class Model(nn.Module):
 
     Config: ClassVar[type]
     name: ClassVar[str]
+    verbs: ClassVar[tuple[str, ...]]  # of the command line, that this model serves
     config: Any
 
     def save_pretrained(self, folder: Path | str) -> None:

@@ -64,6 +64,7 @@ class FunctionalImage(Model):
 
     Config: ClassVar[type] = FunctionalImageConfig
     name: ClassVar[str] = "functional_image"
+    verbs: ClassVar[tuple[str, ...]] = ("upscale", "fill", "export")
 
     def __init__(self, config: FunctionalImageConfig | None = None):
         super().__init__()

@@ -47,6 +47,15 @@ class Objective:
         """The stream the phases see; IMLE rewrites it."""
         return batches
 
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Once, before the stage's first step: what the data must say first (which dimensions, which statistics).
+
+        `batches` are whole ones, the same in every process.
+        """
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Once, after the last stage's last step, with the moving average in the model: what is fitted to the trained model."""
+
     def phases(self) -> tuple[Phase, ...]:
         raise NotImplementedError(f"{type(self).__name__} must define phases()")
 

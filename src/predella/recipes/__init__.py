@@ -4,9 +4,17 @@ from collections.abc import Callable
 
 from predella.errors import UserError, did_you_mean
 from predella.recipe import Recipe
-from predella.recipes import functional_fill, functional_sr, functional_sr_paper
+from predella.recipes import (
+    functional_fill,
+    functional_sr,
+    functional_sr_paper,
+    reversible_faces,
+    reversible_faces_paper,
+    reversible_mnist_ot,
+)
 
-RECIPES: dict[str, Callable[..., Recipe]] = {**functional_sr.RECIPES, **functional_sr_paper.RECIPES, **functional_fill.RECIPES}
+MODULES = (functional_sr, functional_sr_paper, functional_fill, reversible_faces, reversible_faces_paper, reversible_mnist_ot)
+RECIPES: dict[str, Callable[..., Recipe]] = {name: recipe for module in MODULES for name, recipe in module.RECIPES.items()}
 
 
 def find_recipe(name: str) -> Callable[..., Recipe]:

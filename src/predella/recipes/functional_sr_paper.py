@@ -12,7 +12,7 @@ from predella.data.images import Source
 from predella.models.functional_image import CellFields, FunctionalImageConfig
 from predella.models.functional_patches import PatchNetworks
 from predella.objectives.functional_image import FunctionalImageObjective
-from predella.recipe import Optim, Recipe, Stage
+from predella.recipe import ModelConfig, Optim, Recipe, Stage
 from predella.recipes.functional_sr import functional_sr
 from predella.tasks.super_resolution import SuperResolution
 
@@ -53,7 +53,7 @@ def functional_sr_small(smoke: bool = False) -> Recipe:
     return _renamed(recipe, 2500, FunctionalImageConfig(field=CellFields(width=32, blocks=6)))
 
 
-def _renamed(recipe: Recipe, steps: int, model: FunctionalImageConfig) -> Recipe:
+def _renamed(recipe: Recipe, steps: int, model: ModelConfig) -> Recipe:
     from dataclasses import replace
 
     return replace(recipe, name="functional_sr_small", model=model, stages=(replace(recipe.stages[0], steps=steps),))

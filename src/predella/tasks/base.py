@@ -15,16 +15,21 @@ class Batch:
         target: (B, C, H, W) in [-1, 1].
         condition: what the model sees, or None.
         seed: of everything an objective still draws for this step; equal in all processes.
+        label: (B,) int64, for pictures that have classes.
     """
 
     target: Tensor
     condition: Tensor | None = None
     seed: int = 0
+    label: Tensor | None = None
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
-        condition = None if self.condition is None else self.condition.to(device, non_blocking=True)
-        return Batch(self.target.to(device, non_blocking=True), condition, self.seed)
+        target, condition, label = (
+            None if t is None else t.to(device, non_blocking=True) for t in (self.target, self.condition, self.label)
+        )
+        assert target is not None
+        return Batch(target, condition, self.seed, label)
 
     def generator(self) -> torch.Generator:
         """A fresh CPU generator that starts from the batch's seed."""

@@ -31,6 +31,8 @@ class Stream(Protocol):
 
     def since(self, step: int) -> Iterator[Batch]: ...
 
+    def whole(self) -> Iterator[Batch]: ...
+
 
 @dataclass(frozen=True)
 class Part:
@@ -94,8 +96,28 @@ class Trainer:
             for index in range(self.stage, len(self.parts)):
                 if index != self.stage or not self.optimizers:
                     self._enter(index)
+                if self.step == sum(p.steps for p in self.parts[:index]):
+                    self._begin(self.parts[index])
                 self._run_stage(self.parts[index], runlog)
+        self._end(self.parts[-1])
         self._save(runlog)
+
+    def _begin(self, part: Part) -> None:
+        """Let the objective look at the data; the moving average starts from what it sets."""
+        before = {k: v.clone() for k, v in self.model.state_dict().items()}
+        part.objective.begin(b.to(self.engine.device) for b in part.stream.whole())
+        for k, v in self.model.state_dict().items():
+            if not torch.equal(before[k], v):
+                self.ema.shadow[k].copy_(v)
+
+    def _end(self, part: Part) -> None:
+        """Let the objective fit what belongs to the averaged model; buffers it sets are set in both."""
+        current = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.shadow)
+        part.objective.end(b.to(self.engine.device) for b in part.stream.whole())
+        changed = {k: v.clone() for k, v in self.model.state_dict().items() if not torch.equal(v, self.ema.shadow[k])}
+        self.ema.load(changed)
+        self.model.load_state_dict({**current, **changed})
 
     def _enter(self, index: int) -> None:
         self.stage = index

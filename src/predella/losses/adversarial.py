@@ -1,0 +1,46 @@
+"""Adversarial losses: a critic's three terms, from its logits.
+
+`real` and `fake` are the critic's, `generator` is what the network that makes the fakes minimises. Which sample is "real" is
+the objective's business: an image for a GAN, a draw of the prior for an adversarial autoencoder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Term = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Three functions of logits (B, …) → a scalar."""
+
+    real: Term
+    fake: Term
+    generator: Term
+
+
+def hinge_real(logits: Tensor) -> Tensor:
+    """-E[min(0, -1 + D)] (Lim and Ye 2017; Schirrmeister et al. 2018, Eq. 3)."""
+    return (1 - logits).clamp(min=0).mean()
+
+
+def hinge_fake(logits: Tensor) -> Tensor:
+    """-E[min(0, -1 - D)]."""
+    return (1 + logits).clamp(min=0).mean()
+
+
+def negative(logits: Tensor) -> Tensor:
+    """-E[D]."""
+    return -logits.mean()
+
+
+def literal(logits: Tensor) -> Tensor:
+    """E[min(0, -1 - D)], as Eq. 3 of Schirrmeister et al. prints it. Its gradient vanishes exactly where D < -1."""
+    return (-1 - logits).clamp(max=0).mean()
+
+
+HINGE = Adversarial(hinge_real, hinge_fake, negative)
+HINGE_LITERAL = Adversarial(hinge_real, hinge_fake, literal)
+ADVERSARIAL: dict[str, Adversarial] = {"hinge": HINGE, "hinge_literal": HINGE_LITERAL}

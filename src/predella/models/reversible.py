@@ -1,0 +1,244 @@
+"""Generative reversible network: one invertible network is the encoder, its inverse the decoder (Schirrmeister et al. 2018).
+
+`encode` is R (additive couplings and subsampling, Fig. 4), `decode` its exact inverse. The prior lives on few of the latent's
+dimensions: `restrict` sets the others to zero, `code` and `place` go between the latent and its kept dimensions.
+"""
+
+from dataclasses import field as default
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.image.contract import check_image
+from predella.models.base import Model
+from predella.nn.bijections import AdditiveCoupling, Bijection, Chain, ConvNet, Squeeze
+from predella.nn.gaussian import GaussianMixture
+from predella.nn.reversible_memory import MemoryFree
+
+Density = Literal["prior", "gaussian", "mixture"]
+DENSITIES: tuple[Density, ...] = ("prior", "gaussian", "mixture")
+COMPONENTS = 10  # of the ex-post mixture (Ghosh et al. 2020, Sec. 4)
+PERTURBATION = 0.1  # deviation of ε in Eq. 6: what deviates less carries nothing
+
+
+@config
+class Level:
+    """A subsampling and the couplings after it.
+
+    Args:
+        hidden: channels inside F and G.
+        blocks: couplings.
+        kernel: of their convolutions, odd.
+    """
+
+    hidden: int
+    blocks: int = 2
+    kernel: int = 3
+
+    def __post_init__(self):
+        if self.hidden < 1 or self.blocks < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"a level needs hidden ≥ 1, blocks ≥ 1 and an odd kernel, got {self.hidden}, {self.blocks}, {self.kernel}")
+
+
+@config
+class StandardNormal:
+    """N(0, 1) in `dims` dimensions of the latent, zero in all others; which, the untrained network's deviations on the data say."""
+
+    kind: Literal["standard_normal"] = "standard_normal"
+    dims: int = 64
+
+
+@config
+class ClassNormals:
+    """One uncorrelated Gaussian a class over all dimensions, with learned means and deviations (Sec. 3.2)."""
+
+    kind: Literal["class_normals"] = "class_normals"
+    classes: int = 10
+
+
+@config
+class ReversibleConfig:
+    """Args:
+    channels: of the images.
+    size: edge of the images whose latents the prior describes; encode and decode take any size.
+    levels: fine to coarse; each halves the edge.
+    prior: what samples are decoded from.
+    memory: "flat": activations are recomputed by inversion, so that training memory does not grow with depth;
+        "stored": kept, a quarter faster.
+    """
+
+    channels: int = 3
+    size: int = 64
+    levels: tuple[Level, ...] = (
+        Level(hidden=25), Level(hidden=50), Level(hidden=100), Level(hidden=200), Level(hidden=400),
+        Level(hidden=400, blocks=1, kernel=1),
+    )  # fmt: skip
+    prior: StandardNormal | ClassNormals = default(default_factory=StandardNormal)
+    memory: Literal["flat", "stored"] = "flat"
+
+    def __post_init__(self):
+        if not self.levels or self.size % 2 ** len(self.levels):
+            raise ValueError(f"size must be divisible by 2^levels = {2 ** len(self.levels)}, got {self.size}")
+        if isinstance(self.prior, StandardNormal) and not 1 <= self.prior.dims <= self.dims:
+            raise ValueError(f"prior.dims must be from 1 to the latent's {self.dims} dimensions, got {self.prior.dims}")
+
+    @property
+    def dims(self) -> int:
+        """Numbers in an image, and in its latent."""
+        return self.channels * self.size**2
+
+
+class Reversible(Model):
+    """See the module's docstring."""
+
+    Config: ClassVar[type] = ReversibleConfig
+    name: ClassVar[str] = "reversible"
+    verbs: ClassVar[tuple[str, ...]] = ("sample", "encode", "decode", "interpolate", "vary")
+    kept: Tensor
+
+    def __init__(self, config: ReversibleConfig | None = None):
+        super().__init__()
+        self.config = config or ReversibleConfig()
+        channels = self.config.channels
+        maps: list[Bijection] = []
+        for i, level in enumerate(self.config.levels):
+            maps.append(Squeeze(streams=1 if i == 0 else 2))  # from the second on, each stream by itself
+            channels *= 4
+            net = lambda c=channels // 2, e=level: ConvNet(c, e.hidden, kernel=e.kernel)  # noqa: E731
+            maps += [AdditiveCoupling(net(), net()) for _ in range(level.blocks)]
+        self.chain = Chain(*maps)
+        prior = self.config.prior
+        if isinstance(prior, StandardNormal):
+            self.register_buffer("kept", torch.full((prior.dims,), -1, dtype=torch.int64))
+            self.gaussian = GaussianMixture(1, prior.dims)
+            self.mixture = GaussianMixture(COMPONENTS, prior.dims)
+        else:
+            self.mean = nn.Parameter(torch.zeros(prior.classes, self.config.dims))
+            self.log_deviation = nn.Parameter(torch.zeros(prior.classes, self.config.dims))
+
+    @property
+    def factor(self) -> int:
+        """Edges must be divisible by it."""
+        return 2 ** len(self.config.levels)
+
+    @property
+    def network(self) -> Bijection:
+        """R, with activations stored or recomputed as the config says."""
+        return MemoryFree(self.chain) if self.config.memory == "flat" else self.chain
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(C, h, w) of the latent of an image of that size."""
+        return self.config.channels * self.factor**2, height // self.factor, width // self.factor
+
+    def encode(self, image: Tensor) -> Tensor:
+        """z = R(x).
+
+        Args:
+            image: (B, C, H, W) in [-1, 1], H and W divisible by `factor`.
+
+        Returns:
+            (B, C · factor², H / factor, W / factor), of as many numbers as the image.
+
+        Raises:
+            ValueError: another number of channels, a size that does not divide, or a broken image contract.
+        """
+        if not torch.compiler.is_compiling():
+            check_image(image, channels=self.config.channels)
+        if image.shape[-2] % self.factor or image.shape[-1] % self.factor:
+            raise ValueError(
+                f"image edges must be divisible by {self.factor}, got {image.shape[-1]}×{image.shape[-2]}; pad the image (image.pad_to)"
+            )
+        return self.network(image)[0]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """x = R⁻¹(z); values may overshoot [-1, 1] where z is no encoding of an image.
+
+        Raises:
+            ValueError: not a latent of this network, or not finite.
+        """
+        channels = self.config.channels * self.factor**2
+        if latent.ndim != 4 or latent.shape[1] != channels:
+            raise ValueError(f"a latent of this network is (B, {channels}, h, w), got {tuple(latent.shape)}; who encoded it?")
+        if not torch.isfinite(latent).all():
+            raise ValueError(f"the latent holds {int((~torch.isfinite(latent)).sum())} numbers that are not finite; encode the image again")
+        return self.network.inverse(latent)[0]
+
+    def code(self, latent: Tensor) -> Tensor:
+        """(B, dims): the kept dimensions of latents of `size` × `size` images."""
+        self._check_prior(latent)
+        return latent.flatten(1)[:, self.kept]
+
+    def place(self, code: Tensor) -> Tensor:
+        """(B, dims) → the latent that has `code` in the kept dimensions and zeros elsewhere."""
+        flat = code.new_zeros(len(code), self.config.dims)
+        flat = flat.index_copy(1, self.kept, code)
+        return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
+
+    def restrict(self, latent: Tensor, clamp: float = 0.0) -> Tensor:
+        """The latent on the prior's support: other dimensions zero, kept ones within ±clamp (0 = as they are).
+
+        For a prior by class: dimensions that no class uses take their mean over the classes.
+        """
+        if isinstance(self.config.prior, ClassNormals):
+            used = self.used().any(0).view(1, *latent.shape[1:])
+            return torch.where(used, latent, self.mean.mean(0).view_as(used).to(latent))
+        code = self.code(latent)
+        return self.place(code.clamp(-clamp, clamp) if clamp else code)
+
+    def used(self) -> Tensor:
+        """(classes, D) bool: dimensions whose deviation exceeds that of the perturbation, for a prior by class."""
+        return self.log_deviation.exp() > PERTURBATION
+
+    def sample_code(self, count: int, generator: torch.Generator, density: Density = "prior") -> Tensor:
+        """(count, dims) from the prior, or from the ex-post Gaussian or mixture of the training images' codes."""
+        if density not in DENSITIES:
+            raise ValueError(f"density must be one of {DENSITIES}, got '{density}'")
+        if density == "prior":
+            return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
+        return (self.gaussian if density == "gaussian" else self.mixture).sample(count, generator)
+
+    def sample_latent(self, label: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, D) from the Gaussians of the classes `label` (B,) int64; differentiable in their means and deviations."""
+        noise = torch.randn(len(label), self.config.dims, generator=generator).to(self.mean)
+        return self.mean[label] + self.log_deviation[label].exp() * noise
+
+    def sample(self, count: int, generator: torch.Generator, density: Density = "prior", label: Tensor | None = None) -> Tensor:
+        """(count, C, size, size): decoded draws, clamped to [-1, 1].
+
+        Args:
+            generator: a CPU generator.
+            density: see `sample_code`; for a prior by class only "prior".
+            label: (count,) int64, for a prior by class; None takes the classes in turn.
+        """
+        prior = self.config.prior
+        if isinstance(prior, ClassNormals):
+            if density != "prior":
+                raise ValueError(f"a prior by class has no '{density}' density; use 'prior'")
+            label = torch.arange(count) % prior.classes if label is None else label
+            if len(label) != count or label.min() < 0 or label.max() >= prior.classes:
+                raise ValueError(f"labels must be {count} numbers from 0 to {prior.classes - 1}, got {label.tolist()[:5]}…")
+            z = self.sample_latent(label.to(self.mean.device), generator)
+            return self.decode(z.view(count, *self.latent_shape(self.config.size, self.config.size))).clamp(-1, 1)
+        if label is not None:
+            raise ValueError("this model knows no classes; leave label out")
+        return self.decode(self.place(self.sample_code(count, generator, density))).clamp(-1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The reconstruction from the prior's dimensions alone."""
+        return self.decode(self.restrict(self.encode(image)))
+
+    def _check_prior(self, latent: Tensor) -> None:
+        shape = self.latent_shape(self.config.size, self.config.size)
+        if tuple(latent.shape[1:]) != shape:
+            raise ValueError(f"the prior describes {self.config.size}² images, latents {shape}, got {tuple(latent.shape[1:])}")
+        if (self.kept < 0).any():
+            raise ValueError("the kept dimensions are not chosen yet; train the model, or call choose()")
+
+    @torch.no_grad()
+    def choose(self, deviation: Tensor) -> None:
+        """Keep the dimensions of highest `deviation` (D,), in their order (Sec. 3.1: of the untrained network, on the data)."""
+        if deviation.shape != (self.config.dims,):
+            raise ValueError(f"deviations must have shape ({self.config.dims},), got {tuple(deviation.shape)}")
+        self.kept.copy_(deviation.topk(len(self.kept)).indices.sort().values)

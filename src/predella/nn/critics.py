@@ -1,0 +1,48 @@
+"""Critics: networks from a sample to a logit (B,), every layer spectrally normalised (Miyato et al. 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class ConcatenatedReLU(nn.Module):
+    """(max(x, 0), max(-x, 0)): twice the channels (Shang et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([F.relu(x), F.relu(-x)], 1)
+
+
+class VectorCritic(nn.Sequential):
+    """(B, dims) → (B,): two hidden layers, the first with concatenated ReLU (Schirrmeister et al. 2018, Sec. 3.1)."""
+
+    def __init__(self, dims: int, hidden: tuple[int, int] = (400, 800)):
+        first, second = hidden
+        super().__init__(
+            spectral_norm(nn.Linear(dims, first)), ConcatenatedReLU(), spectral_norm(nn.Linear(2 * first, second)), nn.ReLU(),
+            spectral_norm(nn.Linear(second, 1)), nn.Flatten(0),
+        )  # fmt: skip
+
+
+class ImageCritic(nn.Module):
+    """(B, C, H, W) → (B,): strided convolutions to 4 pixels, then a linear layer (Radford et al. 2016; Miyato et al. 2018, Tab. 3).
+
+    Args:
+        size: edge of the images, a power of two of at least 8.
+        width: channels after the first convolution, doubled at each halving up to 8 · width.
+    """
+
+    def __init__(self, channels: int, size: int, width: int = 64):
+        super().__init__()
+        halvings = size.bit_length() - 3
+        if size < 8 or size & (size - 1):
+            raise ValueError(f"size must be a power of two of at least 8, got {size}")
+        wide = [channels, *[width * min(2**i, 8) for i in range(halvings)]]
+        layers: list[nn.Module] = []
+        for a, b in zip(wide, wide[1:]):
+            layers += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.1)]
+        self.body = nn.Sequential(*layers)
+        self.out = spectral_norm(nn.Linear(wide[-1] * 16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(x).flatten(1)).flatten()

@@ -1,0 +1,282 @@
+"""Generative reversible networks (Schirrmeister et al. 2018): what R is trained by, in its flavours.
+
+* `ReversibleMatch`: reconstruction from the restricted latent (Sec. 2.2), and matching of the kept dimensions to the prior by an
+  adversary (Eq. 3), by MMD or by sliced Wasserstein distance (Sec. 4); "none" is the paper's first stage.
+* `ReversibleTransport`: classes as Gaussians, exact optimal transport (Eq. 5) and the perturbation loss (Eq. 6), no adversary.
+* `ReversibleGAN`: the network as the generator of a plain GAN, with the encoder for free (Sec. 4).
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Literal
+
+import torch
+from sklearn.mixture import GaussianMixture as FittedMixture
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.losses.adversarial import ADVERSARIAL
+from predella.losses.distances import l1, l2
+from predella.losses.transport import exact_transport, maximum_mean_discrepancy, sliced_wasserstein
+from predella.models.reversible import COMPONENTS, PERTURBATION, ClassNormals, Reversible, StandardNormal
+from predella.nn.critics import ImageCritic, VectorCritic
+from predella.objectives.base import Objective, Phase
+from predella.tasks.base import Batch
+
+
+def _reversible(model: nn.Module, kind: str, prior: type) -> Reversible:
+    if not isinstance(model, Reversible) or not isinstance(model.config.prior, prior):
+        raise ValueError(f"{kind} trains a Reversible with the prior {prior.__name__}, got a {type(model).__name__}")
+    return model
+
+
+@config
+class ReversibleMatchConfig:
+    """Args:
+    match: how the codes of images are drawn to the prior; "hinge_literal" is Eq. 3 as printed, whose gradient vanishes where
+        the critic wins (docs/deviations.md).
+    l1, l2: λ of the mean absolute error of the images decoded from restricted latents, and of the mean square of what the
+        restriction took away.
+    weight: λ of the matching term.
+    clamp: kept dimensions are cut at ±clamp for l1 and l2; 0 = not.
+    critic: hidden units of the latent critic.
+    projections: directions of the sliced distance.
+    survey: images whose encodings choose the kept dimensions, and are fitted by the ex-post densities.
+    """
+
+    kind: Literal["reversible_match"] = "reversible_match"
+    match: Literal["none", "hinge", "hinge_literal", "mmd", "swd"] = "hinge"
+    l1: float = 10.0
+    l2: float = 10.0
+    weight: float = 1.0
+    clamp: float = 2.0
+    critic: tuple[int, int] = (400, 800)
+    projections: int = 256
+    survey: int = 10_000
+
+    def build(self, model: nn.Module) -> "ReversibleMatch":
+        """The objective that trains `model`."""
+        return ReversibleMatch(_reversible(model, self.kind, StandardNormal), self)
+
+
+class ReversibleMatch(Objective):
+    """Phases: critic (with an adversary), encoder."""
+
+    def __init__(self, model: Reversible, config: ReversibleMatchConfig):
+        self.model, self.config = model, config
+        self.parts: Mapping[str, nn.Module] = {"model": model}
+        if config.match in ADVERSARIAL:
+            self.critic = VectorCritic(len(model.kept), config.critic)
+            self.parts = {"model": model, "critic": self.critic}
+
+    def phases(self) -> tuple[Phase, ...]:
+        weights = {"l1": self.config.l1, "l2": self.config.l2}
+        if self.config.match == "none":
+            return (Phase("encoder", self.encoder_losses, weights, [self.model]),)
+        encoder = Phase("encoder", self.encoder_losses, {**weights, self.config.match: self.config.weight}, [self.model])
+        if self.config.match not in ADVERSARIAL:
+            return (encoder,)
+        return Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]), encoder
+
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 3, L_D: draws of the prior are real, codes of images are fake."""
+        loss = ADVERSARIAL[self.config.match]
+        with torch.no_grad():
+            code = self.model.code(self.model.encode(batch.target))
+        return {"real": loss.real(self.critic(self._prior_like(code, batch))), "fake": loss.fake(self.critic(code))}
+
+    def encoder_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """10 · |x - R⁻¹(clip(R(x)))| + 10 · (R(x) - clip(R(x)))² + matching (Sec. 2.2, Eq. 3)."""
+        z = self.model.encode(batch.target)
+        clipped = self.model.restrict(z, self.config.clamp)
+        losses = {"l1": l1(self.model.decode(clipped), batch.target).mean(), "l2": l2(z, clipped).mean()}
+        code = self.model.code(z)
+        match self.config.match:
+            case "hinge" | "hinge_literal" as name:
+                losses[name] = ADVERSARIAL[name].generator(self.critic(code))
+            case "mmd":
+                losses["mmd"] = maximum_mean_discrepancy(code, self._prior_like(code, batch))
+            case "swd":
+                losses["swd"] = sliced_wasserstein(code, self._prior_like(code, batch), self.config.projections, batch.generator())
+        return losses
+
+    def _prior_like(self, code: Tensor, batch: Batch) -> Tensor:
+        generator = batch.generator()
+        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from the sliced distance's directions
+        return self.model.sample_code(len(code), generator)
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Choose the kept dimensions, unless an earlier stage has."""
+        if (self.model.kept < 0).any():
+            self.model.choose(_encodings(self.model, batches, self.config.survey).std(0))
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit the ex-post densities (Ghosh et al. 2020) to the codes of the training images."""
+        fit_densities(self.model, batches, self.config.survey)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
+        z = self.model.encode(batch.target)
+        return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(self.model.restrict(z))])
+
+
+@config
+class ReversibleTransportConfig:
+    """Args:
+    perturbation: λ of both distances of Eq. 6.
+    survey: encodings that the classes' first means and deviations are taken from.
+    """
+
+    kind: Literal["reversible_transport"] = "reversible_transport"
+    perturbation: float = 15.0
+    survey: int = 10_000
+
+    def build(self, model: nn.Module) -> "ReversibleTransport":
+        """The objective that trains `model`."""
+        return ReversibleTransport(_reversible(model, self.kind, ClassNormals), self)
+
+
+class ReversibleTransport(Objective):
+    """One phase: R and the classes' Gaussians together (Sec. 3.2)."""
+
+    def __init__(self, model: Reversible, config: ReversibleTransportConfig):
+        self.model, self.config = model, config
+        self.parts: Mapping[str, nn.Module] = {"model": model}
+
+    def phases(self) -> tuple[Phase, ...]:
+        weights = {"transport": 1.0, "l1": self.config.perturbation, "l2": self.config.perturbation}
+        return (Phase("encoder", self.losses, weights, [self.model]),)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 5 for each class's encodings against as many draws of its Gaussian; Eq. 6 with c = L1 and L2."""
+        label, generator = labels_of(batch), batch.generator()
+        z = self.model.encode(batch.target)
+        flat, draws = z.flatten(1), self.model.sample_latent(label, generator)
+        transport = flat.new_zeros(())
+        for k in label.unique():
+            here = label == k
+            transport = transport + here.float().mean() * exact_transport(flat[here], draws[here])
+        epsilon = PERTURBATION * torch.randn(z.shape, generator=generator).to(z)
+        again = self.model.decode(z + epsilon)
+        return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Means and deviations of the untrained network's encodings, by class."""
+        if (self.model.mean != 0).any():
+            return
+        seen: list[tuple[Tensor, Tensor]] = []
+        while sum(len(k) for _, k in seen) < self.config.survey:
+            batch = next(batches)
+            with torch.no_grad():
+                seen.append((self.model.encode(batch.target).flatten(1), labels_of(batch)))
+        z, label = torch.cat([s[0] for s in seen]), torch.cat([s[1] for s in seen])
+        with torch.no_grad():
+            for k in range(len(self.model.mean)):
+                if (label == k).sum() < 2:
+                    raise ValueError(f"class {k} has {int((label == k).sum())} of the first {len(label)} pictures; raise survey")
+                self.model.mean[k] = z[label == k].mean(0)
+                self.model.log_deviation[k] = z[label == k].std(0).clamp(min=1e-3).log()
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, C, H, 4W): image | from the full latent | from a perturbed latent | a sample of its class."""
+        z = self.model.encode(batch.target)
+        epsilon = PERTURBATION * torch.randn(z.shape, generator=batch.generator()).to(z)
+        return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(z + epsilon)])
+
+
+@config
+class ReversibleGANConfig:
+    """Args:
+    width: of the image critic.
+    survey: see `ReversibleMatchConfig`.
+    """
+
+    kind: Literal["reversible_gan"] = "reversible_gan"
+    width: int = 64
+    survey: int = 10_000
+
+    def build(self, model: nn.Module) -> "ReversibleGAN":
+        """The objective that trains `model`."""
+        return ReversibleGAN(_reversible(model, self.kind, StandardNormal), self)
+
+
+class ReversibleGAN(Objective):
+    """Phases: critic, generator; R⁻¹ of the placed prior is the generator, so R encodes its samples exactly."""
+
+    def __init__(self, model: Reversible, config: ReversibleGANConfig):
+        self.model, self.config = model, config
+        self.critic = ImageCritic(model.config.channels, model.config.size, config.width)
+        self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]),
+            Phase("generator", self.generator_losses, {"hinge": 1.0}, [self.model]),
+        )
+
+    def generated(self, batch: Batch) -> Tensor:
+        """R⁻¹(z) of as many draws as the batch has images."""
+        return self.model.decode(self.model.place(self.model.sample_code(len(batch.target), batch.generator())))
+
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Images of the data are real, decoded draws are fake."""
+        loss = ADVERSARIAL["hinge"]
+        with torch.no_grad():
+            fake = self.generated(batch)
+        return {"real": loss.real(self.critic(batch.target)), "fake": loss.fake(self.critic(fake))}
+
+    def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """-E[D(R⁻¹(z))]."""
+        return {"hinge": ADVERSARIAL["hinge"].generator(self.critic(self.generated(batch)))}
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Choose the kept dimensions, unless an earlier stage has."""
+        if (self.model.kept < 0).any():
+            self.model.choose(_encodings(self.model, batches, self.config.survey).std(0))
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit the ex-post densities to the codes of the training images."""
+        fit_densities(self.model, batches, self.config.survey)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
+        z = self.model.encode(batch.target)
+        return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(self.model.restrict(z))])
+
+
+def labels_of(batch: Batch) -> Tensor:
+    """(B,) classes of a batch.
+
+    Raises:
+        ValueError: data without classes.
+    """
+    if batch.label is None:
+        raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
+    return batch.label
+
+
+def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
+    """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images."""
+    code = _encodings(model, batches, survey)[:, model.kept].double().cpu()
+    for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
+        fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
+        mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
+
+
+@torch.no_grad()
+def _encodings(model: Reversible, batches: Iterator[Batch], count: int) -> Tensor:
+    """(≥ count, D): flat encodings of the next images."""
+    first = next(batches)
+    needed = -(-count // len(first.target))
+    rest = islice(batches, needed - 1)
+    return torch.cat([model.encode(b.target).flatten(1) for b in (first, *rest)])
+
+
+def _sheet(model: Reversible, batch: Batch, answers: list[Tensor]) -> Tensor:
+    label = batch.label.cpu() if batch.label is not None and isinstance(model.config.prior, ClassNormals) else None
+    sample = model.sample(len(batch.target), batch.generator(), label=label)
+    wide = torch.cat([batch.target, *answers, sample], -1).clamp(-1, 1)
+    return wide.expand(-1, 3, -1, -1) if wide.shape[1] == 1 else wide
