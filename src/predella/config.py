@@ -22,8 +22,16 @@ def read_config(cls, values: dict):
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        rows = [f"{'.'.join(str(p) for p in e['loc'])} {_rule(e['type'], e['msg'])}, got {e['input']!r}" for e in error.errors()]
-        raise ValueError("; ".join(rows)) from None
+        found = error.errors()
+        other = [e["loc"][:-1] for e in found if e["type"] == "literal_error" and e["loc"][-1] == "kind"]  # members of a union not meant
+        rows = [_row(e) for e in found if not any(e["loc"][: len(o)] == o for o in other)]
+        raise ValueError("; ".join(rows or map(_row, found))) from None
+
+
+def _row(error) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    return f"{place} {_rule(error['type'], error['msg'])}{got}".lstrip()
 
 
 def _rule(kind: str, message: str) -> str:

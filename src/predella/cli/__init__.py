@@ -15,6 +15,11 @@ VERBS = {
     "measure": ("measure", "metrics of pairs of files or folders"),
     "upscale": ("upscale", "enlarge photos to any size"),
     "fill": ("fill", "fill holes of a photo"),
+    "sample": ("sample", "draw pictures from a trained model"),
+    "encode": ("encode", "the exact latents of images, as a file"),
+    "decode": ("decode", "images back from latents"),
+    "interpolate": ("interpolate", "pictures between two pictures"),
+    "vary": ("vary", "variations of a picture"),
     "report": ("report", "make RESULTS.md from the recorded runs"),
     "export": ("export", "write a model as ONNX"),
 }

@@ -31,6 +31,11 @@ class Model(nn.Module):
     verbs: ClassVar[tuple[str, ...]]  # of the command line, that this model serves
     config: Any
 
+    def check_verb(self, verb: str) -> None:
+        """Raise UserError if this model does not serve `verb`; the line says what it does."""
+        if verb not in self.verbs:
+            raise UserError(f"a {type(self).__name__} can't {verb}; it can {', '.join(self.verbs)}")
+
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
 

@@ -55,6 +55,7 @@ class FunctionalImageConfig:
     mask: the hypernetwork sees image × mask and the mask (1 = known), four channels; for filling holes.
     """
 
+    kind: Literal["functional_image"] = "functional_image"
     field: CellFields | PatchNetworks = default(default_factory=CellFields)
     mask: bool = False
 

@@ -18,6 +18,8 @@ from predella.nn.gaussian import GaussianMixture
 from predella.nn.reversible_memory import MemoryFree
 
 Density = Literal["prior", "gaussian", "mixture"]
+Space = Literal["restricted", "full", "pixels"]
+SPACES: tuple[Space, ...] = ("restricted", "full", "pixels")
 DENSITIES: tuple[Density, ...] = ("prior", "gaussian", "mixture")
 COMPONENTS = 10  # of the ex-post mixture (Ghosh et al. 2020, Sec. 4)
 PERTURBATION = 0.1  # deviation of ε in Eq. 6: what deviates less carries nothing
@@ -69,6 +71,7 @@ class ReversibleConfig:
         "stored": kept, a quarter faster.
     """
 
+    kind: Literal["reversible"] = "reversible"
     channels: int = 3
     size: int = 64
     levels: tuple[Level, ...] = (
@@ -224,6 +227,49 @@ class Reversible(Model):
         if label is not None:
             raise ValueError("this model knows no classes; leave label out")
         return self.decode(self.place(self.sample_code(count, generator, density))).clamp(-1, 1)
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int, space: Space = "restricted") -> Tensor:
+        """(steps, C, H, W): a straight line between the latents of two images (1, C, H, W), ends included (Fig. 7, 8).
+
+        Args:
+            space: "restricted" decodes from the prior's dimensions alone, "full" from all; "pixels" blends the images.
+        """
+        if steps < 2:
+            raise ValueError(f"steps must be at least 2, got {steps}")
+        t = torch.linspace(0, 1, steps).view(-1, 1, 1, 1).to(a)
+        if space == "pixels":
+            return torch.lerp(a, b, t)
+        z = torch.lerp(self.encode(a), self.encode(b), t)
+        return self.decode(self.restrict(z) if space == "restricted" else z)
+
+    def traverse(self, image: Tensor | None, dims: list[int], steps: int = 7, reach: float = 3.0) -> Tensor:
+        """(len(dims), steps, C, size, size): one dimension at a time from -reach to +reach deviations around its mean (Fig. 9).
+
+        Args:
+            image: (1, C, size, size) whose other dimensions are kept, or None for the prior's mean.
+            dims: numbers among the kept dimensions; for a prior by class, among all, by falling mean deviation (0 = the largest).
+
+        Raises:
+            ValueError: a number beyond the dimensions there are.
+        """
+        place = torch.linspace(-reach, reach, steps)
+        rows = []
+        if isinstance(self.config.prior, ClassNormals):
+            start = self.mean.mean(0)[None] if image is None else self.encode(image).flatten(1)
+            mean, deviation = self.mean.mean(0), self.log_deviation.exp().mean(0)
+            order = deviation.argsort(descending=True)
+        else:
+            start = self.place(torch.zeros(1, len(self.kept)).to(self.kept.device)) if image is None else self.restrict(self.encode(image))
+            start = start.flatten(1)
+            mean, deviation, order = torch.zeros_like(start[0]), torch.ones_like(start[0]), self.kept
+        for dim in dims:
+            if not 0 <= dim < len(order):
+                raise ValueError(f"dims must lie in 0…{len(order) - 1}, got {dim}")
+            d = order[dim]
+            flat = start.repeat(steps, 1)
+            flat[:, d] = mean[d] + place.to(flat) * deviation[d]
+            rows.append(self.decode(flat.view(steps, *self.latent_shape(self.config.size, self.config.size))))
+        return torch.stack(rows)
 
     def forward(self, image: Tensor) -> Tensor:
         """The reconstruction from the prior's dimensions alone."""

@@ -24,6 +24,7 @@ class Masking:
         cover: fraction of the picture that holes cover at least and at most.
     """
 
+    kind: Literal["masking"] = "masking"
     edge: int = 64
     kinds: tuple[Kind, ...] = KINDS
     cover: tuple[float, float] = (0.05, 0.25)

@@ -1,5 +1,7 @@
 """Super-resolution: the condition is the image made smaller by MATLAB's bicubic and rounded to 8 bits."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ class SuperResolution:
         choices: if not empty, draw from these scales instead (the paper trains on 2, 3, 4).
     """
 
+    kind: Literal["super_resolution"] = "super_resolution"
     patch: int = 32
     scales: tuple[float, float] = (1.2, 4.0)
     choices: tuple[float, ...] = ()

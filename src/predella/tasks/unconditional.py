@@ -1,5 +1,7 @@
 """Unconditional: nothing is given; the picture itself is all there is to learn."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ class Unconditional:
         edge: in pixels; larger pictures are cut, smaller ones enlarged (see also `Source.size`).
     """
 
+    kind: Literal["unconditional"] = "unconditional"
     edge: int = 64
 
     def __post_init__(self):

@@ -1,0 +1,119 @@
+"""Latents as files: images in, one safetensors file out, and back without loss."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from predella.apps.device import device_of
+from predella.atomic import atomic_write
+from predella.errors import UserError
+from predella.image.files import Picture
+from predella.image.fit import Box, fit_square, pad_to
+from predella.models.reversible import Reversible
+
+FORMAT = "predella latents 1"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One encoded image.
+
+    Attributes:
+        name: of the image, without folder and ending.
+        values: (C, h, w) the full latent, or (dims,) the prior's dimensions.
+        size: (height, width) of the image, before padding.
+    """
+
+    name: str
+    values: Tensor
+    size: tuple[int, int]
+
+
+def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: Box | None = None) -> Tensor:
+    """(1, C, H, W) that the model's encoder takes.
+
+    Args:
+        square: cut and resample to the size the prior describes; else the border is repeated to a size that divides.
+
+    Raises:
+        UserError: another number of channels, or a box outside the picture.
+    """
+    pixels, channels = picture.pixels, model.config.channels
+    if pixels.shape[1] != channels:
+        kinds = {1: "grey (1 channel)", 3: "colour (3 channels)"}
+        raise UserError(f"{name} is {kinds[pixels.shape[1]]}, this model takes {kinds[channels]}; convert the image first")
+    try:
+        x = fit_square(pixels, model.config.size, box) if square else pad_to(pixels, model.factor)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    return x.to(device_of(model))
+
+
+@torch.no_grad()
+def encode(model: Reversible, picture: Picture, name: str, restricted: bool = False, box: Box | None = None) -> Latent:
+    """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square."""
+    z = model.encode(prepared(picture, name, model, restricted, box))
+    size = (model.config.size,) * 2 if restricted else picture.size
+    return Latent(name, (model.code(z) if restricted else z)[0].cpu(), (size[0], size[1]))
+
+
+@torch.no_grad()
+def decode(model: Reversible, latent: Latent) -> Tensor:
+    """(1, C, height, width) in [-1, 1], cut to the image's own size."""
+    z = latent.values[None].to(device_of(model))
+    try:
+        x = model.decode(model.place(z) if z.ndim == 2 else z)
+    except ValueError as error:
+        raise UserError(f"{latent.name}: {error}") from None
+    return x[..., : latent.size[0], : latent.size[1]].clamp(-1, 1).cpu()
+
+
+def write_latents(latents: list[Latent], model: Reversible, file: Path, force: bool = False) -> None:
+    """One safetensors file: a tensor an image, and what is needed to decode them."""
+    about = {"format": FORMAT, "model": fingerprint(model), "names": json.dumps([k.name for k in latents]),
+             "sizes": json.dumps([k.size for k in latents])}  # fmt: skip
+    data = save({f"latent.{i}": k.values.contiguous() for i, k in enumerate(latents)}, about)
+    with atomic_write(file, force) as stream:
+        stream.write(data)
+
+
+def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
+    """What `write_latents` wrote with this model.
+
+    Raises:
+        UserError: no such file, not a latent file, made by another model, or numbers that are not finite.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; give a file written by `predella encode`")
+    try:
+        with safe_open(file, "pt") as opened:
+            about = opened.metadata() or {}
+            tensors = {k: opened.get_tensor(k) for k in opened.keys()}
+    except SafetensorError as error:
+        raise UserError(f"{file} is no readable safetensors file ({error}); give a file written by `predella encode`") from None
+    if about.get("format") != FORMAT:
+        raise UserError(f"{file} holds no latents; give a file written by `predella encode`")
+    if about.get("model") != fingerprint(model):
+        raise UserError(f"{file} was encoded by another model or other weights; decode it with the model that made it")
+    for i, (name, size) in enumerate(zip(json.loads(about["names"]), json.loads(about["sizes"]))):
+        values = tensors[f"latent.{i}"]
+        if not torch.isfinite(values).all():
+            bad = int((~torch.isfinite(values)).sum())
+            raise UserError(f"{file}: the latent of '{name}' holds {bad} numbers that are not finite; encode the image again")
+        yield Latent(name, values, (size[0], size[1]))
+
+
+def fingerprint(model: Reversible) -> str:
+    """A checksum of the model's weights."""
+    digest = sha256(model.name.encode())
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

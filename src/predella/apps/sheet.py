@@ -1,0 +1,23 @@
+"""Many pictures on one: contact sheets."""
+
+import torch
+from torch import Tensor
+
+
+def sheet(rows: list[Tensor] | Tensor, gap: int = 2) -> Tensor:
+    """Rows of pictures (N, C, H, W) each, of one size → (1, C, …, …) with `gap` white pixels between them."""
+    rows = list(rows)
+    columns = max(len(r) for r in rows)
+    channels, height, width = rows[0].shape[1:]
+    out = torch.ones(1, channels, len(rows) * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            out[0, :, top : top + height, left : left + width] = picture.clamp(-1, 1)
+    return out
+
+
+def near_square(pictures: Tensor) -> list[Tensor]:
+    """(N, C, H, W) cut into rows so that the sheet is about as wide as high."""
+    columns = max(1, round(len(pictures) ** 0.5 * (pictures.shape[-2] / pictures.shape[-1]) ** 0.5))
+    return list(pictures.split(columns))

@@ -1,0 +1,38 @@
+"""Decode what `predella encode` wrote.
+
+predella decode MODEL FILE --out DIR
+"""
+
+import json
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("model", help="the model that encoded")
+    parser.add_argument("file", type=Path, help="a .safetensors file written by `predella encode`")
+    parser.add_argument("--out", type=Path, required=True, help="a folder; one PNG an image")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.apps.latents import decode, read_latents
+    from predella.atomic import check_folder
+    from predella.cli.latents import check_outputs, open_model
+    from predella.image.files import Picture, write
+
+    check_folder(options.out)
+    model = open_model(options.model, "decode", options.cpu)
+    latents = list(read_latents(options.file, model))
+    names = [k.name for k in latents]
+    again = [names[:i].count(n) for i, n in enumerate(names)]  # two images of one name came from two folders
+    paths = [options.out / (f"{n}-{a + 1}.png" if a else f"{n}.png") for n, a in zip(names, again)]
+    check_outputs(paths, options.force)
+    for latent, path in zip(latents, paths):
+        write(Picture(decode(model, latent)), path, options.force)
+    if options.json:
+        print(json.dumps({"model": options.model, "files": [str(p) for p in paths]}))
+    else:
+        print(f"{options.out}  {len(paths)} images")
+    return 0

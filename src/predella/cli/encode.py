@@ -1,0 +1,61 @@
+"""Encode images exactly: the full latent of each, or the dimensions the prior describes.
+
+predella encode MODEL IMAGE … --out FILE.safetensors [--restricted]
+
+Full latents take images of any size; decoding gives them back to rounding. With --restricted the central square (or --box) is
+resampled to the model's size first.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("model", help="a shipped name or a run folder")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
+    parser.add_argument("--out", type=Path, required=True, help="a .safetensors file")
+    parser.add_argument("--restricted", action="store_true", help="keep the prior's dimensions only")
+    parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first, with --restricted")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.apps.latents import encode, write_latents
+    from predella.atomic import check_free
+    from predella.cli.latents import open_model, parse_box
+    from predella.cli.progress import progress
+    from predella.cli.upscale import expand
+    from predella.errors import UserError
+    from predella.image.files import read
+
+    if options.out.suffix != ".safetensors":
+        raise UserError(f"--out must name a .safetensors file, got {options.out}")
+    box = parse_box(options.box)
+    if box and not options.restricted:
+        raise UserError("--box goes with --restricted; full latents keep the whole image")
+    check_free(options.out, options.force)
+    model = open_model(options.model, "encode", options.cpu)
+    images, lenient = expand(options.images)
+    latents = []
+    with progress(f"encoding {len(images)} images") as tell:
+        for i, file in enumerate(images):
+            try:
+                latents.append(encode(model, read(file), file.stem, options.restricted, box))
+            except UserError as error:
+                if file not in lenient:
+                    raise
+                print(f"predella: left out: {error}", file=sys.stderr)
+            tell((i + 1) / len(images))
+    if not latents:
+        raise UserError(f"none of {len(images)} images could be encoded; see the lines above")
+    write_latents(latents, model, options.out, options.force)
+    numbers = sum(k.values.numel() for k in latents)
+    if options.json:
+        files = [{"name": k.name, "width": k.size[1], "height": k.size[0], "numbers": k.values.numel()} for k in latents]
+        print(json.dumps({"model": options.model, "output": str(options.out), "images": files}))
+    else:
+        print(f"{options.out}  {len(latents)} images, {numbers:,} numbers")
+    return 0

@@ -1,0 +1,62 @@
+"""Shared by the verbs that work on a model's latents: opening the model, and where pictures go."""
+
+from pathlib import Path
+
+
+def open_model(source: str, verb: str, cpu: bool):
+    """The model, on its device, if it serves `verb`."""
+    from predella.apps.device import placed
+    from predella.models.base import load
+
+    model = load(source)
+    model.check_verb(verb)
+    return placed(model, cpu)
+
+
+def parse_box(text: str | None):
+    """`L,T,R,B` → (left, top, right, bottom), or None."""
+    from predella.errors import UserError
+
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 4 or not all(p.strip().isdigit() for p in parts):
+        raise UserError(f"--box must be LEFT,TOP,RIGHT,BOTTOM in whole pixels, got '{text}'")
+    return tuple(int(p) for p in parts)
+
+
+def is_file(out: Path) -> bool:
+    """Whether --out names one image file (else it is a folder).
+
+    Raises:
+        UserError: an unknown ending.
+    """
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    if out.is_dir() or not out.suffix:
+        return False
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"{out} ends in '{out.suffix}'; image files end in {', '.join(FORMATS)}; without an ending it is a folder")
+    return True
+
+
+def check_outputs(paths: list[Path], force: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    from predella.atomic import check_free
+
+    for path in paths:
+        check_free(path, force)
+
+
+def write_pictures(rows, paths: list[Path], out: Path, force: bool) -> None:
+    """One sheet into the file `out`, or each picture of (N, C, H, W) rows into its path."""
+    from predella.apps.sheet import sheet
+    from predella.image.files import Picture, write
+
+    if is_file(out):
+        write(Picture(sheet(rows)), out, force)
+        return
+    pictures = [p for row in rows for p in row]
+    for picture, path in zip(pictures, paths, strict=True):
+        write(Picture(picture[None].clamp(-1, 1).cpu()), path, force)

@@ -1,0 +1,71 @@
+"""Draw pictures from a trained model.
+
+predella sample MODEL --count N --out PATH [--seed N] [--density prior|gaussian|mixture] [--labels 3,5]
+
+PATH is a file for one sheet of all samples, or a folder for one file each.
+"""
+
+import json
+import time
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("model", help="a shipped name or a run folder")
+    parser.add_argument("--count", type=int, default=16, help="how many (default: 16)")
+    parser.add_argument("--out", type=Path, required=True, help="a file for one sheet, or a folder")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default: 0)")
+    parser.add_argument("--density", default="prior", help="prior, or the Gaussian or mixture fitted to the training images' codes")
+    parser.add_argument("--labels", help="classes to draw in turn, such as 3,5, for models with classes")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    from predella.apps.sheet import near_square
+    from predella.cli.latents import check_outputs, is_file, open_model, write_pictures
+    from predella.errors import UserError
+
+    if not 1 <= options.count <= 100_000:
+        raise UserError(f"--count must lie in 1…100000, got {options.count}")
+    width = max(4, len(str(options.count - 1)))
+    paths = [options.out] if is_file(options.out) else [options.out / f"{i:0{width}}.png" for i in range(options.count)]
+    check_outputs(paths, options.force)
+    model = open_model(options.model, "sample", options.cpu)
+    start = time.monotonic()
+    samples = _draw(model, options)
+    write_pictures(near_square(samples), paths, options.out, options.force)
+    seconds = time.monotonic() - start
+    if options.json:
+        about = {"model": options.model, "count": options.count, "seed": options.seed, "density": options.density}
+        print(json.dumps({**about, "output": str(options.out), "seconds": round(seconds, 2)}))
+    else:
+        print(f"{options.out}  {options.count} samples  {seconds:.1f} s")
+    return 0
+
+
+def _draw(model, options):
+    import torch
+
+    from predella.errors import UserError
+
+    generator = torch.Generator().manual_seed(options.seed)
+    labels = None
+    if options.labels is not None:
+        if not all(p.strip().isdigit() for p in options.labels.split(",")):
+            raise UserError(f"--labels must be whole numbers with commas between, such as 3,5; got '{options.labels}'")
+        given = [int(p) for p in options.labels.split(",")]
+        labels = torch.tensor([given[i % len(given)] for i in range(options.count)])
+    out = []
+    with torch.no_grad():
+        for first in range(0, options.count, 64):
+            count = min(64, options.count - first)
+            label = None if labels is None else labels[first : first + count]
+            if label is None and hasattr(model.config.prior, "classes"):
+                label = torch.arange(first, first + count) % model.config.prior.classes
+            try:
+                out.append(model.sample(count, generator, density=options.density, label=label).cpu())
+            except ValueError as error:
+                raise UserError(str(error)) from None
+    return torch.cat(out)

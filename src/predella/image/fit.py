@@ -1,0 +1,32 @@
+"""Make a picture fit a network: pad its edges to a multiple, or cut and resample it to one size."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from predella.image.resize import resize
+
+Box = tuple[int, int, int, int]
+
+
+def pad_to(x: Tensor, multiple: int) -> Tensor:
+    """(B, C, H, W) with its right and bottom border repeated until both edges are divisible by `multiple`."""
+    right, bottom = -x.shape[-1] % multiple, -x.shape[-2] % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
+
+
+def fit_square(x: Tensor, edge: int, box: Box | None = None) -> Tensor:
+    """The central square (of `box` = left, top, right, bottom, if given) of (B, C, H, W), resampled to edge × edge.
+
+    Raises:
+        ValueError: a box outside the picture.
+    """
+    if box is not None:
+        left, top, right, bottom = box
+        if not (0 <= left < right <= x.shape[-1] and 0 <= top < bottom <= x.shape[-2]):
+            raise ValueError(f"the box {box} must lie inside the picture of {x.shape[-1]}×{x.shape[-2]} as left, top, right, bottom")
+        x = x[..., top:bottom, left:right]
+    height, width = x.shape[-2:]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    x = x[..., top : top + short, left : left + short]
+    return x if short == edge else resize(x, (edge, edge)).clamp(-1, 1)
