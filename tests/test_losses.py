@@ -1,0 +1,128 @@
+"""Losses between sets, critics and densities: equal to a brute force, a closed form or an invariant."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture as Fitted
+
+from predella.losses import adversarial as adv
+from predella.losses import transport as ot
+from predella.nn.critics import ImageCritic, VectorCritic
+from predella.nn.gaussian import GaussianMixture
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 10**6))
+def test_transport_is_the_best_of_all_pairings(n, d, seed):
+    g = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(n, d, generator=g, dtype=torch.float64) for _ in "xy")
+    best = min(sum((x[i] - y[j]).norm() for i, j in enumerate(p)) / n for p in itertools.permutations(range(n)))
+    torch.testing.assert_close(ot.exact_transport(x, y), torch.as_tensor(best))
+
+
+def test_transport_moves_both_sets():
+    x, y = torch.randn(5, 3).requires_grad_(), torch.randn(5, 3).requires_grad_()
+    ot.exact_transport(x, y).backward()
+    assert x.grad.abs().sum() > 0 and torch.allclose(x.grad.sum(0), -y.grad.sum(0))
+
+
+def test_sliced_distance_in_one_dimension_is_the_exact_one():
+    x, y = torch.randn(50, 1), torch.randn(50, 1)
+    expected = (x.flatten().sort().values - y.flatten().sort().values).square().mean()
+    torch.testing.assert_close(ot.sliced_wasserstein(x, y, 3, torch.Generator()), expected)
+
+
+def test_sliced_distance_of_a_shift():
+    """A shift by v costs (v·θ)², whose mean over directions is ‖v‖² / D."""
+    x, v = torch.randn(10, 4), torch.tensor([1.0, 2.0, 0.0, -1.0])
+    got = ot.sliced_wasserstein(x, x + v, 20_000, torch.Generator().manual_seed(0))
+    assert got.item() == pytest.approx(6 / 4, rel=0.03)
+
+
+def test_mmd_is_unbiased_and_sees_a_shift():
+    g = torch.Generator().manual_seed(0)
+    draw = lambda shift=0.0: torch.randn(60, 3, generator=g) + shift  # noqa: E731
+    same = torch.stack([ot.maximum_mean_discrepancy(draw(), draw()) for _ in range(200)])
+    assert abs(same.mean()) < 4 * same.std() / 200**0.5 and same.min() < 0  # the biased estimate is never negative
+    assert ot.maximum_mean_discrepancy(draw(), draw(1.0)) > 10 * same.std()
+
+
+def test_mmd_equals_the_double_sum():
+    x, y = torch.randn(4, 2), torch.randn(3, 2)
+
+    def k(a, b):
+        return sum(4 * s / (4 * s + (a - b).square().sum()) for s in ot.INVERSE_MULTIQUADRIC_SCALES)
+
+    xx = sum(k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j) / 12
+    yy = sum(k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j) / 6
+    xy = sum(k(a, b) for a in x for b in y) / 12
+    torch.testing.assert_close(ot.maximum_mean_discrepancy(x, y), xx + yy - 2 * xy)
+
+
+@given(st.integers(1, 12), st.integers(0, 10**6))
+def test_squared_distances(d, seed):
+    g = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(5, d, generator=g, dtype=torch.float64), torch.randn(4, d, generator=g, dtype=torch.float64)
+    torch.testing.assert_close(ot.squared_distances(x, y), torch.cdist(x, y).square(), atol=1e-9, rtol=1e-9)
+    assert (ot.squared_distances(x, x).diagonal() == 0).all()
+
+
+@pytest.mark.parametrize("distance", [ot.exact_transport, lambda x, y: ot.sliced_wasserstein(x, y, 3, torch.Generator())])
+def test_sets_of_different_size_are_refused(distance):
+    with pytest.raises(ValueError, match="equal size"):
+        distance(torch.randn(3, 2), torch.randn(4, 2))
+    with pytest.raises(ValueError, match="two sets of points"):
+        distance(torch.randn(3, 2), torch.randn(3, 3))
+
+
+def test_hinge_terms():
+    d = torch.tensor([-2.0, 0.0, 2.0])
+    assert adv.hinge_real(d).item() == pytest.approx(4 / 3)  # max(0, 1 - d) = 3, 1, 0
+    assert adv.hinge_fake(d).item() == pytest.approx(4 / 3)  # max(0, 1 + d) = 0, 1, 3
+    assert adv.negative(d).item() == 0
+
+
+def test_the_literal_term_of_eq_3_has_no_gradient_where_the_critic_wins():
+    d = torch.tensor([-3.0, 0.5], requires_grad=True)
+    adv.literal(d).backward()
+    assert d.grad.tolist() == [0.0, -0.5]
+    d.grad = None
+    adv.negative(d).backward()
+    assert d.grad.tolist() == [-0.5, -0.5]
+
+
+@pytest.mark.parametrize(("critic", "shape"), [(VectorCritic(6, (20, 30)), (6,)), (ImageCritic(3, 16, width=4), (3, 16, 16))])
+def test_every_layer_of_a_critic_has_spectral_norm_one(critic, shape):
+    critic.double()
+    x = torch.randn(5, *shape)
+    for _ in range(30):  # one power iteration a forward pass
+        assert critic(x).shape == (5,)
+    for module in critic.modules():
+        if hasattr(module, "weight"):
+            assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_critic_of_an_odd_size_is_refused():
+    with pytest.raises(ValueError, match="power of two"):
+        ImageCritic(3, 24)
+
+
+def test_mixture_density_and_samples_are_those_of_sklearn():
+    points = np.random.default_rng(0).normal(size=(500, 3)) @ np.array([[1, 0, 0], [0.5, 2, 0], [0, 0.3, 0.2]]) + [1, 2, 3]
+    fitted = Fitted(4, random_state=0).fit(points)
+    mixture = GaussianMixture(4, 3).double()
+    mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
+    torch.testing.assert_close(mixture.log_prob(torch.from_numpy(points)), torch.from_numpy(fitted.score_samples(points)))
+    drawn = mixture.sample(20_000, torch.Generator().manual_seed(0)).numpy()
+    np.testing.assert_allclose(drawn.mean(0), points.mean(0), atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(points.T), atol=0.15)
+
+
+def test_an_unset_mixture_is_standard_normal():
+    x = torch.randn(7, 4)
+    expected = torch.from_numpy(multivariate_normal(np.zeros(4)).logpdf(x.numpy()))
+    torch.testing.assert_close(GaussianMixture(3, 4).log_prob(x), expected.to(x))

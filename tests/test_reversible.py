@@ -1,0 +1,274 @@
+"""The reversible network: exact both ways, a prior on few dimensions, objectives that train only what they name."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from predella.data.batches import seed_of
+from predella.models.reversible import ClassNormals, Level, Reversible, ReversibleConfig, StandardNormal
+from predella.objectives import reversible as objective
+from predella.recipes import find_recipe
+from predella.tasks.base import Batch
+
+TINY = ReversibleConfig(size=8, levels=(Level(hidden=6), Level(hidden=6, kernel=1)), prior=StandardNormal(dims=5))
+CLASSES = replace(TINY, channels=1, prior=ClassNormals(classes=3))
+
+
+def model(config=TINY, dtype=torch.float64):
+    torch.manual_seed(0)
+    made = Reversible(config).to(dtype)
+    if isinstance(config.prior, StandardNormal):
+        made.choose(torch.rand(config.dims, generator=torch.Generator().manual_seed(1)))
+    return made
+
+
+def images(count=4, channels=3, edge=8, dtype=torch.float64):
+    return torch.rand(count, channels, edge, edge, dtype=dtype) * 2 - 1
+
+
+def test_the_papers_network_has_its_numbers():
+    with torch.device("meta"):
+        paper = Reversible()
+    count = sum(p.numel() for p in paper.parameters())
+    assert 59.5e6 < count < 61e6
+    blocks = sum(level.blocks for level in paper.config.levels)
+    assert (len(paper.config.levels), blocks, paper.config.dims) == (6, 11, 12288)
+
+
+def test_both_ways_are_exact_at_any_size_that_divides():
+    made = model(dtype=torch.float32)
+    for size in ((8, 8), (4, 12), (20, 16)):
+        x = torch.rand(2, 3, *size) * 2 - 1
+        z = made.encode(x.float())
+        assert z.shape[1:] == made.latent_shape(*size) and z.numel() == x.numel()
+        assert (made.decode(z) - x.float()).abs().max() < 2e-6
+
+
+def test_flat_and_stored_memory_are_the_same_network():
+    flat = model()
+    stored = Reversible(replace(TINY, memory="stored")).double()
+    stored.load_state_dict(flat.state_dict())
+    results = []
+    for made in (flat, stored):
+        made(torch.ones(2, 3, 8, 8) * 0.3).square().sum().backward()
+        results.append([p.grad for p in made.chain.parameters()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-10)
+
+
+def test_code_and_place_are_inverse_on_the_kept_dimensions():
+    made = model()
+    code = torch.randn(3, 5)
+    z = made.place(code)
+    torch.testing.assert_close(made.code(z), code)
+    assert (z != 0).sum() == 15
+    torch.testing.assert_close(made.restrict(z), z)
+    assert made.restrict(z, clamp=0.5).abs().max() <= 0.5
+
+
+def test_the_dimensions_of_highest_deviation_are_kept():
+    made = model()
+    deviation = torch.zeros(TINY.dims)
+    deviation[[3, 50, 7, 100, 191]] = torch.tensor([1.0, 2, 3, 4, 5])
+    made.choose(deviation)
+    assert made.kept.tolist() == [3, 7, 50, 100, 191]
+
+
+def test_samples_follow_the_fitted_density():
+    made = model()
+    with torch.no_grad():
+        made.gaussian.set_(torch.ones(1), torch.full((1, 5), 7.0), 1e-6 * torch.eye(5)[None])
+    generator = torch.Generator().manual_seed(0)
+    assert (made.sample_code(4, generator, "gaussian") - 7).abs().max() < 0.1
+    assert made.sample_code(200, generator).mean().abs() < 0.3
+    assert made.sample(2, generator, "mixture").shape == (2, 3, 8, 8)
+
+
+def test_the_same_seed_gives_the_same_samples():
+    made = model()
+    a, b, c = (made.sample(3, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_class_samples_come_from_their_class():
+    made = model(CLASSES)
+    with torch.no_grad():
+        made.mean[:] = torch.arange(3.0)[:, None] * 100
+    z = made.sample_latent(torch.tensor([2, 0, 1]), torch.Generator().manual_seed(0))
+    assert z.mean(1).div(100).round().tolist() == [2, 0, 1]
+
+
+def test_interpolation_ends_are_the_reconstructions():
+    made = model()
+    a, b = images(1), images(1)
+    full = made.interpolate(a, b, 4, "full")
+    torch.testing.assert_close(full[0], a[0])
+    torch.testing.assert_close(full[-1], b[0])
+    torch.testing.assert_close(made.interpolate(a, b, 4)[0], made(a)[0])
+    torch.testing.assert_close(made.interpolate(a, b, 3, "pixels")[1], (a + b)[0] / 2)
+
+
+@pytest.mark.parametrize("config", [TINY, CLASSES])
+def test_a_traversal_changes_one_dimension(config):
+    made = model(config)
+    rows = made.traverse(None, [0, 3], steps=3)
+    assert rows.shape == (2, 3, config.channels, 8, 8)
+    latents = [made.network(r)[0].flatten(1) for r in rows]
+    changed = [(z[0] - z[2]).abs() > 1e-6 for z in latents]
+    assert [int(c.sum()) for c in changed] == [1, 1] and not torch.equal(*changed)
+    spread = [(z[2] - z[0]).abs().max().item() for z in latents]
+    assert spread == pytest.approx([6, 6])  # -3 … +3 deviations of 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.encode(torch.zeros(1, 3, 7, 8)), "divisible by 4, got 8×7"),
+        (lambda m: m.encode(torch.zeros(1, 1, 8, 8)), "3 channels, got 1"),
+        (lambda m: m.decode(torch.zeros(1, 12, 4, 4)), "who encoded it"),
+        (lambda m: m.decode(torch.full((1, 48, 2, 2), float("nan"))), "192 numbers that are not finite"),
+        (lambda m: m.code(torch.zeros(1, 48, 3, 3)), "describes 8² images"),
+        (lambda m: m.traverse(None, [5]), "0…4, got 5"),
+        (lambda m: m.sample(2, torch.Generator(), label=torch.zeros(2, dtype=torch.int64)), "no classes"),
+        (lambda m: m.sample(2, torch.Generator(), density="cauchy"), "density must be one of"),
+        (lambda m: m.interpolate(images(1), images(1), 1), "at least 2"),
+        (lambda m: Reversible(replace(TINY, prior=StandardNormal(dims=193))), "192 dimensions, got 193"),
+        (lambda m: Reversible(replace(TINY, size=6)), "divisible by 2"),
+        (lambda m: Level(hidden=3, kernel=2), "odd kernel"),
+        (lambda m: Reversible(TINY).code(torch.zeros(1, 48, 2, 2)), "not chosen yet"),
+        (lambda m: model(CLASSES).sample(2, torch.Generator(), label=torch.tensor([0, 3])), "from 0 to 2"),
+        (lambda m: model(CLASSES).sample(2, torch.Generator(), density="mixture"), "no 'mixture' density"),
+    ],
+)
+def test_wrong_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model())
+
+
+def batch_of(made, count=6, label=None):
+    return Batch(images(count, made.config.channels), None, 5, label)
+
+
+@pytest.mark.parametrize("match", ["none", "hinge", "hinge_literal", "mmd", "swd"])
+def test_terms_and_gradients_of_the_match(match):
+    made = model()
+    built = objective.ReversibleMatchConfig(match=match, critic=(8, 8)).build(made)
+    built.parts["model"].double()
+    for module in built.parts.values():
+        module.double()
+    batch = batch_of(made)
+    for phase in built.phases():
+        for module in built.parts.values():
+            module.zero_grad()
+        total, terms = phase.total(batch)
+        total.backward()
+        moved = {name for name, module in built.parts.items() if any(p.grad is not None for p in module.parameters())}
+        assert ("model" in moved) == (phase.name == "encoder")
+        assert all(torch.isfinite(t) for t in terms.values())
+
+
+def test_the_match_objective_in_numbers():
+    """Restriction takes away exactly the unkept dimensions; without a clamp their mean square is the l2 term."""
+    made = model()
+    built = objective.ReversibleMatchConfig(match="none", clamp=0.0).build(made)
+    batch = batch_of(made)
+    z = made.encode(batch.target).flatten(1)
+    outside = torch.ones(TINY.dims, dtype=torch.bool)
+    outside[made.kept] = False
+    losses = built.encoder_losses(batch)
+    torch.testing.assert_close(losses["l2"], z[:, outside].square().sum() / z.numel())
+    torch.testing.assert_close(losses["l1"], (made(batch.target) - batch.target).abs().mean())
+
+
+def test_begin_keeps_the_widest_dimensions_and_end_fits_the_codes():
+    made = Reversible(TINY).double()
+    built = objective.ReversibleMatchConfig(match="none", survey=40).build(made)
+    stream = lambda: iter([Batch(images(20) * torch.linspace(0.1, 1, 8), None, s) for s in range(3)])  # noqa: E731
+    torch.manual_seed(2)
+    built.begin(stream())
+    chosen = made.kept.clone()
+    assert (chosen >= 0).all() and (chosen.diff() > 0).all()
+    built.begin(iter([Batch(images(40), None, 9)]))
+    assert torch.equal(made.kept, chosen)  # a later stage chooses nothing
+    torch.manual_seed(3)
+    batches = list(stream())
+    built.end(iter(batches))
+    code = made.code(made.encode(torch.cat([b.target for b in batches[:2]])))
+    torch.testing.assert_close(made.gaussian.mean[0], code.mean(0), atol=1e-9, rtol=1e-6)
+    covariance = made.gaussian.factor[0] @ made.gaussian.factor[0].T
+    torch.testing.assert_close(covariance, torch.cov(code.T, correction=0) + 1e-4 * torch.eye(5), atol=1e-6, rtol=1e-4)
+
+
+def test_transport_starts_from_the_encodings_and_trains_network_and_gaussians():
+    made = model(CLASSES)
+    built = objective.ReversibleTransportConfig(survey=30).build(made)
+    label = torch.arange(30) % 3
+    x = images(30, 1) * (label + 1).view(-1, 1, 1, 1) / 3
+    built.begin(iter([Batch(x, None, 1, label)]))
+    z = made.encode(x).flatten(1)
+    torch.testing.assert_close(made.mean[1], z[label == 1].mean(0).detach())
+    torch.testing.assert_close(made.log_deviation[2].exp(), z[label == 2].std(0).detach())
+    total, _ = built.phases()[0].total(Batch(x, None, 1, label))
+    total.backward()
+    assert made.mean.grad.abs().sum() > 0 and made.log_deviation.grad.abs().sum() > 0
+    assert all(p.grad is not None for p in made.chain.parameters())
+    with pytest.raises(ValueError, match="needs classes"):
+        built.losses(Batch(x, None, 1))
+
+
+def test_the_gan_trains_the_decoder_and_encodes_its_samples_exactly():
+    made = model()
+    built = objective.ReversibleGANConfig(width=4).build(made)
+    built.critic.double()
+    critic, generator = built.phases()
+    batch = batch_of(made)
+    total, _ = critic.total(batch)
+    total.backward()
+    assert all(p.grad is None for p in made.parameters())
+    total, _ = generator.total(batch)
+    total.backward()
+    assert all(p.grad is not None for p in made.chain.parameters())
+    code = torch.randn(2, 5)
+    torch.testing.assert_close(made.code(made.network(made.decode(made.place(code)))[0]), code)
+
+
+def test_an_objective_refuses_another_model():
+    with pytest.raises(ValueError, match="StandardNormal"):
+        objective.ReversibleMatchConfig().build(model(CLASSES))
+    with pytest.raises(ValueError, match="trains a Reversible"):
+        objective.ReversibleTransportConfig().build(torch.nn.Linear(1, 1))
+
+
+def test_matching_draws_the_codes_to_the_prior():
+    """Thirty seconds' worth: two-sample energy between codes and prior falls below that of the reconstruct stage alone."""
+    torch.set_default_dtype(torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(6, 3 * 64, generator=generator) * 0.2
+
+    def batch(step):
+        g = torch.Generator().manual_seed(seed_of(3, step))
+        return Batch((torch.rand(64, 6, generator=g) @ basis).view(64, 3, 8, 8).clamp(-1, 1), None, step)
+
+    def energy(match):
+        made = model(dtype=torch.float32)
+        built = objective.ReversibleMatchConfig(match=match, weight=5.0).build(made)
+        optimizer = torch.optim.Adam(made.parameters(), 3e-3)
+        for step in range(150):
+            optimizer.zero_grad()
+            built.phases()[0].total(batch(step))[0].backward()
+            optimizer.step()
+        with torch.no_grad():
+            x = made.code(made.encode(torch.cat([batch(s).target for s in range(900, 908)])))
+        y, z = torch.randn(len(x), 5, generator=generator), torch.randn(len(x), 5, generator=generator)
+        return (2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - torch.cdist(y, z).mean()).item()
+
+    assert energy("swd") < 0.3 * energy("none")
+
+
+@pytest.mark.parametrize("name", ["reversible_faces", "reversible_mnist_ot", "reversible_gan", "reversible_faces_paper"])
+def test_recipes_build_what_they_say(name):
+    recipe = find_recipe(name)(smoke=True)
+    made = Reversible(recipe.model)
+    for stage in recipe.stages:
+        assert {p.name for p in stage.objective.build(made).phases()} == set(stage.optim)
