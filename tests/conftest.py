@@ -8,9 +8,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 torch.set_num_threads(1)
+settings.register_profile("predella", deadline=None)  # time is no property of a function on a busy machine
+settings.load_profile("predella")
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +85,6 @@ def runs(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("runs")
     torch.set_default_dtype(torch.float32)
-    for name in ("functional_sr", "functional_fill"):
+    for name in ("functional_sr", "functional_fill", "reversible_faces"):
         start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
     return place

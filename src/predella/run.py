@@ -67,7 +67,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
+    show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for part in parts:
+        part.objective.check(show)
         for phase in part.objective.phases():
             part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written
     if engine.main:
@@ -82,7 +84,6 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     engine.wait()
     numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)
-    show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     trainer = Trainer(model, parts, folder, engine, ema=recipe.ema, save_every=recipe.save_every,
                       log_every=recipe.log_every, sample_every=recipe.sample_every, show=show)  # fmt: skip
     trainer.fit(resume)

@@ -191,7 +191,7 @@ def _tensor(array: np.ndarray, channels: int) -> Tensor:
         raise ValueError(f"{array.shape[2]} channels, 1 or 3 are needed")
     if channels == 1 and array.shape[2] == 3:
         array = np.asarray(Image.fromarray(array).convert("L"))[..., None]
-    out = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    out = torch.from_numpy(np.require(array.transpose(2, 0, 1), requirements=["C", "W"]))
     return out.expand(3, -1, -1).contiguous() if channels == 3 and len(out) == 1 else out
 
 

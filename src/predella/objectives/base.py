@@ -47,6 +47,9 @@ class Objective:
         """The stream the phases see; IMLE rewrites it."""
         return batches
 
+    def check(self, batch: Batch) -> None:
+        """Raise ValueError if batches like this one can't be trained on; before anything is written."""
+
     def begin(self, batches: Iterator[Batch]) -> None:
         """Once, before the stage's first step: what the data must say first (which dimensions, which statistics).
 

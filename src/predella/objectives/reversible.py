@@ -161,6 +161,9 @@ class ReversibleTransport(Objective):
         again = self.model.decode(z + epsilon)
         return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
 
+    def check(self, batch: Batch) -> None:
+        labels_of(batch)
+
     def begin(self, batches: Iterator[Batch]) -> None:
         """Means and deviations of the untrained network's encodings, by class."""
         if (self.model.mean != 0).any():

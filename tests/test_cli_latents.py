@@ -1,0 +1,130 @@
+"""The verbs on latents: what they write, that nothing is lost, and a user's mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def faces(runs):
+    return runs / "reversible_faces"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Colour pictures of odd and even sizes."""
+    place = tmp_path / "pictures"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("a", (33, 21)), ("b", (16, 16)), ("c", (40, 64))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(place / f"{name}.png")
+    return place
+
+
+def array(path):
+    return np.asarray(Image.open(path))
+
+
+def test_encode_and_decode_lose_nothing(cli, faces, folder, tmp_path):
+    status, out, _ = cli("encode", faces, folder, "--out", tmp_path / "z.safetensors", "--json")
+    about = json.loads(out)["images"]
+    assert status == 0 and [(k["name"], k["width"], k["height"]) for k in about] == [("a", 21, 33), ("b", 16, 16), ("c", 64, 40)]
+    assert cli("decode", faces, tmp_path / "z.safetensors", "--out", tmp_path / "back")[0] == 0
+    for name in "abc":
+        assert np.array_equal(array(folder / f"{name}.png"), array(tmp_path / "back" / f"{name}.png"))
+
+
+def test_restricted_codes_have_the_priors_dimensions(cli, faces, folder, tmp_path):
+    assert cli("encode", faces, folder / "c.png", "--restricted", "--out", tmp_path / "z.safetensors")[0] == 0
+    with safe_open(tmp_path / "z.safetensors", "pt") as opened:
+        assert opened.get_tensor("latent.0").shape == (8,)
+    assert cli("decode", faces, tmp_path / "z.safetensors", "--out", tmp_path / "back")[0] == 0
+    assert array(tmp_path / "back" / "c.png").shape == (16, 16, 3)
+
+
+def test_two_pictures_of_one_name_both_come_back(cli, faces, folder, tmp_path):
+    (folder / "more").mkdir()
+    Image.new("RGB", (8, 8), "red").save(folder / "more" / "a.png")
+    cli("encode", faces, folder / "a.png", folder / "more" / "a.png", "--out", tmp_path / "z.safetensors")
+    assert cli("decode", faces, tmp_path / "z.safetensors", "--out", tmp_path / "back")[0] == 0
+    assert {p.name for p in (tmp_path / "back").iterdir()} == {"a.png", "a-2.png"}
+
+
+def test_samples_as_sheet_and_as_files(cli, faces, tmp_path):
+    assert cli("sample", faces, "--count", "5", "--out", tmp_path / "s.png")[0] == 0
+    assert array(tmp_path / "s.png").shape == (3 * 18 - 2, 2 * 18 - 2, 3)
+    assert cli("sample", faces, "--count", "5", "--seed", "3", "--density", "mixture", "--out", tmp_path / "s")[0] == 0
+    assert len(list((tmp_path / "s").iterdir())) == 5
+    cli("sample", faces, "--count", "2", "--seed", "3", "--density", "mixture", "--out", tmp_path / "t")
+    assert not np.array_equal(array(tmp_path / "t" / "0000.png"), array(tmp_path / "t" / "0001.png"))
+
+
+def test_more_samples_than_a_batch(cli, faces, tmp_path):
+    assert cli("sample", faces, "--count", "70", "--out", tmp_path / "s")[0] == 0
+    first, last = array(tmp_path / "s" / "0000.png"), array(tmp_path / "s" / "0064.png")
+    assert len(list((tmp_path / "s").iterdir())) == 70 and not np.array_equal(first, last)
+
+
+def test_interpolation_and_variation(cli, faces, folder, tmp_path):
+    a, b = folder / "b.png", folder / "c.png"
+    assert cli("interpolate", faces, a, b, "--steps", "4", "--space", "full", "--out", tmp_path / "i")[0] == 0
+    assert np.array_equal(array(tmp_path / "i" / "0000.png"), array(a))
+    assert cli("interpolate", faces, a, b, "--steps", "4", "--out", tmp_path / "i.png")[0] == 0
+    assert array(tmp_path / "i.png").shape == (16, 4 * 18 - 2, 3)
+    assert cli("vary", a, "--model", faces, "--dims", "0,7", "--steps", "3", "--out", tmp_path / "v.png")[0] == 0
+    assert array(tmp_path / "v.png").shape == (2 * 18 - 2, 3 * 18 - 2, 3)
+    assert cli("vary", "--model", faces, "--dims", "1", "--out", tmp_path / "mean.png")[0] == 0
+
+
+def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
+    out = tmp_path / "z.safetensors"
+    grey = tmp_path / "grey.png"
+    Image.new("L", (8, 8)).save(grey)
+    refuses("encode", faces, grey, "--out", out, says=["grey (1 channel)", "colour (3 channels)", "convert"])
+    refuses("encode", faces, photo, "--out", tmp_path / "z.pt", says=[".safetensors file"])
+    refuses("encode", faces, photo, "--out", out, "--box", "0,0,9", "--restricted", says="LEFT,TOP,RIGHT,BOTTOM")
+    refuses("encode", faces, photo, "--out", out, "--box", "0,0,9,9", says="goes with --restricted")
+    refuses("encode", faces, photo, "--out", out, "--restricted", "--box", "0,0,999,9", says=["inside the picture", "999"])
+    refuses("encode", runs / "functional_sr", photo, "--out", out, says=["can't encode", "upscale"])
+    refuses("upscale", photo, "--scale", "2", "--model", faces, "--out", tmp_path / "u.png", says="holds a Reversible")
+    refuses("sample", faces, "--count", "0", "--out", tmp_path / "s.png", says="--count")
+    refuses("sample", faces, "--density", "flat", "--out", tmp_path / "s.png", says=["density", "flat"])
+    refuses("sample", faces, "--labels", "1,b", "--out", tmp_path / "s.png", says="--labels")
+    refuses("sample", faces, "--labels", "1", "--out", tmp_path / "s.png", says="no classes")
+    refuses("sample", faces, "--out", tmp_path / "s.gif", says=".gif")
+    refuses("vary", photo, "--model", faces, "--dims", "8", "--out", tmp_path / "v.png", says="0…7, got 8")
+    refuses("vary", photo, "--model", faces, "--dims", "x", "--out", tmp_path / "v.png", says="--dims")
+    refuses("interpolate", faces, photo, photo, "--steps", "1", "--out", tmp_path / "v.png", says="--steps")
+    refuses("interpolate", faces, photo, photo, "--space", "ful", "--out", tmp_path / "v.png", says="did you mean 'full'")
+    refuses("decode", faces, tmp_path / "none.safetensors", "--out", tmp_path / "d", says="does not exist")
+    assert {p.name for p in tmp_path.iterdir()} == {"grey.png", "photo.png", "pictures"}
+
+
+def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
+    z = tmp_path / "z.safetensors"
+    cli("encode", faces, photo, "--out", z)
+    with safe_open(z, "pt") as opened:
+        about, values = opened.metadata(), opened.get_tensor("latent.0")
+    refuses("encode", faces, photo, "--out", z, says="--force")
+    values[0, 0, 0] = float("nan")
+    save_file({"latent.0": values}, tmp_path / "nan.safetensors", about)
+    refuses("decode", faces, tmp_path / "nan.safetensors", "--out", tmp_path / "d", says=["photo", "1 numbers that are not finite"])
+    save_file({"latent.0": torch.zeros(1)}, tmp_path / "other.safetensors", {**about, "model": "0"})
+    refuses("decode", faces, tmp_path / "other.safetensors", "--out", tmp_path / "d", says="another model")
+    save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
+    refuses("decode", faces, tmp_path / "plain.safetensors", "--out", tmp_path / "d", says="holds no latents")
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no readable safetensors")
+    assert not (tmp_path / "d").exists()
+
+
+def test_too_many_kept_dimensions_are_refused_before_training(refuses, tmp_path):
+    refuses("train", "reversible_faces", "--smoke", "--model.prior.dims", "1000", "--out", tmp_path / "r", says=["768 dimensions", "1000"])
+    refuses("train", "reversible_faces", "--smoke", "--task.edge", "12", "--out", tmp_path / "r", says=["model.size = 16"])
+    refuses("train", "reversible_mnist_ot", "--smoke", "--data", "photos", "--data.pad", "false", "--out", tmp_path / "r", says="classes")
+    assert not (tmp_path / "r").exists()
