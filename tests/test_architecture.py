@@ -27,7 +27,7 @@ ALLOWED = {
     "models": {"image", "nn", "losses"} | EDGE,
     "objectives": {"image", "nn", "losses", "tasks", "models"} | EDGE,
     "train": {"models.base", "objectives.base", "tasks.base", "image"} | EDGE,
-    "metrics": {"image", "nn", "data", "tasks"} | EDGE,
+    "metrics": {"image", "nn", "losses", "data", "tasks"} | EDGE,
     "apps": {"image", "nn", "data", "tasks", "models", "metrics"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "models", "train"} | EDGE,

@@ -1,8 +1,11 @@
-"""Metrics of pairs of images.
+"""Metrics of pairs of images, or of two sets of images.
 
 predella measure METRIC … --pairs A B [--border N] [--json]
+predella measure METRIC … --real A --generated B [--weights DIR] [--json]
 
-A (sample) and B (true image) are two files, or two folders whose files have the same names.
+Pairs: A (sample) and B (true image) are two files, or two folders whose files have the same names; psnr_y, ssim_y, psnr_rgb.
+Sets: folders, zips or npz of images of one size; fid, kid (Inception), or fd_, kd_, precision_, recall_ with a network and layer,
+such as fd_vgg16_relu4_3. The number of images becomes part of the result's name.
 """
 
 import json
@@ -11,20 +14,64 @@ from pathlib import Path
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("metrics", nargs="+", metavar="METRIC", help="psnr_y, ssim_y, psnr_rgb")
-    parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("A", "B"))
+    parser.add_argument("metrics", nargs="+", metavar="METRIC", help="see above; `predella list metrics`")
+    parser.add_argument("--pairs", nargs=2, type=Path, metavar=("A", "B"))
+    parser.add_argument("--real", metavar="SRC", help="the set of true images")
+    parser.add_argument("--generated", metavar="SRC", help="the set to judge")
+    parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--border", type=int, default=0, help="pixels to shave (the tables shave as many as the scale)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options, rest) -> int:
+    from predella.errors import UserError
+
+    sets = options.real is not None or options.generated is not None
+    if sets == (options.pairs is not None):
+        raise UserError("give either --pairs A B, or --real A and --generated B")
+    return _sets(options) if sets else _of_pairs(options)
+
+
+def _sets(options) -> int:
+    from predella.data.images import Source
+    from predella.errors import UserError
+    from predella.image.contract import from_uint8
+    from predella.metrics.features import collect
+    from predella.metrics.sets import extractor, measure_sets, parse
+
+    for name in options.metrics:
+        parse(name)
+    if options.real is None or options.generated is None:
+        raise UserError("two sets are needed: --real A and --generated B")
+    paths = {"real": options.real, "generated": options.generated}
+    images = {which: Source(paths=(path,), smallest=8).open() for which, path in paths.items()}
+    shapes = {tuple(found[i].shape[1:]) for found in images.values() for i in range(len(found))}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{w}×{h}" for h, w in sorted(shapes)[:3])
+        raise UserError(f"all images must have one size, found {sizes}; make them one size first")
+    features = extractor(options.weights)
+
+    def of(which: str):
+        return lambda name: collect(features(name), (from_uint8(images[which][i]) for i in range(len(images[which]))))
+
+    values = measure_sets(options.metrics, of("real"), of("generated"))
+    counts = {which: len(found) for which, found in images.items()}
+    if options.json:
+        print(json.dumps({**counts, "values": values}))
+    else:
+        for name, value in values.items():
+            print(f"{name}={value:.4f}  ({counts['real']} real, {counts['generated']} generated)")
+    return 0
+
+
+def _of_pairs(options) -> int:
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.metrics.fidelity import METRICS, mean
 
     for name in options.metrics:
         if name not in METRICS:
-            raise UserError(f"no metric is called '{name}'{did_you_mean(name, METRICS)}")
+            raise UserError(f"no metric of pairs is called '{name}'{did_you_mean(name, METRICS)}")
     if options.border < 0:
         raise UserError(f"--border must be 0 or more, got {options.border}")
     rows = []

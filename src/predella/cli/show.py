@@ -45,12 +45,18 @@ def _rows(kind: str) -> dict[str, str]:
     if kind == "tasks":
         from predella.tasks.masking import Masking
         from predella.tasks.super_resolution import SuperResolution
+        from predella.tasks.unconditional import Unconditional
 
-        return {"super_resolution": first(SuperResolution), "masking": first(Masking)}
+        return {task().kind: first(task) for task in (SuperResolution, Masking, Unconditional)}
     if kind == "metrics":
         from predella.metrics.fidelity import METRICS
+        from predella.metrics.sets import NAMES, STATISTICS
+        from predella.metrics.sets import SHORT as INCEPTION
 
-        return {name: first(function) for name, function in METRICS.items()}
+        pairs = {name: first(function) for name, function in METRICS.items()}
+        sets = {name: f"{statistic} of Inception features, two sets of images" for name, (statistic, _) in INCEPTION.items()}
+        layers = ", ".join(name.removeprefix("fd_") for name in NAMES if name.startswith("fd_"))
+        return pairs | sets | {f"{s}_FEATURES": f"of two sets of images; FEATURES: {layers}" for s in STATISTICS}
     from predella.models.base import PRETRAINED, list_pretrained
 
     return {name: f"{(PRETRAINED / name / 'model.safetensors').stat().st_size / 1e6:.1f} MB" for name in list_pretrained()}

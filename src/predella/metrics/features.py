@@ -1,0 +1,136 @@
+"""Features that set metrics work on: networks with standard weights, from a folder, a cache or their official address.
+
+What is missing is said with the remedy. Inception's features give numbers called `fid`, `kid`; others carry their network's and
+layer's name. A .pth file is read only when its checksum is the official one, and without running code from it.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from predella.errors import UserError, did_you_mean
+from predella.nn.classics import VGG16, AlexNet, FIDInception
+
+log = logging.getLogger(__name__)
+Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] → (B, D)
+ENVIRONMENT = "PREDELLA_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Classic:
+    """A network with known weights: its class, the official address, and how its checksum (sha256) begins."""
+
+    build: type[nn.Module]
+    url: str
+    checksum: str
+    prefix: str = "features."  # of the parameters that are used
+
+
+_TORCH = "https://download.pytorch.org/models/"
+CLASSICS = {
+    "vgg16": Classic(VGG16, _TORCH + "vgg16-397923af.pth", "397923af"),
+    "alexnet": Classic(AlexNet, _TORCH + "alexnet-owt-7be5be79.pth", "7be5be79"),
+    "inception": Classic(
+        FIDInception,
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        prefix="",
+    ),
+}
+LAYERS = {
+    "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
+    "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
+}
+FEATURES = ("inception", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
+
+
+def load_features(name: str, weights: Path | None = None) -> Features:
+    """The features called `name`: "inception", or a network and layer such as "vgg16_relu4_3" (mean over all positions).
+
+    Args:
+        weights: a folder that holds the network's weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
+
+    Raises:
+        UserError: an unknown name, or weights that can't be had.
+    """
+    if name not in FEATURES:
+        raise UserError(f"no features are called '{name}'{did_you_mean(name, FEATURES)}")
+    which, _, layer = name.partition("_")
+    network = load_classic(which, weights)
+    if not layer:
+        return network
+    index = LAYERS[which].index(layer)
+    return lambda x: network(x)[index].mean((2, 3))
+
+
+def load_classic(which: str, weights: Path | None = None) -> nn.Module:
+    """VGG16, AlexNet or FIDInception with the standard weights, in evaluation mode; see `load_features`."""
+    classic = CLASSICS[which]
+    tensors = _find(which, classic, weights)
+    tensors = {k: v.float() for k, v in tensors.items() if k.startswith(classic.prefix) and not k.startswith(("fc.", "AuxLogits."))}
+    network = classic.build().float()
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise UserError(f"the weights of {which} have other parameters than expected ({line}); get them from {classic.url}") from None
+    return network.eval().requires_grad_(False)
+
+
+def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tensor]:
+    folder = weights or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
+    official = classic.url.rsplit("/", 1)[-1]
+    remedy = f"put {official} (from {classic.url}) or {which}*.safetensors there"
+    if folder is not None:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder of weights; {remedy}")
+        for file in sorted(folder.glob(f"{which}*.safetensors")):
+            try:
+                return load_file(file)
+            except SafetensorError as error:
+                raise UserError(f"{file} is no readable safetensors file ({error}); {remedy}") from None
+        if (folder / official).exists():
+            return _read_official(folder / official, classic)
+        raise UserError(f"{folder} holds no weights of {which}; {remedy}")
+    import pooch
+
+    cache = Path(pooch.os_cache("predella"))
+    logging.getLogger("pooch").setLevel(logging.ERROR)
+    log.info("%s: looking for it in %s, else fetching it from %s", which, cache, classic.url)
+    try:
+        file = Path(pooch.retrieve(classic.url, None, fname=official, path=cache, progressbar=False))
+    except Exception as error:
+        why = type(error).__name__
+        raise UserError(
+            f"the weights of {which} could not be fetched from {classic.url} ({why}); give their folder by --weights DIR or ${ENVIRONMENT}"
+        ) from None
+    return _read_official(file, classic)
+
+
+def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:
+    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(classic.checksum):
+        raise UserError(f"{file} was altered or cut short: its sha256 does not begin with {classic.checksum}; get it from {classic.url}")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+@torch.no_grad()
+def collect(features: Features, images: Iterable[Tensor], batch: int = 50) -> Tensor:
+    """(N, D) features of pictures (C, H, W) or batches (B, C, H, W) in [-1, 1]; grey is repeated. `batch` changes nothing but memory."""
+    out, waiting = [], []
+    for x in images:
+        x = x if x.ndim == 4 else x[None]
+        waiting.append(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
+        if sum(map(len, waiting)) >= batch:
+            out += [features(part) for part in torch.cat(waiting).split(batch)]
+            waiting = []
+    if waiting:
+        out += [features(part) for part in torch.cat(waiting).split(batch)]
+    return torch.cat(out)
