@@ -96,9 +96,10 @@ def test_no_print_below_the_command_line_and_no_pickle():
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name != "print" or part_of(file) == "cli", f"{file} prints"
-                assert name not in ("torch.load", "pickle.load", "pickle.loads", "torch.manual_seed") or (
-                    name == "torch.manual_seed" and file.name == "run.py"
-                ), f"{file} calls {name}"
+                allowed = {"torch.manual_seed": "run.py", "torch.load": "features.py"}.get(name) == file.name
+                assert name not in ("torch.load", "pickle.load", "pickle.loads", "torch.manual_seed") or allowed, f"{file} calls {name}"
+                # the official state dicts of the metrics' networks: tensors only, after their checksum
+                assert name != "torch.load" or "weights_only=True" in ast.unparse(node), file
 
 
 def test_public_things_are_documented():

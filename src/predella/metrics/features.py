@@ -116,6 +116,7 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
 
 
 def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:
+    """Tensors only, and only from the official file: `weights_only` runs no code from it."""
     if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(classic.checksum):
         raise UserError(f"{file} was altered or cut short: its sha256 does not begin with {classic.checksum}; get it from {classic.url}")
     return torch.load(file, map_location="cpu", weights_only=True)
