@@ -300,7 +300,8 @@ def test_smoke_of_every_recipe(tmp_path, name):
     recipe = find_recipe(name)(smoke=True)
     model = start(recipe, tmp_path / "r", "test", cpu=True)
     steps = sum(stage.steps for stage in recipe.stages)
-    assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == steps // recipe.sample_every >= 1
+    sheets = steps // recipe.sample_every if name != "mnist_classifier" else 0  # which has nothing to show
+    assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == sheets
     assert equal(model.state_dict(), weights(tmp_path / "r"))
 
 

@@ -8,8 +8,10 @@ from predella.config import config, read_config
 from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.errors import UserError, did_you_mean
+from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
+from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
 from predella.tasks.masking import Masking
@@ -18,8 +20,10 @@ from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
 Task = SuperResolution | Masking | Unconditional
-ModelConfig = FunctionalImageConfig | ReversibleConfig
-ObjectiveConfig = FunctionalImageObjective | ReversibleMatchConfig | ReversibleTransportConfig | ReversibleGANConfig
+ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig
+ObjectiveConfig = (
+    FunctionalImageObjective | ReversibleMatchConfig | ReversibleTransportConfig | ReversibleGANConfig | ClassifierObjectiveConfig
+)
 
 
 @config
@@ -71,7 +75,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0
@@ -91,7 +95,7 @@ class Recipe:
         if isinstance(self.model, FunctionalImageConfig):
             self._check_functional(self.model)
         else:
-            self._check_reversible(self.model)
+            self._check_sized(self.model)
 
     def _check_functional(self, model: FunctionalImageConfig) -> None:
         if self.data.channels != 3:
@@ -100,12 +104,12 @@ class Recipe:
             if model.mask != isinstance(task, Masking) or isinstance(task, Unconditional):
                 raise ValueError(f"model.mask is {model.mask} and the task is {type(task).__name__}; masks belong to masking")
 
-    def _check_reversible(self, model: ReversibleConfig) -> None:
+    def _check_sized(self, model: ReversibleConfig | ClassifierConfig) -> None:
         if self.data.channels != model.channels:
             raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
         for task in self._tasks():
             if not isinstance(task, Unconditional) or task.edge != model.size:
-                raise ValueError(f"a reversible network trains on the unconditional task with edge = model.size = {model.size}, got {task}")
+                raise ValueError(f"this model trains on the unconditional task with edge = model.size = {model.size}, got {task}")
 
     def _tasks(self) -> tuple[Task, ...]:
         return self.task, *(s.task for s in self.stages if s.task)

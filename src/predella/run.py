@@ -12,6 +12,7 @@ from predella.card import model_card
 from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, model_class
+from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
 from predella.recipe import Recipe, read_recipe
@@ -21,7 +22,7 @@ from predella.train.log import environment
 from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
-MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible"}
+MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier"}
 
 
 def build_model(recipe: Recipe) -> Model:

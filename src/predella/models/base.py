@@ -20,7 +20,7 @@ from predella.errors import UserError, did_you_mean
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
-MODELS: dict[str, str] = {"functional_image": "FunctionalImage", "reversible": "Reversible"}
+MODELS: dict[str, str] = {"functional_image": "FunctionalImage", "reversible": "Reversible", "classifier": "Classifier"}
 
 
 class Model(nn.Module):
@@ -34,7 +34,7 @@ class Model(nn.Module):
     def check_verb(self, verb: str) -> None:
         """Raise UserError if this model does not serve `verb`; the line says what it does."""
         if verb not in self.verbs:
-            raise UserError(f"a {type(self).__name__} can't {verb}; it can {', '.join(self.verbs)}")
+            raise UserError(f"a {type(self).__name__} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.

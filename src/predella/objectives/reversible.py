@@ -150,7 +150,7 @@ class ReversibleTransport(Objective):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 5 for each class's encodings against as many draws of its Gaussian; Eq. 6 with c = L1 and L2."""
-        label, generator = labels_of(batch), batch.generator()
+        label, generator = batch.labels(), batch.generator()
         z = self.model.encode(batch.target)
         flat, draws = z.flatten(1), self.model.sample_latent(label, generator)
         transport = flat.new_zeros(())
@@ -162,7 +162,7 @@ class ReversibleTransport(Objective):
         return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
 
     def check(self, batch: Batch) -> None:
-        labels_of(batch)
+        batch.labels()
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Means and deviations of the untrained network's encodings, by class."""
@@ -172,7 +172,7 @@ class ReversibleTransport(Objective):
         while sum(len(k) for _, k in seen) < self.config.survey:
             batch = next(batches)
             with torch.no_grad():
-                seen.append((self.model.encode(batch.target).flatten(1), labels_of(batch)))
+                seen.append((self.model.encode(batch.target).flatten(1), batch.labels()))
         z, label = torch.cat([s[0] for s in seen]), torch.cat([s[1] for s in seen])
         with torch.no_grad():
             for k in range(len(self.model.mean)):
@@ -248,17 +248,6 @@ class ReversibleGAN(Objective):
         """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
         z = self.model.encode(batch.target)
         return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(self.model.restrict(z))])
-
-
-def labels_of(batch: Batch) -> Tensor:
-    """(B,) classes of a batch.
-
-    Raises:
-        ValueError: data without classes.
-    """
-    if batch.label is None:
-        raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
-    return batch.label
 
 
 def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> None:

@@ -8,12 +8,21 @@ from predella.recipes import (
     functional_fill,
     functional_sr,
     functional_sr_paper,
+    mnist_classifier,
     reversible_faces,
     reversible_faces_paper,
     reversible_mnist_ot,
 )
 
-MODULES = (functional_sr, functional_sr_paper, functional_fill, reversible_faces, reversible_faces_paper, reversible_mnist_ot)
+MODULES = (
+    functional_sr,
+    functional_sr_paper,
+    functional_fill,
+    reversible_faces,
+    reversible_faces_paper,
+    reversible_mnist_ot,
+    mnist_classifier,
+)
 RECIPES: dict[str, Callable[..., Recipe]] = {name: recipe for module in MODULES for name, recipe in module.RECIPES.items()}
 
 

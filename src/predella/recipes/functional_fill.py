@@ -29,9 +29,9 @@ def functional_fill(smoke: bool = False) -> Recipe:
         objective=FunctionalImageObjective(queries=1, hole_weight=10.0),
         optim={"hypernetwork": optim},
     )
-    larger = replace(first, name="larger", steps=5 if smoke else 3500, batch_size=2 if smoke else 8,
+    larger = replace(first, name="larger", steps=5 if smoke else 2300, batch_size=2 if smoke else 8,
                      task=Masking(edge=48 if smoke else 96))  # fmt: skip
-    squares = replace(larger, name="squares", steps=5 if smoke else 1500,
+    squares = replace(larger, name="squares", steps=5 if smoke else 1000,
                       objective=FunctionalImageObjective(distance="l2", queries=1, hole_weight=10.0),
                       optim={"hypernetwork": replace(optim, lr=1e-3, muon_lr=0.005, warmup=0)})  # fmt: skip
     return Recipe(

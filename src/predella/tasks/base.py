@@ -31,6 +31,16 @@ class Batch:
         assert target is not None
         return Batch(target, condition, self.seed, label)
 
+    def labels(self) -> Tensor:
+        """The classes.
+
+        Raises:
+            ValueError: data without classes.
+        """
+        if self.label is None:
+            raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
+        return self.label
+
     def generator(self) -> torch.Generator:
         """A fresh CPU generator that starts from the batch's seed."""
         return torch.Generator().manual_seed(self.seed)
