@@ -1,50 +1,77 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from predella.apps.device import device_of, placed
 from predella.apps.fill import fill as fill_picture
-from predella.data.images import Source
+from predella.data.images import Images, Source
 from predella.errors import UserError
 from predella.image.files import Picture
-from predella.metrics import filling
+from predella.metrics import filling, generation
 from predella.metrics import super_resolution as sr
-from predella.models.base import PRETRAINED, find_source, load
+from predella.metrics.features import load_features
+from predella.models.base import PRETRAINED, Model, find_source, load
 from predella.models.functional_image import FunctionalImage
-from predella.recipe import read_recipe
+from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
+from predella.recipe import Recipe, read_recipe
 from predella.train.log import environment
 
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
+FACES = "vgg16_relu4_3"  # features of the faces' table
+JUDGE = "mnist_classifier"
+EACH = 100  # samples a class
 
 
-def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scales: tuple[float, ...] | None = None,
-             ensemble: bool = False, record: Path | None = None) -> Iterator[dict]:  # fmt: skip
+@dataclass(frozen=True)
+class Asked:
+    """What the user may choose.
+
+    Attributes:
+        scales, ensemble: for enlarging.
+        part: (first, last) of the pictures, last excluded; () = all.
+        weights: the folder of the features' weights; None = found or fetched.
+        seed: of samples.
+    """
+
+    scales: tuple[float, ...] | None = None
+    ensemble: bool = False
+    part: tuple[int, ...] = ()
+    weights: Path | None = None
+    seed: int = 0
+
+
+Measure = Callable[[Images], Iterator[dict]]
+
+
+def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None, *, command: str = "",
+             record: Path | None = None) -> Iterator[dict]:  # fmt: skip
     """Rows {"run", "set", "ask", "measure", "value", "images", "protocol", "command", "commit", "seed", "hardware", …}.
 
     Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`.
     """
-    kind, seed, folder, training = _what(run)
-    if ensemble and kind != "super_resolution":
+    asked = asked or Asked()
+    kind, recipe, folder, training = _what(run)
+    if asked.ensemble and kind != "super_resolution":
         raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
+    if asked.scales and kind != "super_resolution":
+        raise UserError(f"--scales is for enlarging; {run} is measured by '{kind}'")
     model = None if folder is None else placed(load(folder))
-    if kind == "super_resolution":
-        enlarge = sr.bicubic if model is None else lambda x, size: model(x.to(device_of(model)), size).cpu()
-        enlarge = sr.ensemble(enlarge) if ensemble else enlarge
-        rows = lambda images: sr.measure(enlarge, images, scales or sr.SCALES)  # noqa: E731
-    else:
-        fill = filling.CLASSICAL[run] if model is None else lambda x, known: _fill(model, x, known)
-        rows = lambda images: filling.measure(fill, images)  # noqa: E731
+    measure = _measure(kind, run, model, asked)
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
-    name = Path(run).name + ("+ensemble" if ensemble else "")
-    for one in data or SETS[kind]:
-        images = Source(paths=(one,), smallest=16).open()
-        for row in rows(images):
-            full = {"run": name, "set": _set_name(one), **row, "seed": seed, **made, **training}
+    name = Path(run).name + ("+ensemble" if asked.ensemble else "")
+    source = recipe.data if recipe is not None and kind in ("faces", "digits", "classes") else Source(smallest=16)
+    for one in data or SETS.get(kind) or list(source.paths):
+        images = replace(source, paths=(one,), part=asked.part).open()
+        for row in measure(images):
+            full = {"run": name, "set": _set_name(one), **row, "seed": None if recipe is None else recipe.seed, **made, **training}
             if folder is not None and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED):
                 _append(folder / "metrics.jsonl", full)
             if record is not None:
@@ -52,18 +79,79 @@ def evaluate(run: str, data: list[str] | None = None, *, command: str = "", scal
             yield full
 
 
+def _measure(kind: str, run: str, model: Model | None, asked: Asked) -> Measure:
+    match kind:
+        case "super_resolution":
+            enlarge = sr.bicubic if model is None else lambda x, size: model(x.to(device_of(model)), size).cpu()
+            return partial(sr.measure, sr.ensemble(enlarge) if asked.ensemble else enlarge, scales=asked.scales or sr.SCALES)
+        case "fill":
+            if model is None:
+                return partial(filling.measure, filling.CLASSICAL[run])
+            assert isinstance(model, FunctionalImage)
+            return partial(filling.measure, partial(_fill, model))
+        case "faces":
+            assert isinstance(model, Reversible)
+            return partial(_faces, model, asked)
+        case "digits":
+            assert isinstance(model, Reversible)
+            return partial(_digits, model, asked)
+        case "classes":
+            assert model is not None
+            return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
+    raise UserError(f"nothing measures '{kind}'")
+
+
 def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
     """As a user gets it, by tiles."""
     return fill_picture(Picture(image), known, model).pixels
 
 
+def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
+    """Exactness, what the prior's dimensions keep, and how far samples are from held-out faces."""
+    features = load_features(FACES, asked.weights)
+    device = device_of(model)
+    full, restricted = (lambda x: model.decode(model.encode(x.to(device))).cpu()), (lambda x: model(x.to(device)).cpu())
+    yield from generation.reconstruction(images, full, restricted)
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def draw(density: Density, count: int) -> Tensor:
+        return model.sample(count, generator, density).cpu()
+
+    draws = {f"samples ({d})": partial(draw, d) for d in DENSITIES}
+    yield from generation.distances(images, draws, features, FACES)
+
+
+def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
+    """Used dimensions, how many samples are recognised, and their distance in the classifier's features."""
+    assert isinstance(model.config.prior, ClassNormals)
+    judge = placed(load(JUDGE))
+    device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
+    used = model.used().sum(1).tolist()
+    protocol = "dimensions whose learned deviation exceeds the perturbation's (0.1)"
+    for label, count in enumerate(used):
+        yield {"ask": f"class {label}", "measure": "used_dimensions", "value": count, "images": len(images), "protocol": protocol}
+    draw = lambda label: model.sample(len(label), generator, label=label).cpu()  # noqa: E731
+    yield from generation.recognised(lambda x: judge(x.to(device)), draw, model.config.prior.classes, EACH, JUDGE)
+    count = iter(range(10**9))
+    some = lambda n: draw(torch.tensor([next(count) % model.config.prior.classes for _ in range(n)]))  # noqa: E731
+    features = lambda x: judge.features(x[:, :1].to(device)).cpu()  # noqa: E731
+    yield from generation.distances(images, {"samples": some}, features, JUDGE)
+
+
+def _labelled(images: Images) -> Images:
+    if images.labels is None:
+        raise UserError("accuracy needs classes: give an npz with x… and y… arrays, such as mnist.npz#x_test")
+    return images
+
+
 def _set_name(path: str) -> str:
-    """`…/Set5/HR` is Set5."""
+    """`…/Set5/HR` is Set5; `mnist.npz#x_test` is mnist x_test."""
+    path, _, key = path.partition("#")
     parts = [p for p in Path(path).parts if p not in ("HR", "/", "..", ".")]
-    return Path(parts[-1]).stem if parts else path
+    return (Path(parts[-1]).stem if parts else path) + (f" {key}" if key else "")
 
 
-def _what(run: str) -> tuple[str, int | None, Path | None, dict]:
+def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     if run in BASELINES:
         return BASELINES[run], None, None, {}
     folder = find_source(run)
@@ -74,7 +162,7 @@ def _what(run: str) -> tuple[str, int | None, Path | None, dict]:
     steps = [json.loads(r) for r in file.read_text().splitlines() if '"protocol"' not in r] if file.exists() else []
     last = steps[-1] if steps else {}
     minutes = round(last["elapsed_s"] / 60, 1) if "elapsed_s" in last else None
-    return recipe.measures, recipe.seed, folder, {"steps": last.get("step"), "minutes": minutes}
+    return recipe.measures, recipe, folder, {"steps": last.get("step"), "minutes": minutes}
 
 
 def _append(file: Path, row: dict) -> None:

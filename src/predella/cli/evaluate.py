@@ -16,6 +16,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--data", nargs="+", metavar="SET", help="folders or named sets, each measured by itself (default: the recipe's)")
     parser.add_argument("--scales", help="for enlarging: scales to measure, such as 2,3,4")
     parser.add_argument("--ensemble", action="store_true", help="for enlarging: the mean over four rotations")
+    parser.add_argument("--part", help="pictures FIRST,LAST of each set, last excluded, such as 9000,10000")
+    parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
+    parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -23,7 +26,7 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     from predella.atomic import check_folder
     from predella.errors import UserError
-    from predella.evaluation import evaluate
+    from predella.evaluation import Asked, evaluate
 
     if options.record is not None:
         if options.record.suffix != ".jsonl" or options.record.is_dir():
@@ -31,14 +34,18 @@ def run(options, rest) -> int:
         check_folder(options.record.parent)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
-    for row in evaluate(options.run, options.data, command=command, scales=_scales(options.scales), ensemble=options.ensemble,
-                        record=options.record):  # fmt: skip
+    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed)
+    for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
         rows.append(row)
         if not options.json:
-            print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {row['value']:.4f}", flush=True)
+            print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {_shown(row['value'])}", flush=True)
     if options.json:
         print(json.dumps({"rows": rows}))
     return 0
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"
 
 
 def _scales(text: str | None) -> tuple[float, ...] | None:
@@ -53,3 +60,14 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
     if not all(1 <= s <= 64 for s in scales):
         raise UserError(f"--scales must lie in 1…64, got '{text}'")
     return scales
+
+
+def _part(text: str | None) -> tuple[int, ...]:
+    from predella.errors import UserError
+
+    if text is None:
+        return ()
+    parts = text.split(",")
+    if len(parts) != 2 or not all(p.strip().isdigit() for p in parts) or int(parts[0]) >= int(parts[1]):
+        raise UserError(f"--part must be FIRST,LAST with FIRST below LAST, such as 9000,10000; got '{text}'")
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,94 @@
+"""The protocols of the tables of models that generate: reconstruction, set distances, and what a classifier says of samples."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from predella.data.images import Images
+from predella.image.contract import from_uint8, quantize
+from predella.metrics.coverage import precision_recall
+from predella.metrics.features import collect
+from predella.metrics.fidelity import mean, psnr_rgb
+from predella.metrics.frechet import frechet_distance
+from predella.metrics.sets import count_name
+
+BATCH = 50
+Transform = Callable[[Tensor], Tensor]  # (B, C, H, W) → (B, C, H, W)
+Draw = Callable[[int], Tensor]  # count → (count, C, H, W)
+
+
+def batches(images: Images, count: int | None = None) -> Iterator[Tensor]:
+    """(B, C, H, W) in [-1, 1] of the first `count` pictures, which must have one size."""
+    total = len(images) if count is None else min(count, len(images))
+    for first in range(0, total, BATCH):
+        yield from_uint8(torch.stack([images[i] for i in range(first, min(first + BATCH, total))]))
+
+
+@torch.inference_mode()
+def reconstruction(images: Images, full: Transform, restricted: Transform) -> Iterator[dict]:
+    """Mean absolute error from the full latent (float32, on the scale [0, 1]) and PSNR from the restricted one."""
+    l1, psnr = [], []
+    for x in batches(images):
+        l1 += ((full(x) - x).abs() / 2).flatten(1).mean(1).double().tolist()
+        psnr += psnr_rgb(quantize(restricted(x)), x, 0).tolist()
+    protocol = "decode(encode(x)) in float32, images in [0, 1]"
+    yield {"ask": "full latent", "measure": "l1", "value": mean(l1), "images": len(images), "protocol": protocol}
+    protocol = "8-bit output decoded from the prior's dimensions alone, mean over images"
+    yield {"ask": "restricted latent", "measure": "psnr_rgb", "value": mean(psnr), "images": len(images), "protocol": protocol}
+
+
+@torch.inference_mode()
+def distances(images: Images, draws: Mapping[str, Draw], features: Callable[[Tensor], Tensor], name: str) -> Iterator[dict]:
+    """Fréchet distance, precision and recall of as many 8-bit samples as there are images; one row a way of drawing and measure.
+
+    Args:
+        name: of the features, which becomes part of the measures' names.
+    """
+    real = collect(features, batches(images))
+    suffix = f"{name}_{count_name(len(real))}"
+    protocol = f"{len(real)} samples against {len(real)} held-out images, features {name} (mean over positions), 8-bit samples"
+    for ask, draw in draws.items():
+        generated = collect(features, _drawn(draw, len(real)))
+        precision, recall = precision_recall(real, generated)
+        values = {f"fd_{suffix}": frechet_distance(real, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
+        for measure, value in values.items():
+            yield {"ask": ask, "measure": measure, "value": value, "images": len(real), "protocol": protocol}
+
+
+def _drawn(draw: Draw, count: int) -> Iterable[Tensor]:
+    for first in range(0, count, BATCH):
+        yield quantize(draw(min(BATCH, count - first)))
+
+
+@torch.inference_mode()
+def accuracy(logits: Callable[[Tensor], Tensor], images: Images) -> dict:
+    """Share of pictures whose class the classifier names."""
+    assert images.labels is not None
+    answers = torch.cat([logits(x).argmax(1).cpu() for x in batches(images)])
+    value = (answers == images.labels).double().mean().item()
+    return {"ask": "test", "measure": "accuracy", "value": value, "images": len(images), "protocol": "share of test pictures named right"}
+
+
+@torch.inference_mode()
+def recognised(logits: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor], classes: int, each: int, who: str) -> Iterator[dict]:
+    """Of `each` samples of every class: how many the classifier names as their class, and the classifier score.
+
+    The classifier score is exp E KL(p(y|x) ‖ p(y)), the Inception score's formula (Salimans et al. 2016) with this classifier.
+
+    Args:
+        draw: labels (B,) → samples (B, C, H, W).
+        who: the classifier's name, for the protocol.
+    """
+    label = torch.arange(classes).repeat_interleave(each)
+    log_p = torch.cat([logits(quantize(draw(part))).double().log_softmax(1).cpu() for part in label.split(BATCH)])
+    share = (log_p.argmax(1) == label).double().mean().item()
+    protocol = f"{each} samples a class, judged by {who}"
+    yield {"ask": "samples", "measure": "recognised", "value": share, "images": len(label), "protocol": protocol}
+    yield {"ask": "samples", "measure": "classifier_score", "value": classifier_score(log_p), "images": len(label), "protocol": protocol}
+
+
+def classifier_score(log_p: Tensor) -> float:
+    """exp E_x KL(p(y|x) ‖ E_x p(y|x)) of log-probabilities (N, classes); from 1 to the number of classes."""
+    marginal = log_p.exp().mean(0).clamp(min=1e-300).log()
+    return (log_p.exp() * (log_p - marginal)).sum(1).mean().exp().item()
