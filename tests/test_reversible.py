@@ -95,7 +95,7 @@ def test_class_samples_come_from_their_class():
     made = model(CLASSES)
     with torch.no_grad():
         made.mean[:] = torch.arange(3.0)[:, None] * 100
-    z = made.sample_latent(torch.tensor([2, 0, 1]), torch.Generator().manual_seed(0))
+    z = made.sample_latent(torch.tensor([2, 0, 1]), torch.randn(3, CLASSES.dims))
     assert z.mean(1).div(100).round().tolist() == [2, 0, 1]
 
 

@@ -336,10 +336,42 @@ if engine.main:
 engine.close()
 """
 
+REVERSIBLE = """
+import sys, torch
+from predella.data.batches import Augment, Batches
+from predella.data.images import Source
+from predella.models.reversible import Level, Reversible, ReversibleConfig, StandardNormal
+from predella.objectives.reversible import ReversibleMatchConfig
+from predella.tasks.base import Batch
+from predella.tasks.unconditional import Unconditional
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
 
-def test_two_processes_equal_one(tmp_path):
-    """The real objective on the real stream, with Muon and a gradient clip that bites; float64, 1e-12."""
-    (tmp_path / "two.py").write_text(TWO)
+class Double(Batches):
+    def __call__(self, step):
+        b = super().__call__(step)
+        return Batch(b.target.double(), None, b.seed, b.label, b.part)
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+engine = Engine("cpu")
+images = Source(paths=("digits",), channels=1, smallest=8).open()
+stream = Double(images, Unconditional(edge=8), 4, Augment(), 3, engine.rank, engine.world)
+model = Reversible(ReversibleConfig(channels=1, size=8, levels=(Level(hidden=4),) * 2, prior=StandardNormal(dims=5)))
+objective = ReversibleMatchConfig(critic=(8, 8), survey=8).build(model)
+part = Part("match", 7, objective, stream, {"encoder": Optim(lr=0.01, clip=0.05), "critic": Optim(lr=0.01)})
+Trainer(model, [part], sys.argv[1], engine, log_every=100, save_every=100).fit()
+if engine.main:
+    torch.save([p.detach() for p in [*model.parameters(), *objective.critic.parameters(), model.gaussian.mean]], sys.argv[1] + "/out.pt")
+engine.close()
+"""
+
+
+@pytest.mark.parametrize("script", [TWO, REVERSIBLE], ids=["functional image", "memory-free reversible"])
+def test_two_processes_equal_one(tmp_path, script):
+    """The real objective on the real stream, with a gradient clip that bites; float64, 1e-12."""
+    (tmp_path / "two.py").write_text(script)
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",

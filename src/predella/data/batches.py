@@ -104,11 +104,11 @@ class Batches:
         label = None
         if self.images.labels is not None:
             label = torch.tensor([int(self.images.labels[self._place(n)]) for n in range(first, first + share)])
-        return Batch(batch.target, batch.condition, seed, label)
+        return Batch(batch.target, batch.condition, seed, label, (self.rank, self.world))
 
     def whole(self) -> Iterator[Batch]:
         """Batches 0, 1, … with the items of all processes."""
-        return Batches(self.images, self.task, self.batch_size, self.augment, self.seed, workers=self.workers).since(0)
+        return type(self)(self.images, self.task, self.batch_size, self.augment, self.seed, workers=self.workers).since(0)
 
     def since(self, step: int) -> Iterator[Batch]:
         """Batches step, step + 1, …, without end, prepared ahead by `workers` threads (0 = prepared when asked for)."""

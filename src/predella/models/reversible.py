@@ -202,9 +202,11 @@ class Reversible(Model):
             return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
         return (self.gaussian if density == "gaussian" else self.mixture).sample(count, generator)
 
-    def sample_latent(self, label: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, D) from the Gaussians of the classes `label` (B,) int64; differentiable in their means and deviations."""
-        noise = torch.randn(len(label), self.config.dims, generator=generator).to(self.mean)
+    def sample_latent(self, label: Tensor, noise: Tensor) -> Tensor:
+        """(B, D) from the Gaussians of the classes `label` (B,) int64 and standard normal `noise` (B, D).
+
+        Differentiable in the means and deviations.
+        """
         return self.mean[label] + self.log_deviation[label].exp() * noise
 
     def sample(self, count: int, generator: torch.Generator, density: Density = "prior", label: Tensor | None = None) -> Tensor:
@@ -222,7 +224,8 @@ class Reversible(Model):
             label = torch.arange(count) % prior.classes if label is None else label
             if len(label) != count or label.min() < 0 or label.max() >= prior.classes:
                 raise ValueError(f"labels must be {count} numbers from 0 to {prior.classes - 1}, got {label.tolist()[:5]}…")
-            z = self.sample_latent(label.to(self.mean.device), generator)
+            noise = torch.randn(count, self.config.dims, generator=generator).to(self.mean)
+            z = self.sample_latent(label.to(self.mean.device), noise)
             return self.decode(z.view(count, *self.latent_shape(self.config.size, self.config.size))).clamp(-1, 1)
         if label is not None:
             raise ValueError("this model knows no classes; leave label out")

@@ -83,7 +83,7 @@ class ReversibleMatch(Objective):
         loss = ADVERSARIAL[self.config.match]
         with torch.no_grad():
             code = self.model.code(self.model.encode(batch.target))
-        return {"real": loss.real(self.critic(self._prior_like(code, batch))), "fake": loss.fake(self.critic(code))}
+        return {"real": loss.real(self.critic(self._prior(batch))), "fake": loss.fake(self.critic(code))}
 
     def encoder_losses(self, batch: Batch) -> dict[str, Tensor]:
         """10 · |x - R⁻¹(clip(R(x)))| + 10 · (R(x) - clip(R(x)))² + matching (Sec. 2.2, Eq. 3)."""
@@ -95,15 +95,16 @@ class ReversibleMatch(Objective):
             case "hinge" | "hinge_literal" as name:
                 losses[name] = ADVERSARIAL[name].generator(self.critic(code))
             case "mmd":
-                losses["mmd"] = maximum_mean_discrepancy(code, self._prior_like(code, batch))
+                losses["mmd"] = maximum_mean_discrepancy(code, self._prior(batch))
             case "swd":
-                losses["swd"] = sliced_wasserstein(code, self._prior_like(code, batch), self.config.projections, batch.generator())
+                losses["swd"] = sliced_wasserstein(code, self._prior(batch), self.config.projections, batch.generator())
         return losses
 
-    def _prior_like(self, code: Tensor, batch: Batch) -> Tensor:
+    def _prior(self, batch: Batch) -> Tensor:
+        """One draw of the prior for each image."""
         generator = batch.generator()
         generator.manual_seed(generator.initial_seed() ^ 1)  # apart from the sliced distance's directions
-        return self.model.sample_code(len(code), generator)
+        return batch.share(self.model.sample_code(batch.whole, generator))
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Choose the kept dimensions, unless an earlier stage has."""
@@ -152,13 +153,14 @@ class ReversibleTransport(Objective):
         """Eq. 5 for each class's encodings against as many draws of its Gaussian; Eq. 6 with c = L1 and L2."""
         label, generator = batch.labels(), batch.generator()
         z = self.model.encode(batch.target)
-        flat, draws = z.flatten(1), self.model.sample_latent(label, generator)
+        flat = z.flatten(1)
+        noise, epsilon = (batch.share(torch.randn(batch.whole, flat.shape[1], generator=generator)).to(z) for _ in "zε")
+        draws = self.model.sample_latent(label, noise)
         transport = flat.new_zeros(())
         for k in label.unique():
             here = label == k
             transport = transport + here.float().mean() * exact_transport(flat[here], draws[here])
-        epsilon = PERTURBATION * torch.randn(z.shape, generator=generator).to(z)
-        again = self.model.decode(z + epsilon)
+        again = self.model.decode(z + PERTURBATION * epsilon.view_as(z))
         return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
 
     def check(self, batch: Batch) -> None:
@@ -221,7 +223,7 @@ class ReversibleGAN(Objective):
 
     def generated(self, batch: Batch) -> Tensor:
         """R⁻¹(z) of as many draws as the batch has images."""
-        return self.model.decode(self.model.place(self.model.sample_code(len(batch.target), batch.generator())))
+        return self.model.decode(self.model.place(batch.share(self.model.sample_code(batch.whole, batch.generator()))))
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Images of the data are real, decoded draws are fake."""

@@ -16,12 +16,14 @@ class Batch:
         condition: what the model sees, or None.
         seed: of everything an objective still draws for this step; equal in all processes.
         label: (B,) int64, for pictures that have classes.
+        part: (process, processes): these are items B · process … B · (process + 1) of the whole batch.
     """
 
     target: Tensor
     condition: Tensor | None = None
     seed: int = 0
     label: Tensor | None = None
+    part: tuple[int, int] = (0, 1)
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
@@ -29,7 +31,16 @@ class Batch:
             None if t is None else t.to(device, non_blocking=True) for t in (self.target, self.condition, self.label)
         )
         assert target is not None
-        return Batch(target, condition, self.seed, label)
+        return Batch(target, condition, self.seed, label, self.part)
+
+    @property
+    def whole(self) -> int:
+        """How many items all processes have together."""
+        return len(self.target) * self.part[1]
+
+    def share(self, draws: Tensor) -> Tensor:
+        """Of one draw for each item of the whole batch, those of this process: many processes then see what one would."""
+        return draws.chunk(self.part[1])[self.part[0]]
 
     def labels(self) -> Tensor:
         """The classes.
