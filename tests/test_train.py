@@ -359,7 +359,7 @@ engine = Engine("cpu")
 images = Source(paths=("digits",), channels=1, smallest=8).open()
 stream = Double(images, Unconditional(edge=8), 4, Augment(), 3, engine.rank, engine.world)
 model = Reversible(ReversibleConfig(channels=1, size=8, levels=(Level(hidden=4),) * 2, prior=StandardNormal(dims=5)))
-objective = ReversibleMatchConfig(critic=(8, 8), survey=8).build(model)
+objective = ReversibleMatchConfig(critic=(8, 8), survey=24).build(model)
 part = Part("match", 7, objective, stream, {"encoder": Optim(lr=0.01, clip=0.05), "critic": Optim(lr=0.01)})
 Trainer(model, [part], sys.argv[1], engine, log_every=100, save_every=100).fit()
 if engine.main:

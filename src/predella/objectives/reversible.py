@@ -30,6 +30,11 @@ def _reversible(model: nn.Module, kind: str, prior: type) -> Reversible:
     return model
 
 
+def _check_survey(survey: int) -> None:
+    if survey < 2 * COMPONENTS:
+        raise ValueError(f"survey must be at least {2 * COMPONENTS} images, got {survey}")
+
+
 @config
 class ReversibleMatchConfig:
     """Args:
@@ -53,6 +58,9 @@ class ReversibleMatchConfig:
     critic: tuple[int, int] = (400, 800)
     projections: int = 256
     survey: int = 10_000
+
+    def __post_init__(self):
+        _check_survey(self.survey)
 
     def build(self, model: nn.Module) -> "ReversibleMatch":
         """The objective that trains `model`."""
@@ -201,6 +209,9 @@ class ReversibleGANConfig:
     kind: Literal["reversible_gan"] = "reversible_gan"
     width: int = 64
     survey: int = 10_000
+
+    def __post_init__(self):
+        _check_survey(self.survey)
 
     def build(self, model: nn.Module) -> "ReversibleGAN":
         """The objective that trains `model`."""
