@@ -137,7 +137,7 @@ def test_numbers_in_the_readme_stand_in_the_records():
         assert figure in recorded, figure
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/reversible.md"])
 def test_python_blocks_run(file, tmp_path):
     """The ```python blocks of a page, in order, as one program in an empty folder with a photo in it."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
@@ -149,7 +149,7 @@ def test_python_blocks_run(file, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/training.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/training.md", "docs/reversible.md"])
 def test_commands_in_pages_parse(file, capsys):
     """Every `predella …` line of a page names a verb and options that exist; training lines resolve."""
     from predella.cli import VERBS, main

@@ -63,6 +63,7 @@ class Recipe:
         seed: of weights, batches and everything drawn.
         precision: "no" = float32, "bf16" = mixed (accelerators).
         log_every, save_every, sample_every: in steps.
+        keep_every: in steps; a copy of the averaged model stays in checkpoints/, for learning curves; 0 = none.
         samples: items on a sample sheet.
         workers: threads that prepare batches ahead.
         measures: the protocol of `predella evaluate`.
@@ -83,6 +84,7 @@ class Recipe:
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000
+    keep_every: int = 0
     samples: int = 4
     workers: int = 1
 

@@ -41,6 +41,7 @@ def results(folder: Path) -> str:
     parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
+    parts += _generating([r for r in rows if r["measure"] not in ("psnr_y", "ssim_y", "psnr_holes", "benchmark")])
     parts += _benchmarks([r for r in rows if r["measure"] == "benchmark"])
     return "\n".join(parts)
 
@@ -75,6 +76,24 @@ def _filling(rows: Rows) -> list[str]:
             *_table([r for r in rows if r["set"] == name], HOLES, lambda v: f"{v:.2f}"),
             "",
         ]
+    return [*out, *_provenance(rows)]
+
+
+def _generating(rows: Rows) -> list[str]:
+    """One table a set: a line for each run and way of asking, a column for each measure."""
+    if not rows:
+        return []
+    out = ["## Generating", ""]
+    for name in sorted({r["set"] for r in rows}):
+        here = [r for r in rows if r["set"] == name]
+        measures = list(dict.fromkeys(r["measure"] for r in here))
+        values = {(r["run"], r["ask"], r["measure"]): r["value"] for r in here}
+        out += [f"### {name}", "", "| run | of | " + " | ".join(measures) + " |", "|---|---|" + "---|" * len(measures)]
+        for run, ask in dict.fromkeys((r["run"], r["ask"]) for r in here):
+            cells = [f"{values[run, ask, m]:.4g}" if (run, ask, m) in values else "" for m in measures]
+            out.append(f"| {run} | {ask} | " + " | ".join(cells) + " |")
+        protocols = {r["measure"]: r["protocol"] for r in here}
+        out += ["", *[f"* `{m}`: {p}." for m, p in protocols.items()], ""]
     return [*out, *_provenance(rows)]
 
 

@@ -86,7 +86,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)
     trainer = Trainer(model, parts, folder, engine, ema=recipe.ema, save_every=recipe.save_every,
-                      log_every=recipe.log_every, sample_every=recipe.sample_every, show=show)  # fmt: skip
+                      log_every=recipe.log_every, sample_every=recipe.sample_every, keep_every=recipe.keep_every,
+                      show=show)  # fmt: skip
     trainer.fit(resume)
     model.load_state_dict(trainer.ema.shadow)
     if engine.main:
@@ -102,7 +103,7 @@ def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
 
     def fixed(recipe: Recipe) -> Recipe:
         stages = tuple(replace(s, steps=1) for s in recipe.stages[: len(before.stages)])
-        free = {k: getattr(before, k) for k in ("data", "log_every", "save_every", "sample_every", "samples", "workers")}
+        free = {k: getattr(before, k) for k in ("data", "log_every", "save_every", "sample_every", "keep_every", "samples", "workers")}
         return replace(recipe, stages=stages, **free)
 
     for field in fields(Recipe):

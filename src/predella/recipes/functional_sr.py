@@ -28,9 +28,9 @@ def functional_sr(smoke: bool = False) -> Recipe:
         objective=FunctionalImageObjective(),
         optim={"hypernetwork": optim},
     )
-    larger = replace(first, name="larger", steps=5 if smoke else 10_000, batch_size=2 if smoke else 8,
+    larger = replace(first, name="larger", steps=5 if smoke else 6_000, batch_size=2 if smoke else 8,
                      task=SuperResolution(patch=20 if smoke else 48))  # fmt: skip
-    squares = replace(larger, name="squares", steps=5 if smoke else 2_500, objective=FunctionalImageObjective(distance="l2"),
+    squares = replace(larger, name="squares", steps=5 if smoke else 1_500, objective=FunctionalImageObjective(distance="l2"),
                       optim={"hypernetwork": replace(optim, lr=5e-4, muon_lr=0.0025, warmup=0)})  # fmt: skip
     return Recipe(
         name="functional_sr",

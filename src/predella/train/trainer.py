@@ -3,7 +3,8 @@
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -63,12 +64,14 @@ class Trainer:
         ema: decay of the moving average.
         save_every, log_every, sample_every: in steps.
         show: a fixed batch for the sample sheets, or None.
+        keep_every: in steps; a copy of the averaged model stays in checkpoints/step-N, for learning curves. 0 = none.
     """
 
     def __init__(self, model: Model, parts: Sequence[Part], folder: Path, engine: Engine, *, ema: float = 0.999,
-                 save_every: int = 1000, log_every: int = 100, sample_every: int = 2000, show: Batch | None = None):  # fmt: skip
+                 save_every: int = 1000, log_every: int = 100, sample_every: int = 2000, show: Batch | None = None,
+                 keep_every: int = 0):  # fmt: skip
         self.model, self.parts, self.folder, self.engine = model.to(engine.device), parts, Path(folder), engine
-        self.save_every, self.log_every, self.sample_every = save_every, log_every, sample_every
+        self.save_every, self.log_every, self.sample_every, self.keep_every = save_every, log_every, sample_every, keep_every
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
             for module in part.objective.parts.values():
@@ -151,6 +154,9 @@ class Trainer:
                 seen = {}
             if self.show is not None and self.engine.main and self.step % self.sample_every == 0:
                 self._sheet(part.objective, runlog)
+            if self.keep_every and self.step % self.keep_every == 0 and self.engine.main:
+                with self._averaged():
+                    self.model.save_pretrained(self.folder / "checkpoints" / f"step-{self.step:07d}")
             stopping = self.engine.any(self.stop)
             if self.step % self.save_every == 0 or stopping:
                 self._save(runlog)
@@ -179,13 +185,11 @@ class Trainer:
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
     def _sheet(self, objective: Objective, runlog: RunLog) -> None:
-        current = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema.shadow)
-        self.model.eval()
         assert self.show is not None
-        sheet = objective.samples(self.show)
-        self.model.load_state_dict(current)
-        self.model.train()
+        with self._averaged():
+            self.model.eval()
+            sheet = objective.samples(self.show)
+            self.model.train()
         if sheet is not None:
             runlog.sheet(self.step, sheet)
 
@@ -200,11 +204,17 @@ class Trainer:
                 tensors |= prefixed(f"optim/{name}", optimizer.tensors())
             tensors["rng"] = torch.get_rng_state()
             save_state(self.folder, tensors, {"stage": self.stage, "step": self.step, "elapsed_s": runlog.elapsed})
-            current = {k: v.clone() for k, v in self.model.state_dict().items()}
-            self.model.load_state_dict(self.ema.shadow)
-            self.model.save_pretrained(self.folder)
-            self.model.load_state_dict(current)
+            with self._averaged():
+                self.model.save_pretrained(self.folder)
         self.engine.wait()
+
+    @contextmanager
+    def _averaged(self) -> Generator[None]:
+        """The model with the weights of its moving average."""
+        current = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.shadow)
+        yield
+        self.model.load_state_dict(current)
 
     def _restore(self) -> float:
         tensors, numbers = load_state(self.folder)
