@@ -39,6 +39,7 @@ class Asked:
         part: (first, last) of the pictures, last excluded; () = all.
         weights: the folder of the features' weights; None = found or fetched.
         seed: of samples.
+        curve: measure the kept checkpoints instead of the finished model.
     """
 
     scales: tuple[float, ...] | None = None
@@ -46,6 +47,7 @@ class Asked:
     part: tuple[int, ...] = ()
     weights: Path | None = None
     seed: int = 0
+    curve: bool = False
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -63,20 +65,32 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
     if asked.scales and kind != "super_resolution":
         raise UserError(f"--scales is for enlarging; {run} is measured by '{kind}'")
-    model = None if folder is None else placed(load(folder))
-    measure = _measure(kind, run, model, asked)
+    measures = dict(_along(run, kind, folder, asked)) if asked.curve else {"": _measure(kind, run, _model(folder), asked)}
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if asked.ensemble else "")
     source = recipe.data if recipe is not None and kind in ("faces", "digits", "classes") else Source(smallest=16)
     for one in data or SETS.get(kind) or list(source.paths):
         images = replace(source, paths=(one,), part=asked.part).open()
-        for row in measure(images):
+        for row in ({**row, "ask": when or row["ask"]} for when, measure in measures.items() for row in measure(images)):
             full = {"run": name, "set": _set_name(one), **row, "seed": None if recipe is None else recipe.seed, **made, **training}
             if folder is not None and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED):
                 _append(folder / "metrics.jsonl", full)
             if record is not None:
                 _append(record, full)
             yield full
+
+
+def _model(folder: Path | None) -> Model | None:
+    return None if folder is None else placed(load(folder))
+
+
+def _along(run: str, kind: str, folder: Path | None, asked: Asked) -> Iterator[tuple[str, Measure]]:
+    """("step N", its measure) of each kept checkpoint."""
+    kept = sorted((folder / "checkpoints").glob("step-*")) if folder is not None else []
+    if not kept:
+        raise UserError(f"{run} has no checkpoints; train with --keep-every STEPS to draw a learning curve")
+    for one in kept:
+        yield f"step {int(one.name.removeprefix('step-'))}", _measure(kind, run, _model(one), asked)
 
 
 def _measure(kind: str, run: str, model: Model | None, asked: Asked) -> Measure:
@@ -117,7 +131,8 @@ def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     def draw(density: Density, count: int) -> Tensor:
         return model.sample(count, generator, density).cpu()
 
-    draws = {f"samples ({d})": partial(draw, d) for d in DENSITIES}
+    densities = ("prior",) if asked.curve else DENSITIES  # the others are fitted at the end of training only
+    draws = {f"samples ({d})": partial(draw, d) for d in densities}
     yield from generation.distances(images, draws, features, FACES)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from predella.curves import curves_svg
 from predella.errors import UserError
 
 MARK = "<!-- made by predella; do not edit -->"
@@ -38,12 +39,22 @@ def read_records(folder: Path) -> Rows:
 def results(folder: Path) -> str:
     """RESULTS.md as text."""
     rows = read_records(folder)
+    curve, rows = [r for r in rows if r["ask"].startswith("step ")], [r for r in rows if not r["ask"].startswith("step ")]
     parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
     parts += _generating([r for r in rows if r["measure"] not in ("psnr_y", "ssim_y", "psnr_holes", "benchmark")])
+    for name in curves(curve):
+        parts += [f"![Learning curves]({Path(folder).name}/{name})", ""]
     parts += _benchmarks([r for r in rows if r["measure"] == "benchmark"])
     return "\n".join(parts)
+
+
+def curves(rows: Rows) -> dict[str, str]:
+    """File name → SVG, one a measure, of the rows that were taken along a training ("ask" is "step N")."""
+    taken = [{**r, "step": int(r["ask"].split()[1])} for r in rows if r["ask"].startswith("step ")]
+    distances = dict.fromkeys(str(r["measure"]) for r in taken if str(r["measure"]).startswith("fd_"))
+    return {f"curve_{m}.svg": curves_svg(taken, m) for m in distances}
 
 
 def _enlarging(rows: Rows) -> list[str]:

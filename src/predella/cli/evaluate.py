@@ -19,6 +19,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--part", help="pictures FIRST,LAST of each set, last excluded, such as 9000,10000")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
+    parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -34,7 +35,7 @@ def run(options, rest) -> int:
         check_folder(options.record.parent)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
-    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed)
+    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve)
     for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
         rows.append(row)
         if not options.json:

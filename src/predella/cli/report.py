@@ -18,7 +18,7 @@ def run(options, rest) -> int:
     from predella.atomic import write_text
     from predella.card import model_card
     from predella.errors import UserError
-    from predella.report import MARK, results
+    from predella.report import MARK, curves, read_records, results
 
     if options.card:
         for name in ("recipe.json", "environment.json", "metrics.jsonl"):
@@ -27,12 +27,15 @@ def run(options, rest) -> int:
         out, text = options.card / "README.md", model_card(options.card)
     else:
         out, text = options.out, results(options.results)
+    pictures = {} if options.card else {options.results / k: v for k, v in curves(read_records(options.results)).items()}
     if options.check:
-        if not out.exists() or out.read_text() != text:
-            raise UserError(f"{out} is not what the records say; run predella report")
+        for file, wanted in ((out, text), *pictures.items()):
+            if not file.exists() or file.read_text() != wanted:
+                raise UserError(f"{file} is not what the records say; run predella report")
         return 0
     if out.exists() and MARK not in out.read_text() and not options.force:
         raise UserError(f"{out} exists and was not made by predella report; choose another --out or overwrite it with --force")
-    write_text(out, text)
+    for file, wanted in ((out, text), *pictures.items()):
+        write_text(file, wanted)
     print(out)
     return 0
