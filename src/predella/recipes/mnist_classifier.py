@@ -24,7 +24,7 @@ def mnist_classifier(smoke: bool = False) -> Recipe:
         model=ClassifierConfig(width=4 if smoke else 16),
         stages=(
             Stage(
-                steps=20 if smoke else 2000,
+                steps=20 if smoke else 1200,
                 batch_size=16 if smoke else 128,
                 objective=ClassifierObjectiveConfig(),
                 optim={"classifier": Optim(lr=2e-3, weight_decay=1e-2, warmup=50, schedule="cosine")},
