@@ -38,7 +38,7 @@ class VGG16(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """(B, 3, H, W) in [-1, 1], edges at least 63 → the five maps relu1 … relu5."""
+    """(B, 3, H, W) in [-1, 1], edges at least 31 → the five maps relu1 … relu5."""
 
     def __init__(self):
         super().__init__()
