@@ -54,9 +54,10 @@ def _rows(kind: str) -> dict[str, str]:
         from predella.metrics.sets import SHORT as INCEPTION
 
         pairs = {name: first(function) for name, function in METRICS.items()}
-        sets = {name: f"{statistic} of Inception features, two sets of images" for name, (statistic, _) in INCEPTION.items()}
-        layers = ", ".join(name.removeprefix("fd_") for name in NAMES if name.startswith("fd_"))
-        return pairs | sets | {f"{s}_FEATURES": f"of two sets of images; FEATURES: {layers}" for s in STATISTICS}
+        what = {"fd": "Fréchet distance", "kd": "kernel distance", "precision": "precision", "recall": "recall"}
+        sets = {name: f"{what[statistic]} of two sets of images, Inception features" for name, (statistic, _) in INCEPTION.items()}
+        sets |= {f"{s}_FEATURES": f"{what[s]} of two sets of images, FEATURES as below" for s in STATISTICS}
+        return pairs | sets | {"FEATURES": ", ".join(name.removeprefix("fd_") for name in NAMES if name.startswith("fd_"))}
     from predella.models.base import PRETRAINED, list_pretrained
 
     return {name: f"{(PRETRAINED / name / 'model.safetensors').stat().st_size / 1e6:.1f} MB" for name in list_pretrained()}

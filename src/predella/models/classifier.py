@@ -32,7 +32,7 @@ class ClassifierConfig:
 
 
 class Classifier(Model):
-    """Three convolutions with batch normalisation, two poolings, the mean over positions, one linear layer."""
+    """A judge of samples: four convolutions with batch normalisation, two poolings, a mean over positions, a linear layer."""
 
     Config: ClassVar[type] = ClassifierConfig
     name: ClassVar[str] = "classifier"

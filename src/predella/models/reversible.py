@@ -94,7 +94,7 @@ class ReversibleConfig:
 
 
 class Reversible(Model):
-    """See the module's docstring."""
+    """An exact code for every image, its exact inverse, and samples from a few of the code's dimensions."""
 
     Config: ClassVar[type] = ReversibleConfig
     name: ClassVar[str] = "reversible"

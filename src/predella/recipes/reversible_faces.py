@@ -26,7 +26,7 @@ TOY = ReversibleConfig(size=16, prior=StandardNormal(dims=8), levels=(Level(hidd
 
 
 def reversible_faces(smoke: bool = False) -> Recipe:
-    """Two stages, as in the paper: reconstruct, then match with an adversary."""
+    """Reversible network on small faces: reconstruct, then match the prior by an adversary."""
     reconstruct = Stage(
         name="reconstruct",
         steps=10 if smoke else 4000,
@@ -58,23 +58,23 @@ def reversible_faces(smoke: bool = False) -> Recipe:
 
 
 def reversible_faces_match(smoke: bool = False) -> Recipe:
-    """The second stage alone, from a finished first one (--start RUN): other seeds of the match (Fig. 10)."""
+    """Its second stage alone, from a finished run (--start RUN): other seeds of the match (Fig. 10)."""
     recipe = reversible_faces(smoke)
     return replace(recipe, name="reversible_faces_match", stages=recipe.stages[1:])
 
 
 def reversible_faces_mmd(smoke: bool = False) -> Recipe:
-    """Matched by maximum mean discrepancy instead of an adversary (Sec. 4)."""
+    """Reversible network on small faces, matched by maximum mean discrepancy (Sec. 4)."""
     return _matched_by(reversible_faces(smoke), "mmd", 100.0)
 
 
 def reversible_faces_swd(smoke: bool = False) -> Recipe:
-    """Matched by the sliced Wasserstein distance (Sec. 4)."""
+    """Reversible network on small faces, matched by the sliced Wasserstein distance (Sec. 4)."""
     return _matched_by(reversible_faces(smoke), "swd", 10.0)
 
 
 def reversible_gan(smoke: bool = False) -> Recipe:
-    """The network as a plain GAN's generator: its inverse encodes for free (Sec. 4)."""
+    """Reversible network as a plain GAN's generator: its inverse encodes for free (Sec. 4)."""
     recipe = reversible_faces(smoke)
     adam = Optim(lr=2e-4, betas=(0.0, 0.9))
     stage = Stage(

@@ -18,7 +18,10 @@ ENCODER = Optim(lr=1e-4, betas=(0.0, 0.9), clip=5.0)
 
 
 def reversible_faces_paper(smoke: bool = False) -> Recipe:
-    """Batch 250, Adam 1e-4 and 4e-4 for the critic; about 220 epochs of the 202 599 images in the first stage."""
+    """The paper's reversible network on faces of 64×64, 60 million parameters.
+
+    Batch 250, Adam 1e-4 and 4e-4 for the critic; about 220 epochs of the 202 599 images in the first stage.
+    """
     recipe = reversible_faces(smoke)
     if smoke:
         return replace(recipe, name="reversible_faces_paper")

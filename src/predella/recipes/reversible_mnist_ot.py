@@ -15,7 +15,10 @@ from predella.tasks.unconditional import Unconditional
 
 
 def reversible_mnist_ot(smoke: bool = False) -> Recipe:
-    """Four subsamplings, eight blocks; pictures surrounded with black to 32×32."""
+    """Reversible network on digits, a learned Gaussian a class, matched by exact transport.
+
+    Four subsamplings, eight blocks; pictures surrounded with black to 32×32.
+    """
     levels = (Level(hidden=25), Level(hidden=50), Level(hidden=100), Level(hidden=200))
     if smoke:
         levels = (Level(hidden=4, blocks=1), Level(hidden=4, blocks=1))
