@@ -156,3 +156,12 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="No space left on device; nothing was changed"), atomic_write(path) as stream:
             stream.write(b"half")
     assert old.read_text() == "mine" and [p.name for p in tmp_path.iterdir()] == ["old.txt"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dots_per_inch_are_kept(tmp_path, ending, bits):
+    picture = Picture(torch.rand(1, 3, 5, 7) * 2 - 1, bits=bits, dpi=(300.0, 150.0))
+    write(picture, tmp_path / f"a{ending}")
+    again = read(tmp_path / f"a{ending}")
+    assert again.bits == bits and again.dpi == pytest.approx((300, 150), rel=1e-3)

@@ -1,6 +1,7 @@
 """Image files: 8 and 16 bit, grey, colour, palette, alpha, orientation, colour profile; PNG, JPEG, WebP, TIFF."""
 
 import io
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from predella.errors import UserError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
-PLANAR, ICC = 284, 34675  # TIFF tags
+PLANAR, ICC, RESOLUTION, RESOLUTION_UNIT = 284, 34675, (282, 283), 296  # TIFF tags
 # of a TIFF's own tags, those that describe the picture and not its storage: title, maker, model, software, date, artist, rights
 DESCRIPTIVE = (0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298)
 
@@ -164,6 +165,16 @@ def _png16(path: Path) -> np.ndarray:
     return np.vstack([np.asarray(row, dtype=np.uint16) for row in rows]).reshape(height, width, info["planes"])
 
 
+def _tiff_dpi(tags: dict) -> tuple[float, float] | None:
+    """Dots per inch from the tags of resolution and its unit (2 = inch, 3 = centimetre)."""
+    per = {2: 1.0, 3: 2.54}.get(int(tags.get(RESOLUTION_UNIT, 2)))
+    found = [tags.get(tag) for tag in RESOLUTION]
+    if per is None or not all(isinstance(r, tuple) and r[0] > 0 and r[1] > 0 for r in found):
+        return None
+    x, y = (per * r[0] / r[1] for r in found)  # type: ignore[index]
+    return x, y
+
+
 def _of_storage(value: object) -> bool:
     """A description some programs write of the array, which an enlarged picture contradicts."""
     return str(value).startswith(('{"shape"', "ImageJ=", "<?xml"))
@@ -190,7 +201,7 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
     picture = _picture(array, 16, tags.get(ICC))
     exif = Image.Exif()
     exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION and not _of_storage(tags[tag])})
-    picture = replace(picture, exif=exif.tobytes() if len(exif) else None)
+    picture = replace(picture, exif=exif.tobytes() if len(exif) else None, dpi=_tiff_dpi(tags))
     orientation = int(tags.get(ORIENTATION, 1))
     alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
     return picture.with_pixels(_upright(picture.pixels, orientation), alpha)
@@ -280,6 +291,8 @@ def _write_png16(stream, array: np.ndarray, picture: Picture) -> None:
     extra = [(b"iCCP", b"profile\0\0" + zlib.compress(picture.icc))] if picture.icc else []
     if picture.exif:
         extra.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    if picture.dpi:
+        extra.append((b"pHYs", struct.pack(">IIB", *(round(d / 0.0254) for d in picture.dpi), 1)))  # per metre
     png.write_chunks(stream, [head, *extra, *rest])
 
 
@@ -295,6 +308,6 @@ def _write_tiff16(stream, array: np.ndarray, picture: Picture) -> None:
         photometric="minisblack" if planes < 3 else "rgb", planarconfig=None if planes == 1 else "contig",
         extrasamples=["unassalpha"] if planes in (2, 4) else None, iccprofile=picture.icc, compression="zlib", metadata=None,
         extratags=[(tag, "s", 0, str(exif[tag]), True) for tag in DESCRIPTIVE if tag in exif and tag != ORIENTATION],
-        software=False,
+        software=False, resolution=picture.dpi, resolutionunit="INCH" if picture.dpi else None,
     )  # fmt: skip
     stream.write(whole.getbuffer())
