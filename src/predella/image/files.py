@@ -168,10 +168,10 @@ def _png16(path: Path) -> np.ndarray:
 def _tiff_dpi(tags: dict) -> tuple[float, float] | None:
     """Dots per inch from the tags of resolution and its unit (2 = inch, 3 = centimetre)."""
     per = {2: 1.0, 3: 2.54}.get(int(tags.get(RESOLUTION_UNIT, 2)))
-    found = [tags.get(tag) for tag in RESOLUTION]
-    if per is None or not all(isinstance(r, tuple) and r[0] > 0 and r[1] > 0 for r in found):
+    found = [r for r in (tags.get(tag) for tag in RESOLUTION) if isinstance(r, tuple) and min(r) > 0]
+    if per is None or len(found) != 2:
         return None
-    x, y = (per * r[0] / r[1] for r in found)  # type: ignore[index]
+    x, y = (per * r[0] / r[1] for r in found)
     return x, y
 
 
