@@ -40,11 +40,13 @@ def main() -> None:
     recipe = read_recipe((options.run / "recipe.json").read_text())
     network = load(options.run)
     parameters = sum(p.numel() for p in network.parameters())
-    seen = sum(s.steps * s.batch_size for s in recipe.stages)
+    seen = images_seen(recipe)
     start = time.monotonic()
     vae, steps = train(recipe, parameters, seen, options.seed, options.steps)
     minutes = (time.monotonic() - start) / 60
     first, last = (int(p) for p in options.part.split(","))
+    if not recipe.data.part or first < recipe.data.part[1]:
+        parser.error(f"the run trained on pictures {recipe.data.part or 'all'}; --part must come after them")
     images = replace(recipe.data, paths=(options.data,), part=(first, last)).open()
     features = load_features(FACES, options.weights)
     generator = torch.Generator().manual_seed(options.seed)
@@ -66,6 +68,12 @@ def main() -> None:
                 stream.write(json.dumps(full) + "\n")
     if options.json:
         print(json.dumps({f"{r['ask']} {r['measure']}": round(r["value"], 4) for r in rows}))
+
+
+def images_seen(recipe: Recipe) -> int:
+    """By the run, and by the runs it started from."""
+    own = sum(s.steps * s.batch_size for s in recipe.stages)
+    return own + (images_seen(read_recipe((Path(recipe.start) / "recipe.json").read_text())) if recipe.start else 0)
 
 
 def train(recipe: Recipe, parameters: int, seen: int, seed: int, steps: int | None) -> tuple[VAE, int]:

@@ -88,3 +88,23 @@ def runs(tmp_path_factory):
     for name in ("functional_sr", "functional_fill", "reversible_faces"):
         start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
     return place
+
+
+@pytest.fixture
+def vgg_weights(tmp_path, monkeypatch):
+    """A folder with stand-ins for VGG16's weights, known by their digest."""
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    from predella.metrics import features
+    from predella.nn.classics import VGG16
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    torch.manual_seed(0)
+    tensors = {k: v.half() for k, v in VGG16().state_dict().items()}
+    save_file(tensors, folder / "vgg16_features.safetensors")
+    digest = features.half_digest(tensors, "features.")
+    monkeypatch.setitem(features.CLASSICS, "vgg16", replace(features.CLASSICS["vgg16"], digest=digest))
+    return folder

@@ -9,6 +9,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from predella.cli.decode import _unique
+from predella.image.files import Picture, read, write
+
 
 @pytest.fixture
 def faces(runs):
@@ -55,6 +58,19 @@ def test_two_pictures_of_one_name_both_come_back(cli, faces, folder, tmp_path):
     assert {p.name for p in (tmp_path / "back").iterdir()} == {"a.png", "a-2.png"}
 
 
+def test_sixteen_bits_come_back(cli, faces, tmp_path):
+    values = torch.randint(0, 65536, (1, 3, 8, 8)).float() / 32767.5 - 1
+    write(Picture(values, bits=16), tmp_path / "deep.png")
+    cli("encode", faces, tmp_path / "deep.png", "--out", tmp_path / "z.safetensors")
+    assert cli("decode", faces, tmp_path / "z.safetensors", "--out", tmp_path / "back")[0] == 0
+    again = read(tmp_path / "back" / "deep.png")
+    assert again.bits == 16 and torch.equal(again.pixels, read(tmp_path / "deep.png").pixels)
+
+
+def test_names_stay_apart():
+    assert _unique(["a", "a", "a-2", "a"]) == ["a", "a-3", "a-2", "a-4"]
+
+
 def test_samples_as_sheet_and_as_files(cli, faces, tmp_path):
     assert cli("sample", faces, "--count", "5", "--out", tmp_path / "s.png")[0] == 0
     assert array(tmp_path / "s.png").shape == (3 * 18 - 2, 2 * 18 - 2, 3)
@@ -93,6 +109,7 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("encode", runs / "functional_sr", photo, "--out", out, says=["can't encode", "upscale"])
     refuses("upscale", photo, "--scale", "2", "--model", faces, "--out", tmp_path / "u.png", says="holds a Reversible")
     refuses("sample", faces, "--count", "0", "--out", tmp_path / "s.png", says="--count")
+    refuses("sample", faces, "--seed", 2**63, "--out", tmp_path / "s.png", says="--seed")
     refuses("sample", faces, "--density", "flat", "--out", tmp_path / "s.png", says=["density", "flat"])
     refuses("sample", faces, "--labels", "1,b", "--out", tmp_path / "s.png", says="--labels")
     refuses("sample", faces, "--labels", "1", "--out", tmp_path / "s.png", says="no classes")
@@ -118,6 +135,14 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     refuses("decode", faces, tmp_path / "other.safetensors", "--out", tmp_path / "d", says="another model")
     save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
     refuses("decode", faces, tmp_path / "plain.safetensors", "--out", tmp_path / "d", says="holds no latents")
+    save_file({"latent.0": torch.zeros(1)}, tmp_path / "part.safetensors", {k: v for k, v in about.items() if k != "sizes"})
+    refuses("decode", faces, tmp_path / "part.safetensors", "--out", tmp_path / "d", says=["incomplete", "sizes"])
+    values[0, 0, 0] = 0
+    three = {f"latent.{i}": values.clone() for i in range(3)}
+    lists = {"names": '["../evil", "a", "a-2"]', "sizes": "[[40, 56], [40, 56], [40, 56]]", "bits": "[8, 8, 8]"}
+    save_file(three, tmp_path / "names.safetensors", {**about, **lists})
+    assert cli("decode", faces, tmp_path / "names.safetensors", "--out", tmp_path / "n")[0] == 0
+    assert {p.name for p in (tmp_path / "n").iterdir()} == {"evil.png", "a.png", "a-2.png"}
     (tmp_path / "text.safetensors").write_text("no tensors")
     refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no readable safetensors")
     assert not (tmp_path / "d").exists()

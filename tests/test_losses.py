@@ -24,6 +24,14 @@ def test_transport_is_the_best_of_all_pairings(n, d, seed):
     torch.testing.assert_close(ot.exact_transport(x, y), torch.as_tensor(best))
 
 
+def test_transport_is_exact_far_from_the_origin():
+    """Many points, a large mean and small distances: products of float32 would pair them wrongly."""
+    g = torch.Generator().manual_seed(0)
+    x, y = (100 + 0.1 * torch.randn(60, 8, generator=g, dtype=torch.float32) for _ in "xy")
+    exact = ot.exact_transport((x.double() - 100), (y.double() - 100))
+    assert ot.exact_transport(x, y).item() == pytest.approx(exact.item(), rel=1e-3)
+
+
 def test_transport_moves_both_sets():
     x, y = torch.randn(5, 3).requires_grad_(), torch.randn(5, 3).requires_grad_()
     ot.exact_transport(x, y).backward()

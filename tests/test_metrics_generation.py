@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.vae import VAE, of_size
-from safetensors.torch import save_file
 
 from predella import evaluation
 from predella.data.images import Source
 from predella.metrics import generation
-from predella.nn.classics import VGG16
 from predella.recipes import find_recipe
 from predella.run import start
 
@@ -59,15 +57,18 @@ def test_recognised_by_hand():
     assert rows[1]["value"] == pytest.approx(np.exp(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))))
 
 
-def test_evaluate_faces(cli, runs, tmp_path):
-    torch.manual_seed(0)
-    save_file({k: v.half() for k, v in VGG16().state_dict().items()}, tmp_path / "vgg16.safetensors")
+def test_evaluate_faces(cli, refuses, runs, vgg_weights):
     run = runs / "reversible_faces"
-    status, out, err = cli("evaluate", run, "--data", "photos", "--part", "2,8", "--weights", tmp_path, "--json")
+    status, out, err = cli("evaluate", run, "--data", "photos", "--part", "2,8", "--weights", vgg_weights, "--json")
     assert status == 0, err
+    assert {r["set"] for r in json.loads(out)["rows"]} == {"photos (trained on)"}
     rows = {(r["ask"], r["measure"]): r["value"] for r in json.loads(out)["rows"]}
     assert rows["full latent", "l1"] < 9e-7
     assert rows["samples (mixture)", "fd_vgg16_relu4_3_6"] > 0 and ("restricted latent", "psnr_rgb") in rows
+    before = (run / "metrics.jsonl").read_text()
+    refuses("evaluate", run, "--data", "photos", "--part", "0,3", "--weights", vgg_weights, says=["more than 3 pictures", "got 3"])
+    refuses("evaluate", run, "--seed", "-1", says="--seed")
+    assert (run / "metrics.jsonl").read_text() == before
 
 
 def test_evaluate_digits_and_their_judge(cli, refuses, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,8 @@ def test_the_graphs_have_their_parameters_and_shapes():
     assert counts == {"VGG16": 14_714_688, "AlexNet": 2_469_696, "FIDInception": 21_785_568}
     maps = VGG16()(torch.zeros(1, 3, 32, 32))
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
-    assert [m.shape[1] for m in AlexNet()(torch.zeros(1, 3, 64, 64))] == [64, 192, 384, 256, 256]
+    assert len(VGG16()(torch.zeros(1, 3, 32, 32), 2)) == 2
+    assert [m.shape[1] for m in AlexNet()(torch.zeros(1, 3, 31, 31))] == [64, 192, 384, 256, 256]
 
 
 def test_inception_runs_and_names_its_parameters_as_the_official_file():
@@ -126,16 +128,8 @@ def test_the_pooling_of_the_2015_graph_leaves_the_padding_out():
     torch.testing.assert_close(seen[0], torch.ones(1, 192, 4, 4))  # a mean that counted zeros would be 4/9 in the corners
 
 
-def save_vgg(folder):
-    torch.manual_seed(0)
-    network = VGG16()
-    save_file({k: v.half() for k, v in network.state_dict().items()}, folder / "vgg16_features.safetensors")
-
-
-def test_measure_on_the_command_line(cli, tmp_path, monkeypatch):
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    save_vgg(weights)
+def test_measure_on_the_command_line(cli, tmp_path, monkeypatch, vgg_weights):
+    weights = vgg_weights
     real, generated = two_sets(12, 11)
     for name, stack in (("real", real), ("generated", generated)):
         np.savez(tmp_path / f"{name}.npz", x=stack.repeat_interleave(3, 2).repeat_interleave(3, 3).numpy())
@@ -156,6 +150,24 @@ def test_measure_on_the_command_line(cli, tmp_path, monkeypatch):
     assert json.loads(cli(*words, "--json")[1]) == answer
 
 
+def test_only_the_standard_weights_give_numbers_their_name(tmp_path, vgg_weights):
+    torch.manual_seed(1)
+    other = {k: v.half() for k, v in VGG16().state_dict().items()}
+    save_file(other, vgg_weights / "vgg16_features.safetensors")
+    with pytest.raises(UserError, match="does not hold the standard weights of vgg16"):
+        feats.load_features("vgg16_relu4_3", vgg_weights)
+    save_file({"Conv2d_1a_3x3.conv.weight": torch.zeros(32, 3, 3, 3)}, vgg_weights / "inception_v3.safetensors")
+    with pytest.raises(UserError, match="no weights of inception"):
+        feats.load_features("inception", vgg_weights)
+
+
+def test_images_too_small_for_a_layer(vgg_weights):
+    features = feats.load_features("vgg16_relu4_3", vgg_weights)
+    with pytest.raises(UserError, match="at least 8 pixels, got 7×9; take an earlier layer"):
+        features(torch.zeros(1, 3, 9, 7).float())
+    assert feats.load_features("vgg16_relu2_2", vgg_weights)(torch.zeros(1, 3, 9, 9).float()).shape == (1, 128)
+
+
 def test_weights_that_are_missing_or_altered(tmp_path, monkeypatch):
     monkeypatch.delenv("PREDELLA_WEIGHTS", raising=False)
     with pytest.raises(UserError, match=r"no weights of inception; put pt_inception.* \(from https://github"):
@@ -163,7 +175,9 @@ def test_weights_that_are_missing_or_altered(tmp_path, monkeypatch):
     (tmp_path / "vgg16-397923af.pth").write_bytes(b"not the file")
     with pytest.raises(UserError, match="does not begin with 397923af"):
         feats.load_features("vgg16_relu4_3", tmp_path)
-    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.safetensors")
+    half = {"features.0.weight": torch.zeros(1).half()}
+    save_file(half, tmp_path / "alexnet.safetensors")
+    monkeypatch.setitem(feats.CLASSICS, "alexnet", replace(feats.CLASSICS["alexnet"], digest=feats.half_digest(half, "features.")))
     with pytest.raises(UserError, match="other parameters than expected"):
         feats.load_features("alexnet_relu5", tmp_path)
     with pytest.raises(UserError, match="did you mean 'vgg16_relu5_3'"):

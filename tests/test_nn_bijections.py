@@ -136,6 +136,8 @@ def test_an_affine_step_is_bounded():
         (lambda: b.AdditiveCoupling(nn.BatchNorm2d(2), net(2)), "BatchNorm2d"),
         (lambda: b.AdditiveCoupling(net(2), nn.Sequential(net(2), nn.Dropout())), "Dropout"),
         (lambda: b.MaskedCoupling(net(2, 4), "stripes"), "mask must be"),
+        (lambda: b.MaskedCoupling(nn.BatchNorm2d(2), "channels"), "BatchNorm2d"),
+        (lambda: b.Inverse(b.ActNorm(2)).initialize(torch.zeros(2, 2, 1, 1)), "put it outside"),
         (lambda: b.AffineCoupling(net(2, 4), net(2, 4), bound=0), "bound must be positive"),
         (lambda: b.Split(b.Squeeze())(torch.zeros(1, 2, 2, 2)), "keep the shape"),
         (lambda: b.ActNorm(3)(torch.zeros(1, 2, 2, 2)), "3 channels"),

@@ -4,39 +4,36 @@ import json
 import re
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from predella.curves import curves_svg
-from predella.nn.classics import VGG16
 
 
 def rows(values):
-    return [{"run": run, "step": step, "measure": "fd_x_1k", "value": v} for run, line in values.items() for step, v in line.items()]
+    return [
+        {"run": run, "set": "s", "at": step, "measure": "fd_x_1k", "value": v} for run, line in values.items() for step, v in line.items()
+    ]
 
 
 def test_a_curve_has_a_line_a_run_with_its_points_in_place():
     svg = curves_svg(rows({"a & b": {0: 10.0, 100: 5.0}, "c": {50: 0.0}}), "fd_x_1k")
     lines = re.findall(r'polyline points="([^"]*)"', svg)
-    assert len(lines) == 2 and "a &amp; b" in svg
+    assert len(lines) == 2 and "a &amp; b, s" in svg
     (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in lines[0].split())
     assert x0 < x1 and y0 < y1  # later to the right, smaller further down
     (middle,) = lines[1].split()
     assert float(middle.split(",")[0]) == pytest.approx((x0 + x1) / 2)
 
 
-def test_checkpoints_become_a_curve(cli, refuses, tmp_path, monkeypatch, runs):
-    torch.manual_seed(0)
-    save_file({k: v.half() for k, v in VGG16().state_dict().items()}, tmp_path / "vgg16.safetensors")
+def test_checkpoints_become_a_curve(cli, refuses, tmp_path, runs, vgg_weights):
     run, record = tmp_path / "r", tmp_path / "records" / "faces.jsonl"
     status, _, err = cli("train", "reversible_faces", "--smoke", "--cpu", "--keep-every", "10", "--out", run)
     assert status == 0, err
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step-0000010", "step-0000020"]
-    words = ["evaluate", run, "--curve", "--data", "photos", "--part", "0,6", "--weights", tmp_path, "--record", record]
+    words = ["evaluate", run, "--curve", "--data", "photos", "--part", "0,6", "--weights", vgg_weights, "--record", record]
     status, _, err = cli(*words)
     assert status == 0, err
-    asks = {json.loads(line)["ask"] for line in record.read_text().splitlines()}
-    assert asks == {"step 10", "step 20"}
+    steps = {json.loads(line)["at"] for line in record.read_text().splitlines()}
+    assert steps == {10, 20}
     assert cli("report", "--results", record.parent, "--out", tmp_path / "R.md")[0] == 0
     assert "curve_fd_vgg16_relu4_3_6.svg" in (tmp_path / "R.md").read_text()
     svg = record.parent / "curve_fd_vgg16_relu4_3_6.svg"
@@ -45,5 +42,21 @@ def test_checkpoints_become_a_curve(cli, refuses, tmp_path, monkeypatch, runs):
     svg.write_text("")
     refuses("report", "--results", record.parent, "--out", tmp_path / "R.md", "--check", says="not what the records say")
     refuses(
-        "evaluate", runs / "reversible_faces", "--curve", "--data", "photos", "--weights", tmp_path, says=["no checkpoints", "--keep-every"]
+        "evaluate",
+        runs / "reversible_faces",
+        "--curve",
+        "--data",
+        "photos",
+        "--weights",
+        vgg_weights,
+        says=["no checkpoints", "--keep-every"],
     )
+
+
+def test_records_of_several_seeds_stay_apart(tmp_path):
+    from predella.report import read_records
+
+    row = {"run": "r", "set": "s", "ask": "a", "measure": "m", "protocol": "p"}
+    lines = [{**row, "seed": 0, "value": 1}, {**row, "seed": 1, "value": 2}, {**row, "seed": 1, "value": 3}]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [(r["run"], r["value"]) for r in read_records(tmp_path)] == [("r, seed 0", 1), ("r, seed 1", 3)]

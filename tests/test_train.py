@@ -88,6 +88,30 @@ def test_a_run_goes_on_with_a_stage_that_was_added_later(tmp_path):
         start(replace(both, stages=(later, *both.stages)), tmp_path / "added", "test", resume=True, cpu=True)
 
 
+@pytest.mark.parametrize("when", [4, 14])
+def test_resume_of_two_stages_with_a_critic_is_bit_for_bit(tmp_path, monkeypatch, when):
+    """Cut in the first stage and in the second, whose critic has a state of its own (spectral normalisation)."""
+    import predella.train.trainer as trainer
+
+    recipe = replace(find_recipe("reversible_faces")(smoke=True), save_every=2)
+    start(recipe, tmp_path / "straight", "test", cpu=True)
+    real = trainer.Trainer._save
+
+    def stop(self, log):
+        real(self, log)
+        if self.step == when:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            start(recipe, tmp_path / "cut", "test", cpu=True)
+    start(recipe, tmp_path / "cut", "test", resume=True, cpu=True)
+    a, b = (load_state(tmp_path / k)[0] for k in ("straight", "cut"))
+    assert a.keys() == b.keys() and any(k.startswith("part/critic") for k in a) and equal(a, b)
+    assert equal(weights(tmp_path / "straight"), weights(tmp_path / "cut"))
+
+
 def test_a_kill_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
     save_state(tmp_path, {"x": torch.ones(3)}, {"step": 1})
 

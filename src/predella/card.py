@@ -25,7 +25,7 @@ def model_card(folder: Path) -> str:
         "|---|---|",
         f"| data | {', '.join(Path(p).name for p in recipe['data']['paths'])} |",
         f"| terms of the data | {recipe['data'].get('terms') or 'see the owners of the data'} |",
-        f"| steps | {last.get('step', 0):,} of batch {recipe['stages'][-1]['batch_size']} |",
+        f"| steps | {last.get('step', 0):,} ({'; '.join(map(_stage, recipe['stages']))}) |",
         f"| time | {last.get('elapsed_s', 0) / 60:.0f} min |",
         f"| hardware | {environment['hardware']} |",
         f"| seed | {recipe['seed']} |",
@@ -37,3 +37,7 @@ def model_card(folder: Path) -> str:
         lines += [f"| {r['set']} | {ask} | {r['measure']} | {r['value']:.4g} |" for r, ask in zip(measured, asks)]
         lines += ["", f"Protocol: {measured[-1]['protocol']}", ""]
     return "\n".join(lines)
+
+
+def _stage(stage: dict) -> str:
+    return f"{stage['name']}: {stage['steps']:,} of batch {stage['batch_size']}"

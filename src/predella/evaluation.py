@@ -1,6 +1,7 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,7 @@ from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversi
 from predella.recipe import Recipe, read_recipe
 from predella.train.log import environment
 
+log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 FACES = "vgg16_relu4_3"  # features of the faces' table
@@ -65,14 +67,18 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
     if asked.scales and kind != "super_resolution":
         raise UserError(f"--scales is for enlarging; {run} is measured by '{kind}'")
-    measures = dict(_along(run, kind, folder, asked)) if asked.curve else {"": _measure(kind, run, _model(folder), asked)}
+    measures = list(_along(run, kind, folder, asked)) if asked.curve else [({}, _measure(kind, run, _model(folder), asked))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if asked.ensemble else "")
     source = recipe.data if recipe is not None and kind in ("faces", "digits", "classes") else Source(smallest=16)
     for one in data or SETS.get(kind) or list(source.paths):
         images = replace(source, paths=(one,), part=asked.part).open()
-        for row in ({**row, "ask": when or row["ask"]} for when, measure in measures.items() for row in measure(images)):
-            full = {"run": name, "set": _set_name(one), **row, "seed": None if recipe is None else recipe.seed, **made, **training}
+        seen = recipe is not None and source is recipe.data and _overlap(recipe, one, asked.part)
+        if seen:
+            log.warning("%s: these pictures were trained on; give others with --data or --part", one)
+        for row in (row | at for at, measure in measures for row in measure(images)):
+            of = {"run": name, "set": _set_name(one) + " (trained on)" * seen}
+            full = {**of, **row, "seed": None if recipe is None else recipe.seed, **made, **training}
             if folder is not None and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED):
                 _append(folder / "metrics.jsonl", full)
             if record is not None:
@@ -80,17 +86,26 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
             yield full
 
 
+def _overlap(recipe: Recipe, path: str, part: tuple[int, ...]) -> bool:
+    """Whether pictures of `path` were among those of training, as far as paths and parts tell."""
+    mine = {Path(p).resolve() for p in recipe.data.paths} | {Path(p).name for p in recipe.data.paths}
+    if Path(path).resolve() not in mine and Path(path).name not in mine:
+        return False
+    a, b = (p or (0, 1 << 62) for p in (recipe.data.part, part))
+    return a[0] < b[1] and b[0] < a[1]
+
+
 def _model(folder: Path | None) -> Model | None:
     return None if folder is None else placed(load(folder))
 
 
-def _along(run: str, kind: str, folder: Path | None, asked: Asked) -> Iterator[tuple[str, Measure]]:
-    """("step N", its measure) of each kept checkpoint."""
+def _along(run: str, kind: str, folder: Path | None, asked: Asked) -> Iterator[tuple[dict, Measure]]:
+    """({"at": step}, its measure) of each kept checkpoint."""
     kept = sorted((folder / "checkpoints").glob("step-*")) if folder is not None else []
     if not kept:
         raise UserError(f"{run} has no checkpoints; train with --keep-every STEPS to draw a learning curve")
     for one in kept:
-        yield f"step {int(one.name.removeprefix('step-'))}", _measure(kind, run, _model(one), asked)
+        yield {"at": int(one.name.removeprefix("step-"))}, _measure(kind, run, _model(one), asked)
 
 
 def _measure(kind: str, run: str, model: Model | None, asked: Asked) -> Measure:
@@ -122,6 +137,8 @@ def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
 
 def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     """Exactness, what the prior's dimensions keep, and how far samples are from held-out faces."""
+    if len(images) <= generation.NEIGHBOURS:
+        raise UserError(f"distances of sets need more than {generation.NEIGHBOURS} pictures, got {len(images)}; give a larger --part")
     features = load_features(FACES, asked.weights)
     device = device_of(model)
     full, restricted = (lambda x: model.decode(model.encode(x.to(device))).cpu()), (lambda x: model(x.to(device)).cpu())
@@ -131,7 +148,7 @@ def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     def draw(density: Density, count: int) -> Tensor:
         return model.sample(count, generator, density).cpu()
 
-    densities = ("prior",) if asked.curve else DENSITIES  # the others are fitted at the end of training only
+    densities = DENSITIES if model.fitted and not asked.curve else ("prior",)
     draws = {f"samples ({d})": partial(draw, d) for d in densities}
     yield from generation.distances(images, draws, features, FACES)
 

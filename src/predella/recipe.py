@@ -61,7 +61,7 @@ class Recipe:
         stages: in order.
         ema: decay of the moving average that is saved.
         seed: of weights, batches and everything drawn.
-        precision: "no" = float32, "bf16" = mixed (accelerators).
+        precision: "no" = float32, "tf32", or "bf16" = mixed (accelerators).
         log_every, save_every, sample_every: in steps.
         keep_every: in steps; a copy of the averaged model stays in checkpoints/, for learning curves; 0 = none.
         samples: items on a sample sheet.
@@ -89,6 +89,8 @@ class Recipe:
     workers: int = 1
 
     def __post_init__(self):
+        if self.keep_every < 0:
+            raise ValueError(f"keep_every must be 0 or more, got {self.keep_every}")
         for name in ("log_every", "save_every", "sample_every", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

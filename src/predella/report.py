@@ -28,18 +28,22 @@ def read_records(folder: Path) -> Rows:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             try:
                 row = json.loads(line)
-                key = (row["run"], row["set"], row["ask"], row["measure"])
+                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"))
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{file}, line {number} is no record; each line is a JSON object with run, set, ask, measure") from None
             rows.pop(key, None)
             rows[key] = row
-    return list(rows.values())
+    found = list(rows.values())
+    seeds: dict[str, set] = {}
+    for row in found:
+        seeds.setdefault(row["run"], set()).add(row.get("seed"))
+    return [{**r, "run": f"{r['run']}, seed {r['seed']}"} if len(seeds[r["run"]]) > 1 else r for r in found]
 
 
 def results(folder: Path) -> str:
     """RESULTS.md as text."""
     rows = read_records(folder)
-    curve, rows = [r for r in rows if r["ask"].startswith("step ")], [r for r in rows if not r["ask"].startswith("step ")]
+    curve, rows = [r for r in rows if r.get("at") is not None], [r for r in rows if r.get("at") is None]
     parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
@@ -51,8 +55,8 @@ def results(folder: Path) -> str:
 
 
 def curves(rows: Rows) -> dict[str, str]:
-    """File name → SVG, one a measure, of the rows that were taken along a training ("ask" is "step N")."""
-    taken = [{**r, "step": int(r["ask"].split()[1])} for r in rows if r["ask"].startswith("step ")]
+    """File name → SVG, one a measure, of the rows that were taken along a training ("at" is the step)."""
+    taken = [r for r in rows if r.get("at") is not None]
     distances = dict.fromkeys(str(r["measure"]) for r in taken if str(r["measure"]).startswith("fd_"))
     return {f"curve_{m}.svg": curves_svg(taken, m) for m in distances}
 

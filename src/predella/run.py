@@ -70,7 +70,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for part in parts:
-        part.objective.check(show)
+        part.objective.check(show, images.labels)
         for phase in part.objective.phases():
             part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written
     if engine.main:
@@ -117,3 +117,8 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for sheet in (folder / "samples").glob("step-*.png"):
         sheet.unlink()
+    for kept in (folder / "checkpoints").glob("step-*"):
+        for name in (WEIGHTS, "config.json"):
+            (kept / name).unlink(missing_ok=True)
+        if not any(kept.iterdir()):
+            kept.rmdir()

@@ -9,8 +9,14 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def placed(model: M, cpu: bool = False) -> M:
-    """The model on the accelerator, if there is one and `cpu` is off. (Coordinates are float64, so CUDA only.)"""
-    return model if cpu or not torch.cuda.is_available() else model.to("cuda")
+    """The model on the accelerator, if there is one and `cpu` is off, in true float32. (Coordinates are float64, so CUDA only.)
+
+    TF32 would round convolutions to 10 bits, and an encoding would no longer decode to its image.
+    """
+    if cpu or not torch.cuda.is_available():
+        return model
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return model.to("cuda")
 
 
 def device_of(model: nn.Module) -> torch.device:

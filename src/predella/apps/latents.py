@@ -29,11 +29,13 @@ class Latent:
         name: of the image, without folder and ending.
         values: (C, h, w) the full latent, or (dims,) the prior's dimensions.
         size: (height, width) of the image, before padding.
+        bits: 8 or 16, of the image.
     """
 
     name: str
     values: Tensor
     size: tuple[int, int]
+    bits: int = 8
 
 
 def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: Box | None = None) -> Tensor:
@@ -50,7 +52,7 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
         kinds = {1: "grey (1 channel)", 3: "colour (3 channels)"}
         raise UserError(f"{name} is {kinds[pixels.shape[1]]}, this model takes {kinds[channels]}; convert the image first")
     try:
-        x = fit_square(pixels, model.config.size, box) if square else pad_to(pixels, model.factor)
+        x = fit_square(pixels, model.config.size, box, model.config.surround) if square else pad_to(pixels, model.factor)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
     return x.to(device_of(model))
@@ -61,7 +63,11 @@ def encode(model: Reversible, picture: Picture, name: str, restricted: bool = Fa
     """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square."""
     z = model.encode(prepared(picture, name, model, restricted, box))
     size = (model.config.size,) * 2 if restricted else picture.size
-    return Latent(name, (model.code(z) if restricted else z)[0].cpu(), (size[0], size[1]))
+    try:
+        values = model.code(z) if restricted else z
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    return Latent(name, values[0].cpu(), (size[0], size[1]), picture.bits)
 
 
 @torch.no_grad()
@@ -78,7 +84,7 @@ def decode(model: Reversible, latent: Latent) -> Tensor:
 def write_latents(latents: list[Latent], model: Reversible, file: Path, force: bool = False) -> None:
     """One safetensors file: a tensor an image, and what is needed to decode them."""
     about = {"format": FORMAT, "model": fingerprint(model), "names": json.dumps([k.name for k in latents]),
-             "sizes": json.dumps([k.size for k in latents])}  # fmt: skip
+             "sizes": json.dumps([k.size for k in latents]), "bits": json.dumps([k.bits for k in latents])}  # fmt: skip
     data = save({f"latent.{i}": k.values.contiguous() for i, k in enumerate(latents)}, about)
     with atomic_write(file, force) as stream:
         stream.write(data)
@@ -102,12 +108,18 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
         raise UserError(f"{file} holds no latents; give a file written by `predella encode`")
     if about.get("model") != fingerprint(model):
         raise UserError(f"{file} was encoded by another model or other weights; decode it with the model that made it")
-    for i, (name, size) in enumerate(zip(json.loads(about["names"]), json.loads(about["sizes"]))):
-        values = tensors[f"latent.{i}"]
+    try:
+        listed = list(zip(*(json.loads(about[k]) for k in ("names", "sizes", "bits")), strict=True))
+        rows = [
+            (Path(str(name)).name, tensors[f"latent.{i}"], (int(h), int(w)), int(bits)) for i, (name, (h, w), bits) in enumerate(listed)
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is incomplete ({error!r}); encode the images again") from None
+    for name, values, size, bits in rows:
         if not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())
             raise UserError(f"{file}: the latent of '{name}' holds {bad} numbers that are not finite; encode the image again")
-        yield Latent(name, values, (size[0], size[1]))
+        yield Latent(name, values, size, bits)
 
 
 def fingerprint(model: Reversible) -> str:

@@ -25,14 +25,24 @@ def run(options, rest) -> int:
     check_folder(options.out)
     model = open_model(options.model, "decode", options.cpu)
     latents = list(read_latents(options.file, model))
-    names = [k.name for k in latents]
-    again = [names[:i].count(n) for i, n in enumerate(names)]  # two images of one name came from two folders
-    paths = [options.out / (f"{n}-{a + 1}.png" if a else f"{n}.png") for n, a in zip(names, again)]
+    paths = [options.out / f"{name}.png" for name in _unique([k.name for k in latents])]
     check_outputs(paths, options.force)
     for latent, path in zip(latents, paths):
-        write(Picture(decode(model, latent)), path, options.force)
+        write(Picture(decode(model, latent), bits=latent.bits), path, options.force)
     if options.json:
         print(json.dumps({"model": options.model, "files": [str(p) for p in paths]}))
     else:
         print(f"{options.out}  {len(paths)} images")
     return 0
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Two images of one name came from two folders: a, a-2, a-3, whatever else is called so."""
+    out: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in out or (number > 1 and candidate in names):
+            number += 1
+            candidate = f"{name}-{number}"
+        out.append(candidate)
+    return out

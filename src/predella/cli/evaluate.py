@@ -26,6 +26,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.atomic import check_folder
+    from predella.cli.latents import check_seed
     from predella.errors import UserError
     from predella.evaluation import Asked, evaluate
 
@@ -33,6 +34,7 @@ def run(options, rest) -> int:
         if options.record.suffix != ".jsonl" or options.record.is_dir():
             raise UserError(f"--record must name a .jsonl file, got {options.record}")
         check_folder(options.record.parent)
+    check_seed(options.seed)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve)

@@ -25,6 +25,14 @@ def parse_box(text: str | None):
     return tuple(int(p) for p in parts)
 
 
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that the generator can't take."""
+    from predella.errors import UserError
+
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed must lie in 0…2^63 - 1, got {seed}")
+
+
 def is_file(out: Path) -> bool:
     """Whether --out names one image file (else it is a folder).
 

@@ -24,11 +24,12 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.apps.sheet import near_square
-    from predella.cli.latents import check_outputs, is_file, open_model, write_pictures
+    from predella.cli.latents import check_outputs, check_seed, is_file, open_model, write_pictures
     from predella.errors import UserError
 
     if not 1 <= options.count <= 100_000:
         raise UserError(f"--count must lie in 1…100000, got {options.count}")
+    check_seed(options.seed)
     width = max(4, len(str(options.count - 1)))
     paths = [options.out] if is_file(options.out) else [options.out / f"{i:0{width}}.png" for i in range(options.count)]
     check_outputs(paths, options.force)

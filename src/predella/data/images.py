@@ -69,7 +69,7 @@ class Source:
         """(C, H, W) uint8 as `box`, `edge` and `pad` ask.
 
         Raises:
-            ValueError: a picture smaller than the box, or, with pad, larger than the edge.
+            ValueError: a picture smaller than `smallest` or the box, or, with pad, larger than the edge.
         """
         if self.box:
             left, top, right, bottom = self.box
@@ -77,6 +77,8 @@ class Source:
                 raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]} does not contain the box {self.box}")
             pixels = pixels[:, top:bottom, left:right]
         height, width = pixels.shape[1:]
+        if min(height, width) < self.smallest:
+            raise ValueError(f"{width}×{height} is smaller than {self.smallest} pixels")
         if self.edge == 0 or height == width == self.edge:
             return pixels.contiguous()
         if self.pad:
@@ -124,9 +126,6 @@ class Images:
                 pixels = opener()
             except Exception as error:
                 self.skipped.append((name, str(error) or type(error).__name__))
-                continue
-            if min(pixels.shape[-2:]) < source.smallest:
-                self.skipped.append((name, f"{pixels.shape[-1]}×{pixels.shape[-2]} is smaller than {source.smallest} pixels"))
                 continue
             self.names.append(name)
             labels.append(label)
@@ -200,7 +199,7 @@ def _entries(path: str, channels: int) -> Iterable[Entry]:
         for name, array, label in BUILTIN[path]():
             yield name, (lambda array=array: _tensor(array, channels)), label
         return
-    path, _, key = path.partition("#") if ".npz#" in path else (path, "", "")
+    path, _, key = path.partition("#") if ".npz#" in path or path.partition("#")[0] in NAMED else (path, "", "")
     file = Path(path)
     if not file.exists():
         if path in NAMED:

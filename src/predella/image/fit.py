@@ -14,8 +14,10 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
 
 
-def fit_square(x: Tensor, edge: int, box: Box | None = None) -> Tensor:
+def fit_square(x: Tensor, edge: int, box: Box | None = None, surround: bool = False) -> Tensor:
     """The central square (of `box` = left, top, right, bottom, if given) of (B, C, H, W), resampled to edge × edge.
+
+    With `surround` a picture smaller than that is put in the middle of black instead.
 
     Raises:
         ValueError: a box outside the picture.
@@ -26,6 +28,9 @@ def fit_square(x: Tensor, edge: int, box: Box | None = None) -> Tensor:
             raise ValueError(f"the box {box} must lie inside the picture of {x.shape[-1]}×{x.shape[-2]} as left, top, right, bottom")
         x = x[..., top:bottom, left:right]
     height, width = x.shape[-2:]
+    if surround and max(height, width) <= edge:
+        top, left = (edge - height) // 2, (edge - width) // 2
+        return F.pad(x, (left, edge - width - left, top, edge - height - top), value=-1.0)
     short = min(height, width)
     top, left = (height - short) // 2, (width - short) // 2
     x = x[..., top : top + short, left : left + short]

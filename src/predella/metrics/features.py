@@ -26,18 +26,27 @@ ENVIRONMENT = "PREDELLA_WEIGHTS"
 
 @dataclass(frozen=True)
 class Classic:
-    """A network with known weights: its class, the official address, and how its checksum (sha256) begins."""
+    """A network with known weights: its class, the official address, and how its checksum (sha256) begins.
+
+    Attributes:
+        digest: sha256 over the used tensors in half precision, by name; safetensors copies are known by it. "" = only the
+            official file is taken.
+        prefix: of the parameters that are used.
+    """
 
     build: type[nn.Module]
     url: str
     checksum: str
-    prefix: str = "features."  # of the parameters that are used
+    digest: str = ""
+    prefix: str = "features."
 
 
 _TORCH = "https://download.pytorch.org/models/"
 CLASSICS = {
-    "vgg16": Classic(VGG16, _TORCH + "vgg16-397923af.pth", "397923af"),
-    "alexnet": Classic(AlexNet, _TORCH + "alexnet-owt-7be5be79.pth", "7be5be79"),
+    "vgg16": Classic(VGG16, _TORCH + "vgg16-397923af.pth", "397923af", "68216d6d59a14408319c84f6458a30551db38be6584cfabd26964f9326d7ac8a"),
+    "alexnet": Classic(
+        AlexNet, _TORCH + "alexnet-owt-7be5be79.pth", "7be5be79", "28ed56130fbe96f314c71abada9b1d26748e0f520d265a8aa6107b4360f9d993"
+    ),
     "inception": Classic(
         FIDInception,
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
@@ -67,8 +76,15 @@ def load_features(name: str, weights: Path | None = None) -> Features:
     network = load_classic(which, weights)
     if not layer:
         return network
-    index = LAYERS[which].index(layer)
-    return lambda x: network(x)[index].mean((2, 3))
+    count = LAYERS[which].index(layer) + 1
+    least = 31 if which == "alexnet" else 2 ** (count - 1)
+
+    def means(x: Tensor) -> Tensor:
+        if min(x.shape[-2:]) < least:
+            raise UserError(f"{name} needs images of at least {least} pixels, got {x.shape[-1]}×{x.shape[-2]}; take an earlier layer")
+        return network(x, count)[-1].mean((2, 3))
+
+    return means
 
 
 def load_classic(which: str, weights: Path | None = None) -> nn.Module:
@@ -88,15 +104,18 @@ def load_classic(which: str, weights: Path | None = None) -> nn.Module:
 def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tensor]:
     folder = weights or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     official = classic.url.rsplit("/", 1)[-1]
-    remedy = f"put {official} (from {classic.url}) or {which}*.safetensors there"
+    remedy = f"put {official} (from {classic.url}) there" + (f", or the same as {which}*.safetensors" if classic.digest else "")
     if folder is not None:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder of weights; {remedy}")
-        for file in sorted(folder.glob(f"{which}*.safetensors")):
+        for file in sorted(folder.glob(f"{which}*.safetensors")) if classic.digest else ():
             try:
-                return load_file(file)
+                tensors = load_file(file)
             except SafetensorError as error:
                 raise UserError(f"{file} is no readable safetensors file ({error}); {remedy}") from None
+            if half_digest(tensors, classic.prefix) != classic.digest:
+                raise UserError(f"{file} does not hold the standard weights of {which}, which its numbers are named after; {remedy}")
+            return tensors
         if (folder / official).exists():
             return _read_official(folder / official, classic)
         raise UserError(f"{folder} holds no weights of {which}; {remedy}")
@@ -113,6 +132,15 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
             f"the weights of {which} could not be fetched from {classic.url} ({why}); give their folder by --weights DIR or ${ENVIRONMENT}"
         ) from None
     return _read_official(file, classic)
+
+
+def half_digest(tensors: dict[str, Tensor], prefix: str) -> str:
+    """sha256 over the names and half-precision values of the tensors whose names begin with `prefix`."""
+    digest = hashlib.sha256()
+    for name in sorted(k for k in tensors if k.startswith(prefix)):
+        digest.update(name.encode())
+        digest.update(tensors[name].half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:

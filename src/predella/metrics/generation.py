@@ -14,6 +14,7 @@ from predella.metrics.frechet import frechet_distance
 from predella.metrics.sets import count_name
 
 BATCH = 50
+NEIGHBOURS = 3  # of precision and recall
 Transform = Callable[[Tensor], Tensor]  # (B, C, H, W) → (B, C, H, W)
 Draw = Callable[[int], Tensor]  # count → (count, C, H, W)
 
@@ -47,10 +48,10 @@ def distances(images: Images, draws: Mapping[str, Draw], features: Callable[[Ten
     """
     real = collect(features, batches(images))
     suffix = f"{name}_{count_name(len(real))}"
-    protocol = f"{len(real)} samples against {len(real)} held-out images, features {name} (mean over positions), 8-bit samples"
+    protocol = f"{len(real)} samples against {len(real)} images, features {name} (mean over positions), 8-bit samples"
     for ask, draw in draws.items():
         generated = collect(features, _drawn(draw, len(real)))
-        precision, recall = precision_recall(real, generated)
+        precision, recall = precision_recall(real, generated, NEIGHBOURS)
         values = {f"fd_{suffix}": frechet_distance(real, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
         for measure, value in values.items():
             yield {"ask": ask, "measure": measure, "value": value, "images": len(real), "protocol": protocol}
@@ -67,7 +68,7 @@ def accuracy(logits: Callable[[Tensor], Tensor], images: Images) -> dict:
     assert images.labels is not None
     answers = torch.cat([logits(x).argmax(1).cpu() for x in batches(images)])
     value = (answers == images.labels).double().mean().item()
-    return {"ask": "test", "measure": "accuracy", "value": value, "images": len(images), "protocol": "share of test pictures named right"}
+    return {"ask": "pictures", "measure": "accuracy", "value": value, "images": len(images), "protocol": "share of pictures named right"}
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ Space = Literal["restricted", "full", "pixels"]
 SPACES: tuple[Space, ...] = ("restricted", "full", "pixels")
 DENSITIES: tuple[Density, ...] = ("prior", "gaussian", "mixture")
 COMPONENTS = 10  # of the ex-post mixture (Ghosh et al. 2020, Sec. 4)
-PERTURBATION = 0.1  # deviation of ε in Eq. 6: what deviates less carries nothing
+USED = 0.1  # a dimension that deviates less is lost under the perturbation of Eq. 6
 
 
 @config
@@ -67,6 +67,7 @@ class ReversibleConfig:
     size: edge of the images whose latents the prior describes; encode and decode take any size.
     levels: fine to coarse; each halves the edge.
     prior: what samples are decoded from.
+    surround: pictures smaller than `size` belong in the middle of black, instead of being enlarged (MNIST).
     memory: "flat": activations are recomputed by inversion, so that training memory does not grow with depth;
         "stored": kept, a quarter faster.
     """
@@ -79,6 +80,7 @@ class ReversibleConfig:
         Level(hidden=400, blocks=1, kernel=1),
     )  # fmt: skip
     prior: StandardNormal | ClassNormals = default(default_factory=StandardNormal)
+    surround: bool = False
     memory: Literal["flat", "stored"] = "flat"
 
     def __post_init__(self):
@@ -159,22 +161,22 @@ class Reversible(Model):
         """x = R⁻¹(z); values may overshoot [-1, 1] where z is no encoding of an image.
 
         Raises:
-            ValueError: not a latent of this network, or not finite.
+            ValueError: not a latent of this network.
         """
         channels = self.config.channels * self.factor**2
         if latent.ndim != 4 or latent.shape[1] != channels:
             raise ValueError(f"a latent of this network is (B, {channels}, h, w), got {tuple(latent.shape)}; who encoded it?")
-        if not torch.isfinite(latent).all():
-            raise ValueError(f"the latent holds {int((~torch.isfinite(latent)).sum())} numbers that are not finite; encode the image again")
         return self.network.inverse(latent)[0]
 
     def code(self, latent: Tensor) -> Tensor:
         """(B, dims): the kept dimensions of latents of `size` × `size` images."""
-        self._check_prior(latent)
+        self._check_size(latent)
+        self._check_kept()
         return latent.flatten(1)[:, self.kept]
 
     def place(self, code: Tensor) -> Tensor:
         """(B, dims) → the latent that has `code` in the kept dimensions and zeros elsewhere."""
+        self._check_kept()
         flat = code.new_zeros(len(code), self.config.dims)
         flat = flat.index_copy(1, self.kept, code)
         return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
@@ -184,6 +186,7 @@ class Reversible(Model):
 
         For a prior by class: dimensions that no class uses take their mean over the classes.
         """
+        self._check_size(latent)
         if isinstance(self.config.prior, ClassNormals):
             used = self.used().any(0).view(1, *latent.shape[1:])
             return torch.where(used, latent, self.mean.mean(0).view_as(used).to(latent))
@@ -191,8 +194,8 @@ class Reversible(Model):
         return self.place(code.clamp(-clamp, clamp) if clamp else code)
 
     def used(self) -> Tensor:
-        """(classes, D) bool: dimensions whose deviation exceeds that of the perturbation, for a prior by class."""
-        return self.log_deviation.exp() > PERTURBATION
+        """(classes, D) bool: dimensions whose learned deviation exceeds 0.1, for a prior by class."""
+        return self.log_deviation.exp() > USED
 
     def sample_code(self, count: int, generator: torch.Generator, density: Density = "prior") -> Tensor:
         """(count, dims) from the prior, or from the ex-post Gaussian or mixture of the training images' codes."""
@@ -200,7 +203,14 @@ class Reversible(Model):
             raise ValueError(f"density must be one of {DENSITIES}, got '{density}'")
         if density == "prior":
             return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
+        if not self.fitted:
+            raise ValueError(f"the density '{density}' is fitted when training ends; finish it with --resume, or sample the prior")
         return (self.gaussian if density == "gaussian" else self.mixture).sample(count, generator)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the ex-post densities are there."""
+        return isinstance(self.config.prior, StandardNormal) and bool(self.gaussian.fitted)
 
     def sample_latent(self, label: Tensor, noise: Tensor) -> Tensor:
         """(B, D) from the Gaussians of the classes `label` (B,) int64 and standard normal `noise` (B, D).
@@ -278,10 +288,14 @@ class Reversible(Model):
         """The reconstruction from the prior's dimensions alone."""
         return self.decode(self.restrict(self.encode(image)))
 
-    def _check_prior(self, latent: Tensor) -> None:
-        shape = self.latent_shape(self.config.size, self.config.size)
+    def _check_size(self, latent: Tensor) -> None:
+        shape, edge = self.latent_shape(self.config.size, self.config.size), self.config.size
         if tuple(latent.shape[1:]) != shape:
-            raise ValueError(f"the prior describes {self.config.size}² images, latents {shape}, got {tuple(latent.shape[1:])}")
+            raise ValueError(f"the prior describes {edge}×{edge} images, latents {shape}, got {tuple(latent.shape[1:])}")
+
+    def _check_kept(self) -> None:
+        if isinstance(self.config.prior, ClassNormals):
+            raise ValueError("a prior by class describes all dimensions, there is no shorter code; encode without --restricted")
         if (self.kept < 0).any():
             raise ValueError("the kept dimensions are not chosen yet; train the model, or call choose()")
 

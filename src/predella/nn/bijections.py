@@ -73,6 +73,11 @@ class Inverse(Bijection):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.bijection(y)
 
+    def initialize(self, x: Tensor) -> Tensor:
+        if any(isinstance(m, ActNorm) for m in self.modules()):
+            raise ValueError("an ActNorm inside Inverse can't be set from data; put it outside")
+        return self.forward(x)[0]
+
 
 class Split(Bijection):
     """(x1, x2) ↦ (inner(x1), x2): the second half of the channels is finished, the first goes on (Real-NVP, Eq. 13–15).
@@ -169,9 +174,7 @@ class Coupling(Bijection):
     def __init__(self, f: nn.Module, g: nn.Module):
         super().__init__()
         self.f, self.g = f, g
-        for name, module in self.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
-                raise ValueError(f"{name} is a {type(module).__name__}, which gives another value on the way back; use no such layer")
+        _check_repeatable(self)
 
     def step(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Change a by h, elementwise and invertibly: (a', ladj)."""
@@ -246,6 +249,7 @@ class MaskedCoupling(Bijection):
         if mask not in ("checkerboard", "channels"):
             raise ValueError(f"mask must be 'checkerboard' or 'channels', got '{mask}'")
         self.net, self.mask, self.swap, self.bound = net, mask, swap, bound
+        _check_repeatable(self)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         b = (checkerboard(x) if self.mask == "checkerboard" else channel_mask(x)).to(x)
@@ -297,6 +301,12 @@ class ActNorm(Bijection):
         self.shift.copy_(-x.mean(dims))
         self.scale.copy_(-x.std(dims).clamp(min=1e-6).log())
         return self.forward(x)[0]
+
+
+def _check_repeatable(bijection: Bijection) -> None:
+    for name, module in bijection.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
+            raise ValueError(f"{name} is a {type(module).__name__}, which gives another value on the way back; use no such layer")
 
 
 def halves(x: Tensor) -> tuple[Tensor, Tensor]:

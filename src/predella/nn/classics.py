@@ -14,7 +14,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class VGG16(nn.Module):
-    """(B, 3, H, W) in [-1, 1] → the five maps relu1_2, relu2_2, relu3_3, relu4_3, relu5_3."""
+    """(B, 3, H, W) in [-1, 1] → the maps relu1_2, relu2_2, relu3_3, relu4_3, relu5_3, or the first `count` of them.
+
+    The k-th map needs edges of at least 2^(k-1) pixels.
+    """
 
     def __init__(self):
         super().__init__()
@@ -28,9 +31,11 @@ class VGG16(nn.Module):
                 channels = width
         self.features = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, count: int = 5) -> list[Tensor]:
         x, maps = imagenet(x), []
         for i, layer in enumerate(self.features):
+            if len(maps) == count:
+                break
             x = layer(x)
             if i + 1 == len(self.features) or isinstance(self.features[i + 1], nn.MaxPool2d):
                 maps.append(x)
@@ -38,7 +43,7 @@ class VGG16(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """(B, 3, H, W) in [-1, 1], edges at least 31 → the five maps relu1 … relu5."""
+    """(B, 3, H, W) in [-1, 1], edges at least 31 → the maps relu1 … relu5, or the first `count` of them."""
 
     def __init__(self):
         super().__init__()
@@ -49,9 +54,11 @@ class AlexNet(nn.Module):
             conv(256, 256, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, count: int = 5) -> list[Tensor]:
         x, maps = imagenet(x), []
         for layer in self.features:
+            if len(maps) == count:
+                break
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 maps.append(x)

@@ -9,15 +9,17 @@ from torch import Tensor, nn
 class GaussianMixture(nn.Module):
     """Σ_k π_k N(μ_k, L_k L_kᵀ) over vectors of `dims` numbers; parameters are buffers, set by `set_`.
 
-    Unset, it is the standard normal.
+    Unset (`fitted` false), it is the standard normal.
     """
 
+    fitted: Tensor
     weight: Tensor
     mean: Tensor
     factor: Tensor
 
     def __init__(self, components: int, dims: int):
         super().__init__()
+        self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("weight", torch.full((components,), 1 / components))
         self.register_buffer("mean", torch.zeros(components, dims))
         self.register_buffer("factor", torch.eye(dims).repeat(components, 1, 1))
@@ -27,6 +29,7 @@ class GaussianMixture(nn.Module):
         """Weights (K,) that sum to 1, means (K, D), covariances (K, D, D), positive definite."""
         self.weight.copy_(weight / weight.sum())
         self.mean.copy_(mean)
+        self.fitted.fill_(True)
         self.factor.copy_(torch.linalg.cholesky(covariance.double()))
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

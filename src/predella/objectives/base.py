@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from predella.tasks.base import Batch
@@ -47,8 +48,11 @@ class Objective:
         """The stream the phases see; IMLE rewrites it."""
         return batches
 
-    def check(self, batch: Batch) -> None:
-        """Raise ValueError if batches like this one can't be trained on; before anything is written."""
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        """Raise ValueError if batches like this one, of pictures with these classes (N,), can't be trained on.
+
+        Called before anything is written.
+        """
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Once, before the stage's first step: what the data must say first (which dimensions, which statistics).
@@ -65,3 +69,14 @@ class Objective:
     def samples(self, batch: Batch) -> Tensor | None:
         """(B, C, H, W) to look at: for each item of `batch`, input | answer | target side by side; None if there is nothing."""
         return None
+
+
+def check_labels(labels: Tensor | None, classes: int, least: int = 0) -> None:
+    """Raise ValueError unless there are labels 0 … classes - 1, each class at least `least` times."""
+    if labels is None:
+        raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"classes must be numbers from 0 to {classes - 1}, got {int(labels.min())} … {int(labels.max())}")
+    counts = torch.bincount(labels, minlength=classes)
+    if counts.min() < least:
+        raise ValueError(f"every class needs at least {least} pictures, class {int(counts.argmin())} has {int(counts.min())}")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.models.classifier import Classifier
-from predella.objectives.base import Objective, Phase
+from predella.objectives.base import Objective, Phase, check_labels
 from predella.tasks.base import Batch
 
 
@@ -43,5 +43,5 @@ class ClassifierObjective(Objective):
         label = batch.labels()
         return {"cross_entropy": F.cross_entropy(self.model(batch.target), label, label_smoothing=self.config.smoothing)}
 
-    def check(self, batch: Batch) -> None:
-        batch.labels()
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        check_labels(labels, self.model.config.classes)

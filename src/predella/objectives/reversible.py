@@ -18,9 +18,9 @@ from predella.config import config
 from predella.losses.adversarial import ADVERSARIAL
 from predella.losses.distances import l1, l2
 from predella.losses.transport import exact_transport, maximum_mean_discrepancy, sliced_wasserstein
-from predella.models.reversible import COMPONENTS, PERTURBATION, ClassNormals, Reversible, StandardNormal
+from predella.models.reversible import COMPONENTS, ClassNormals, Reversible, StandardNormal
 from predella.nn.critics import ImageCritic, VectorCritic
-from predella.objectives.base import Objective, Phase
+from predella.objectives.base import Objective, Phase, check_labels
 from predella.tasks.base import Batch
 
 
@@ -61,6 +61,10 @@ class ReversibleMatchConfig:
 
     def __post_init__(self):
         _check_survey(self.survey)
+        if min(self.l1, self.l2, self.weight, self.clamp) < 0:
+            raise ValueError(f"l1, l2, weight and clamp must be 0 or more, got {self.l1}, {self.l2}, {self.weight}, {self.clamp}")
+        if self.projections < 1 or min(self.critic) < 1:
+            raise ValueError(f"projections and critic must be at least 1, got {self.projections} and {self.critic}")
 
     def build(self, model: nn.Module) -> "ReversibleMatch":
         """The objective that trains `model`."""
@@ -103,16 +107,18 @@ class ReversibleMatch(Objective):
             case "hinge" | "hinge_literal" as name:
                 losses[name] = ADVERSARIAL[name].generator(self.critic(code))
             case "mmd":
-                losses["mmd"] = maximum_mean_discrepancy(code, self._prior(batch))
+                losses["mmd"] = maximum_mean_discrepancy(batch.gather(code), self._prior(batch, whole=True))
             case "swd":
-                losses["swd"] = sliced_wasserstein(code, self._prior(batch), self.config.projections, batch.generator())
+                prior, codes = self._prior(batch, whole=True), batch.gather(code)
+                losses["swd"] = sliced_wasserstein(codes, prior, self.config.projections, batch.generator())
         return losses
 
-    def _prior(self, batch: Batch) -> Tensor:
-        """One draw of the prior for each image."""
+    def _prior(self, batch: Batch, whole: bool = False) -> Tensor:
+        """One draw of the prior for each image of this process, or of the whole batch."""
         generator = batch.generator()
         generator.manual_seed(generator.initial_seed() ^ 1)  # apart from the sliced distance's directions
-        return batch.share(self.model.sample_code(batch.whole, generator))
+        draws = self.model.sample_code(batch.whole, generator)
+        return draws if whole else batch.share(draws)
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Choose the kept dimensions, unless an earlier stage has."""
@@ -134,12 +140,19 @@ class ReversibleMatch(Objective):
 class ReversibleTransportConfig:
     """Args:
     perturbation: λ of both distances of Eq. 6.
+    epsilon: deviation of ε in Eq. 6, on images in [-1, 1]; N(0, 0.01) may mean 0.1 (a variance) or 0.01 (docs/deviations.md).
     survey: encodings that the classes' first means and deviations are taken from.
     """
 
     kind: Literal["reversible_transport"] = "reversible_transport"
     perturbation: float = 15.0
+    epsilon: float = 0.1
     survey: int = 10_000
+
+    def __post_init__(self):
+        _check_survey(self.survey)
+        if self.perturbation < 0 or self.epsilon <= 0:
+            raise ValueError(f"perturbation must be 0 or more and epsilon positive, got {self.perturbation} and {self.epsilon}")
 
     def build(self, model: nn.Module) -> "ReversibleTransport":
         """The objective that trains `model`."""
@@ -165,14 +178,15 @@ class ReversibleTransport(Objective):
         noise, epsilon = (batch.share(torch.randn(batch.whole, flat.shape[1], generator=generator)).to(z) for _ in "zε")
         draws = self.model.sample_latent(label, noise)
         transport = flat.new_zeros(())
+        flat, draws, label = batch.gather(flat), batch.gather(draws), batch.gather(label)
         for k in label.unique():
             here = label == k
             transport = transport + here.float().mean() * exact_transport(flat[here], draws[here])
-        again = self.model.decode(z + PERTURBATION * epsilon.view_as(z))
+        again = self.model.decode(z + self.config.epsilon * epsilon.view_as(z))
         return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
 
-    def check(self, batch: Batch) -> None:
-        batch.labels()
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        check_labels(labels, len(self.model.mean), least=2)
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Means and deviations of the untrained network's encodings, by class."""
@@ -195,7 +209,7 @@ class ReversibleTransport(Objective):
     def samples(self, batch: Batch) -> Tensor:
         """(B, C, H, 4W): image | from the full latent | from a perturbed latent | a sample of its class."""
         z = self.model.encode(batch.target)
-        epsilon = PERTURBATION * torch.randn(z.shape, generator=batch.generator()).to(z)
+        epsilon = self.config.epsilon * torch.randn(z.shape, generator=batch.generator()).to(z)
         return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(z + epsilon)])
 
 

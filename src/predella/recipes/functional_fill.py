@@ -1,6 +1,6 @@
 """Fill the holes of a photo: the hypernetwork sees image × mask and the mask, and answers with one field a pixel.
 
-    predella train functional_fill --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 17 min
+    predella train functional_fill --data BSDS500_train BSDS500_test T91     # 2 CPU cores, about 50 min
     predella train functional_fill --smoke                                   # 2 CPU cores, 20 s
 
 The paper names the use (abstract) and gives no number. Here: see RESULTS.md, beside classical inpainting.

@@ -58,9 +58,16 @@ def reversible_faces(smoke: bool = False) -> Recipe:
 
 
 def reversible_faces_match(smoke: bool = False) -> Recipe:
-    """Its second stage alone, from a finished run (--start RUN): other seeds of the match (Fig. 10)."""
+    """Its second stage alone, from a run of its first (--start RUN): other seeds of the match (Fig. 10)."""
     recipe = reversible_faces(smoke)
-    return replace(recipe, name="reversible_faces_match", stages=recipe.stages[1:])
+    start = "" if smoke else "runs/reversible_faces_reconstruct"
+    return replace(recipe, name="reversible_faces_match", stages=recipe.stages[1:], start=start)
+
+
+def reversible_faces_reconstruct(smoke: bool = False) -> Recipe:
+    """Its first stage alone: reconstruction from the kept dimensions."""
+    recipe = reversible_faces(smoke)
+    return replace(recipe, name="reversible_faces_reconstruct", stages=recipe.stages[:1])
 
 
 def reversible_faces_mmd(smoke: bool = False) -> Recipe:
@@ -95,4 +102,9 @@ def _matched_by(recipe: Recipe, how, weight: float) -> Recipe:
     return replace(recipe, name=f"reversible_faces_{how}", stages=(reconstruct, match))
 
 
-RECIPES = {f.__name__: f for f in (reversible_faces, reversible_faces_match, reversible_faces_mmd, reversible_faces_swd, reversible_gan)}
+RECIPES = {
+    f.__name__: f
+    for f in (
+        reversible_faces, reversible_faces_reconstruct, reversible_faces_match, reversible_faces_mmd, reversible_faces_swd, reversible_gan
+    )
+}  # fmt: skip

@@ -24,10 +24,10 @@ def reversible_mnist_ot(smoke: bool = False) -> Recipe:
         levels = (Level(hidden=4, blocks=1), Level(hidden=4, blocks=1))
     return Recipe(
         name="reversible_mnist_ot",
-        data=Source(paths=("digits",) if smoke else ("MNIST",), channels=1, edge=32, pad=True),
+        data=Source(paths=("digits",) if smoke else ("MNIST",), channels=1, edge=32, pad=True, smallest=8),
         augment=Augment(flip=False, rotate=False),
         task=Unconditional(edge=32),
-        model=ReversibleConfig(channels=1, size=32, levels=levels, prior=ClassNormals(classes=10), memory="stored"),
+        model=ReversibleConfig(channels=1, size=32, levels=levels, prior=ClassNormals(classes=10), surround=True, memory="stored"),
         stages=(
             Stage(
                 steps=20 if smoke else 1500,

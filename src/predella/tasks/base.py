@@ -1,10 +1,15 @@
 """What a batch is, and what a task does."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+def _alone(x: Tensor) -> Tensor:
+    return x
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class Batch:
         seed: of everything an objective still draws for this step; equal in all processes.
         label: (B,) int64, for pictures that have classes.
         part: (process, processes): these are items B · process … B · (process + 1) of the whole batch.
+        gather: (B, …) of this process → (B · processes, …) of all, differentiable; for losses that compare sets.
     """
 
     target: Tensor
@@ -24,6 +30,7 @@ class Batch:
     seed: int = 0
     label: Tensor | None = None
     part: tuple[int, int] = (0, 1)
+    gather: Callable[[Tensor], Tensor] = _alone
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
@@ -31,7 +38,7 @@ class Batch:
             None if t is None else t.to(device, non_blocking=True) for t in (self.target, self.condition, self.label)
         )
         assert target is not None
-        return Batch(target, condition, self.seed, label, self.part)
+        return Batch(target, condition, self.seed, label, self.part, self.gather)
 
     @property
     def whole(self) -> int:

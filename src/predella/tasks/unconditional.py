@@ -14,7 +14,7 @@ class Unconditional:
     """Pictures of one size.
 
     Args:
-        edge: in pixels; larger pictures are cut, smaller ones enlarged (see also `Source.size`).
+        edge: in pixels; larger pictures are cut, smaller ones enlarged (see also `Source.edge`).
     """
 
     kind: Literal["unconditional"] = "unconditional"

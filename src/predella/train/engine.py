@@ -18,11 +18,13 @@ class Engine:
 
     Args:
         device: "auto" takes an accelerator if there is one, "cpu" never.
-        precision: "no" = float32, "bf16" = autocast.
+        precision: "no" = float32 (accelerators too: their faster TF32 rounds to 10 bits, which breaks exact inverses),
+            "tf32", or "bf16" = autocast.
     """
 
     def __init__(self, device: Literal["auto", "cpu"] = "auto", precision: Precision = "no"):
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self.device = self._accelerator.device
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
         self.main = self._accelerator.is_main_process
@@ -55,6 +57,17 @@ class Engine:
             for buffer in module.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(self._reduce(buffer.clone()))
+
+    def gather(self, x: Tensor) -> Tensor:
+        """All processes' rows (B, …) → (B · processes, …), in order and differentiable.
+
+        A loss over the gathered set, taken by every process, has after `average_gradients` the gradient of one process.
+        """
+        if self.world == 1:
+            return x
+        from torch.distributed.nn.functional import all_gather
+
+        return torch.cat(all_gather(x.contiguous()))
 
     def any(self, flag: bool) -> bool:
         """True in all processes if true in one."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 
-Precision = Literal["no", "bf16"]
+Precision = Literal["no", "tf32", "bf16"]
 
 
 @config

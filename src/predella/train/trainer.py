@@ -5,7 +5,7 @@ import math
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -138,7 +138,7 @@ class Trainer:
         stream = part.objective.stream(part.stream.since(self.step - before))
         seen: dict[str, list[float]] = {}
         while self.step < before + part.steps:
-            batch = next(stream).to(self.engine.device)
+            batch = replace(next(stream).to(self.engine.device), gather=self.engine.gather)
             local = self.step - before
             for phase in phases:
                 if local % phase.every == 0:
