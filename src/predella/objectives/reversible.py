@@ -122,8 +122,7 @@ class ReversibleMatch(Objective):
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Choose the kept dimensions, unless an earlier stage has."""
-        if (self.model.kept < 0).any():
-            self.model.choose(_encodings(self.model, batches, self.config.survey).std(0))
+        choose_kept(self.model, batches, self.config.survey)
 
     def end(self, batches: Iterator[Batch]) -> None:
         """Fit the ex-post densities (Ghosh et al. 2020) to the codes of the training images."""
@@ -132,8 +131,7 @@ class ReversibleMatch(Objective):
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
         """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
-        z = self.model.encode(batch.target)
-        return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(self.model.restrict(z))])
+        return reconstructions(self.model, batch)
 
 
 @config
@@ -263,8 +261,7 @@ class ReversibleGAN(Objective):
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Choose the kept dimensions, unless an earlier stage has."""
-        if (self.model.kept < 0).any():
-            self.model.choose(_encodings(self.model, batches, self.config.survey).std(0))
+        choose_kept(self.model, batches, self.config.survey)
 
     def end(self, batches: Iterator[Batch]) -> None:
         """Fit the ex-post densities to the codes of the training images."""
@@ -273,8 +270,19 @@ class ReversibleGAN(Objective):
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
         """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
-        z = self.model.encode(batch.target)
-        return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(self.model.restrict(z))])
+        return reconstructions(self.model, batch)
+
+
+def choose_kept(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
+    """Keep the dimensions in which the encodings of about `survey` images deviate most, unless an earlier stage has chosen."""
+    if (model.kept < 0).any():
+        model.choose(_encodings(model, batches, survey).std(0))
+
+
+def reconstructions(model: Reversible, batch: Batch) -> Tensor:
+    """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
+    z = model.encode(batch.target)
+    return _sheet(model, batch, [model.decode(z), model.decode(model.restrict(z))])
 
 
 def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
