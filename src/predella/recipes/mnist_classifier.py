@@ -1,6 +1,6 @@
 """The judge of digits: a small classifier, whose features and answers measure the models of digits.
 
-    predella train mnist_classifier --data mnist.npz              # 2 CPU cores, about 5 min
+    predella train mnist_classifier --data mnist.npz              # 2 CPU cores, about 7 min
     predella train mnist_classifier --smoke                       # 2 CPU cores, 10 s
 
 Asked of it: at least 98.5 % of the test digits right. Here: see RESULTS.md.
