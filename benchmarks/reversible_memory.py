@@ -77,7 +77,8 @@ def peaks(method: str, depth: int, path: str) -> tuple[float, float]:
         return start + f"n, x = build({which!r}, {depth})\n{body}"
 
     # memcnn frees its inputs even without gradients, so the base is always that of the plain network
-    return peak_mb(code(method, "step(n, x); step(n, x)")), peak_mb(code("plain", "with torch.no_grad(): n(x); n(x)"))
+    base = peak_mb(code("plain", "with torch.no_grad(): n(x); n(x)"), give_back=True)
+    return peak_mb(code(method, "step(n, x); step(n, x)"), give_back=True), base
 
 
 def fetch_memcnn(folder: str) -> None:
