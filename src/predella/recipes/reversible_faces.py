@@ -16,7 +16,7 @@ from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchC
 from predella.recipe import Optim, Recipe, Stage
 from predella.tasks.unconditional import Unconditional
 
-ENCODER = Optim(lr=1e-3, betas=(0.0, 0.9), clip=5.0, warmup=100, schedule="cosine")
+ENCODER = Optim(lr=1e-3, betas=(0.0, 0.9), clip=5.0, warmup=100, schedule="cosine", muon=("chain.*.weight",), muon_lr=0.01)
 CRITIC = Optim(lr=4e-4, betas=(0.0, 0.9))
 SMALL = ReversibleConfig(
     size=32, prior=StandardNormal(dims=64), memory="stored",
@@ -29,7 +29,7 @@ def reversible_faces(smoke: bool = False) -> Recipe:
     """Reversible network on small faces: reconstruct, then match the prior by an adversary."""
     reconstruct = Stage(
         name="reconstruct",
-        steps=10 if smoke else 4000,
+        steps=10 if smoke else 3000,
         batch_size=8 if smoke else 64,
         objective=ReversibleMatchConfig(match="none", survey=64 if smoke else 10_000),
         optim={"encoder": ENCODER},
@@ -37,9 +37,9 @@ def reversible_faces(smoke: bool = False) -> Recipe:
     match = replace(
         reconstruct,
         name="match",
-        steps=10 if smoke else 4000,
+        steps=10 if smoke else 1500,
         objective=replace(reconstruct.objective, match="hinge"),
-        optim={"encoder": replace(ENCODER, lr=1e-4, warmup=0, schedule="constant"), "critic": CRITIC},
+        optim={"encoder": replace(ENCODER, lr=1e-4, muon_lr=0.001, warmup=0, schedule="constant"), "critic": CRITIC},
     )
     model = TOY if smoke else SMALL
     return Recipe(
