@@ -125,6 +125,15 @@ def test_a_kill_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "state").iterdir()] == ["latest.safetensors"]
 
 
+def test_a_first_stage_goes_on_as_the_whole_recipe(tmp_path):
+    """`reversible_faces_reconstruct`, resumed as `reversible_faces`, ends where `reversible_faces` alone ends."""
+    start(find_recipe("reversible_faces")(smoke=True), tmp_path / "straight", "test", cpu=True)
+    start(find_recipe("reversible_faces_reconstruct")(smoke=True), tmp_path / "parts", "test", cpu=True)
+    start(find_recipe("reversible_faces")(smoke=True), tmp_path / "parts", "test", resume=True, cpu=True)
+    assert equal(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
+    assert json.loads((tmp_path / "parts" / "recipe.json").read_text())["name"] == "reversible_faces"
+
+
 def test_ctrl_c_ends_cleanly_and_resumably(tmp_path):
     """A real process, a real signal."""
     command = [sys.executable, "-m", "predella", "train", "functional_sr", "--smoke", "--cpu", "--out", str(tmp_path / "r")]

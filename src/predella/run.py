@@ -98,12 +98,13 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
 
 
 def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
-    """When a run goes on, only the number of steps, the place of the data and what is shown or saved may differ, and stages
-    may follow."""
+    """When a run goes on, only its name, the number of steps, the place of the data and what is shown or saved may differ, and
+    stages may follow."""
 
     def fixed(recipe: Recipe) -> Recipe:
         stages = tuple(replace(s, steps=1) for s in recipe.stages[: len(before.stages)])
-        free = {k: getattr(before, k) for k in ("data", "log_every", "save_every", "sample_every", "keep_every", "samples", "workers")}
+        names = ("name", "data", "log_every", "save_every", "sample_every", "keep_every", "samples", "workers")
+        free = {k: getattr(before, k) for k in names}
         return replace(recipe, stages=stages, **free)
 
     for field in fields(Recipe):
