@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from sklearn.mixture import GaussianMixture as FittedMixture
 from torch import Tensor
 
 from benchmarks.vae import VAE, of_size
@@ -21,6 +22,8 @@ from predella.evaluation import FACES
 from predella.metrics import generation
 from predella.metrics.features import load_features
 from predella.models.base import load
+from predella.models.reversible import COMPONENTS
+from predella.nn.gaussian import GaussianMixture
 from predella.recipe import Recipe, read_recipe
 from predella.train.ema import EMA
 from predella.train.log import environment
@@ -55,7 +58,10 @@ def main() -> None:
         return vae.decode(vae.encode(x)[0]).clamp(-1, 1)
 
     rows = [r for r in generation.reconstruction(images, restricted, restricted) if r["ask"] != "full latent"]
-    rows += generation.distances(images, {"samples (prior)": lambda n: vae.sample(n, generator)}, features, FACES)
+    draws = {"samples (prior)": lambda n: vae.sample(n, generator)}
+    for name, density in densities(vae, recipe).items():
+        draws[f"samples ({name})"] = lambda n, d=density: vae.decode(d.sample(n, generator)).clamp(-1, 1)
+    rows += generation.distances(images, draws, features, FACES)
     about = environment(f"python -m benchmarks.reversible_faces {options.run.name} --data {Path(options.data).name} --part {options.part}")
     made = {k: v for k, v in about.items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = f"VAE ({sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M, as {options.run.name})"
@@ -68,6 +74,18 @@ def main() -> None:
                 stream.write(json.dumps(full) + "\n")
     if options.json:
         print(json.dumps({f"{r['ask']} {r['measure']}": round(r["value"], 4) for r in rows}))
+
+
+@torch.no_grad()
+def densities(vae: VAE, recipe: Recipe) -> dict[str, GaussianMixture]:
+    """The ex-post densities that the reversible network has too, fitted to posterior means (Ghosh et al. 2020)."""
+    code = torch.cat([vae.encode(x)[0] for x in generation.batches(recipe.data.open())]).double()
+    out = {}
+    for name, components in (("gaussian", 1), ("mixture", COMPONENTS)):
+        fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
+        out[name] = GaussianMixture(components, vae.dims)
+        out[name].set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
+    return out
 
 
 def images_seen(recipe: Recipe) -> int:

@@ -115,6 +115,8 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("sample", faces, "--labels", "1", "--out", tmp_path / "s.png", says="no classes")
     refuses("sample", faces, "--out", tmp_path / "s.gif", says=".gif")
     refuses("vary", photo, "--model", faces, "--dims", "8", "--out", tmp_path / "v.png", says="0…7, got 8")
+    refuses("sample", faces, "--labels", "9" * 20, "--out", tmp_path / "s.png", says="--labels")
+    refuses("vary", photo, "--model", faces, "--dims", "²", "--out", tmp_path / "v.png", says="--dims")
     refuses("vary", photo, "--model", faces, "--dims", "x", "--out", tmp_path / "v.png", says="--dims")
     refuses("interpolate", faces, photo, photo, "--steps", "1", "--out", tmp_path / "v.png", says="--steps")
     refuses("interpolate", faces, photo, photo, "--space", "ful", "--out", tmp_path / "v.png", says="did you mean 'full'")
@@ -143,6 +145,14 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     save_file(three, tmp_path / "names.safetensors", {**about, **lists})
     assert cli("decode", faces, tmp_path / "names.safetensors", "--out", tmp_path / "n")[0] == 0
     assert {p.name for p in (tmp_path / "n").iterdir()} == {"evil.png", "a.png", "a-2.png"}
+    save_file({"latent.0": values.double()}, tmp_path / "double.safetensors", about)
+    assert cli("decode", faces, tmp_path / "double.safetensors", "--out", tmp_path / "m")[0] == 0
+    save_file({"latent.0": torch.zeros(5)}, tmp_path / "short.safetensors", about)
+    refuses("decode", faces, tmp_path / "short.safetensors", "--out", tmp_path / "d", says=["(B, 8)", "5"])
+    save_file({"latent.0": values.long()}, tmp_path / "whole.safetensors", about)
+    refuses("decode", faces, tmp_path / "whole.safetensors", "--out", tmp_path / "d", says="floating-point")
+    save_file({"latent.0": values}, tmp_path / "size.safetensors", {**about, "sizes": "[[80, 56]]"})
+    refuses("decode", faces, tmp_path / "size.safetensors", "--out", tmp_path / "d", says="not that of its size")
     (tmp_path / "text.safetensors").write_text("no tensors")
     refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no readable safetensors")
     assert not (tmp_path / "d").exists()
@@ -153,3 +163,10 @@ def test_too_many_kept_dimensions_are_refused_before_training(refuses, tmp_path)
     refuses("train", "reversible_faces", "--smoke", "--task.edge", "12", "--out", tmp_path / "r", says=["model.size = 16"])
     refuses("train", "reversible_mnist_ot", "--smoke", "--data", "photos", "--data.pad", "false", "--out", tmp_path / "r", says="classes")
     assert not (tmp_path / "r").exists()
+
+
+def test_vary_leaves_out_what_can_t_be_read_in_a_folder(cli, faces, folder, tmp_path):
+    (folder / "broken.png").write_bytes(b"no picture")
+    status, _, err = cli("vary", folder, "--model", faces, "--dims", "0", "--out", tmp_path / "v")
+    assert status == 0 and "left out" in err and "broken.png" in err
+    assert "broken.png" not in {p.name for p in (tmp_path / "v").iterdir()} and (tmp_path / "v" / "b.png").exists()

@@ -32,6 +32,12 @@ def test_transport_is_exact_far_from_the_origin():
     assert ot.exact_transport(x, y).item() == pytest.approx(exact.item(), rel=1e-3)
 
 
+def test_transport_of_numbers_that_are_not_finite_is_not_finite():
+    """The trainer then names step, phase and terms; the solver would say `matrix contains invalid numeric entries`."""
+    x = torch.tensor([[0.0, float("nan")], [1.0, 2.0]])
+    assert not torch.isfinite(ot.exact_transport(x, torch.zeros(2, 2)))
+
+
 def test_transport_moves_both_sets():
     x, y = torch.randn(5, 3).requires_grad_(), torch.randn(5, 3).requires_grad_()
     ot.exact_transport(x, y).backward()
@@ -128,6 +134,16 @@ def test_mixture_density_and_samples_are_those_of_sklearn():
     drawn = mixture.sample(20_000, torch.Generator().manual_seed(0)).numpy()
     np.testing.assert_allclose(drawn.mean(0), points.mean(0), atol=0.06)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(points.T), atol=0.15)
+
+
+def test_a_mixture_that_can_t_be_set_stays_as_it_was():
+    mixture = GaussianMixture(1, 2)
+    with pytest.raises(RuntimeError):
+        mixture.set_(torch.ones(1), torch.ones(1, 2), -torch.eye(2)[None])
+    assert not mixture.fitted and (mixture.mean == 0).all()
+    mixture.set_(torch.ones(1), torch.ones(1, 2), 4 * torch.eye(2)[None])
+    mixture.unset_()
+    assert all(torch.equal(a, b) for a, b in zip(mixture.buffers(), GaussianMixture(1, 2).buffers(), strict=True))
 
 
 def test_an_unset_mixture_is_standard_normal():

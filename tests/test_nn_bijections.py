@@ -120,6 +120,11 @@ def test_actnorm_starts_from_the_data():
     torch.testing.assert_close(y.std((0, 2, 3)), torch.ones(4, dtype=torch.float64))
 
 
+def test_actnorm_takes_no_items():
+    y, ladj = b.ActNorm(2)(torch.zeros(0, 2, 3, 3))
+    assert y.shape == (0, 2, 3, 3) and ladj.shape == (0,)
+
+
 def test_an_affine_step_is_bounded():
     coupling = b.AffineCoupling(nn.Identity(), nn.Identity(), bound=1.5)
     _, ladj = coupling.step(torch.zeros(1, 2), torch.full((1, 4), 1e6))
@@ -135,12 +140,16 @@ def test_an_affine_step_is_bounded():
         (lambda: b.AdditiveCoupling(net(1), net(1))(torch.zeros(1, 3, 2, 2)), "even number of channels"),
         (lambda: b.AdditiveCoupling(nn.BatchNorm2d(2), net(2)), "BatchNorm2d"),
         (lambda: b.AdditiveCoupling(net(2), nn.Sequential(net(2), nn.Dropout())), "Dropout"),
+        (lambda: b.AdditiveCoupling(net(2), nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 1))), "SpectralNorm"),
+        (lambda: b.AdditiveCoupling(net(2), nn.utils.spectral_norm(nn.Conv2d(2, 2, 1))), "SpectralNorm"),
+        (lambda: b.AdditiveCoupling(net(2), nn.Sequential(net(2), nn.RReLU())), "RReLU"),
         (lambda: b.MaskedCoupling(net(2, 4), "stripes"), "mask must be"),
         (lambda: b.MaskedCoupling(nn.BatchNorm2d(2), "channels"), "BatchNorm2d"),
         (lambda: b.Inverse(b.ActNorm(2)).initialize(torch.zeros(2, 2, 1, 1)), "put it outside"),
         (lambda: b.AffineCoupling(net(2, 4), net(2, 4), bound=0), "bound must be positive"),
         (lambda: b.Split(b.Squeeze())(torch.zeros(1, 2, 2, 2)), "keep the shape"),
         (lambda: b.ActNorm(3)(torch.zeros(1, 2, 2, 2)), "3 channels"),
+        (lambda: b.ActNorm(2).initialize(torch.zeros(1, 2, 1, 1)), "at least 2 values"),
     ],
 )
 def test_wrong_input(make, message):

@@ -54,7 +54,7 @@ def test_gradients_are_those_of_autograd(make, inverse):
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("inverse", [False, True])
 def test_float32_at_sixty_blocks(inverse, trained, kind):
-    """Affine couplings multiply: they start nearer to the identity, as flows do."""
+    """Gradients against float64; and the way back to the input, whose error affine couplings multiply at every block."""
     plain = couplings(kind, 60, channels=8, dtype=torch.float32)
     x = torch.randn(4, 8, 8, 8, dtype=torch.float32)
     if trained:  # maximum likelihood of shifted data, some steps
@@ -66,6 +66,9 @@ def test_float32_at_sixty_blocks(inverse, trained, kind):
             optimizer.step()
     if inverse:
         x = plain(x)[0].detach()
+    with torch.no_grad():
+        back = plain(plain.inverse(x)[0])[0] if inverse else plain.inverse(plain(x)[0])[0]
+    assert (back - x).norm() < (1e-6 if kind is b.AdditiveCoupling else 1e-4) * x.norm()
     reference = copy.deepcopy(plain).double()
     expected, got = gradients(reference, x.double(), inverse), gradients(MemoryFree(plain), x, inverse)
     for e, g in zip(expected, got, strict=True):

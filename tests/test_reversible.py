@@ -7,6 +7,7 @@ import torch
 
 from predella.data.batches import seed_of
 from predella.models.reversible import ClassNormals, Level, Reversible, ReversibleConfig, StandardNormal
+from predella.nn.bijections import AdditiveCoupling, Squeeze
 from predella.objectives import reversible as objective
 from predella.recipes import find_recipe
 from predella.tasks.base import Batch
@@ -134,6 +135,16 @@ def test_a_traversal_changes_one_dimension(config):
         (lambda m: m.sample(2, torch.Generator(), label=torch.zeros(2, dtype=torch.int64)), "no classes"),
         (lambda m: m.sample(2, torch.Generator(), density="cauchy"), "density must be one of"),
         (lambda m: m.interpolate(images(1), images(1), 1), "at least 2"),
+        (lambda m: m.interpolate(images(1), images(1), 3, "ful"), "space must be one of"),
+        (lambda m: m.interpolate(images(1), torch.zeros(1, 3, 4, 8), 3), "one shape"),
+        (lambda m: m.sample(0, torch.Generator()), "count must be at least 1"),
+        (lambda m: m.place(torch.zeros(2, 4)), "code of this model"),
+        (lambda m: model(CLASSES).traverse(torch.zeros(1, 1, 16, 16), [0]), "describes 8×8 images"),
+        (lambda m: ClassNormals(classes=0), "classes must be"),
+        (lambda m: ClassNormals(epsilon=0.0), "epsilon positive"),
+        (lambda m: replace(CLASSES, size=0), "positive and divisible"),
+        (lambda m: replace(CLASSES, channels=0), "channels must be"),
+        (lambda m: objective.ReversibleGANConfig(width=0), "width must be"),
         (lambda m: Reversible(replace(TINY, prior=StandardNormal(dims=193))), "192 dimensions, got 193"),
         (lambda m: Reversible(replace(TINY, size=6)), "divisible by 2"),
         (lambda m: Level(hidden=3, kernel=2), "odd kernel"),
@@ -279,3 +290,32 @@ def test_recipes_build_what_they_say(name):
     made = Reversible(recipe.model)
     for stage in recipe.stages:
         assert {p.name for p in stage.objective.build(made).phases()} == set(stage.optim)
+
+
+def test_the_paper_network_is_the_paper_network():
+    recipe = find_recipe("reversible_faces_paper")()
+    assert (recipe.data.edge, recipe.model.size, [s.batch_size for s in recipe.stages]) == (64, 64, [250, 250])
+    with torch.device("meta"):
+        made = Reversible(recipe.model)
+    assert 60.0e6 < sum(p.numel() for p in made.parameters()) < 61.0e6 and len(made.kept) == 64
+    assert sum(isinstance(m, AdditiveCoupling) for m in made.chain) == 11 and sum(isinstance(m, Squeeze) for m in made.chain) == 6
+    reconstruct, match = recipe.stages
+    assert (reconstruct.objective.match, match.objective.match) == ("none", "hinge")
+    assert {k: (o.lr, o.muon) for k, o in match.optim.items()} == {"encoder": (1e-4, ()), "critic": (4e-4, ())}
+    assert reconstruct.optim["encoder"].clip == 5.0
+
+
+@pytest.mark.parametrize(("name", "weight"), [("mmd", 100.0), ("swd", 10.0)])
+def test_other_matches_share_the_first_stage(name, weight):
+    recipe = find_recipe(f"reversible_faces_{name}")()
+    (stage,) = recipe.stages
+    assert recipe.start == "runs/reversible_faces_reconstruct" and recipe.model == find_recipe("reversible_faces_reconstruct")().model
+    assert (stage.objective.match, stage.objective.weight, set(stage.optim)) == (name, weight, {"encoder"})
+
+
+def test_very_many_dimensions_have_no_density():
+    made = Reversible(ReversibleConfig(size=32, levels=(Level(hidden=2),), prior=StandardNormal(dims=3072)))
+    made.choose(torch.arange(3072.0))
+    assert sum(b.numel() for b in made.buffers()) < 4000 and not made.fitted
+    with pytest.raises(ValueError, match="at most 1024 dimensions, this prior has 3072"):
+        made.sample(1, torch.Generator(), density="gaussian")

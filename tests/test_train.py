@@ -13,6 +13,7 @@ from torch import nn
 
 from predella.errors import UserError
 from predella.models.base import load
+from predella.models.reversible import StandardNormal
 from predella.objectives.base import Objective, Phase
 from predella.recipe import Recipe
 from predella.recipes import RECIPES, find_recipe
@@ -132,6 +133,26 @@ def test_a_first_stage_goes_on_as_the_whole_recipe(tmp_path):
     start(find_recipe("reversible_faces")(smoke=True), tmp_path / "parts", "test", resume=True, cpu=True)
     assert equal(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
     assert json.loads((tmp_path / "parts" / "recipe.json").read_text())["name"] == "reversible_faces"
+
+
+def test_densities_of_former_weights_are_void(tmp_path):
+    first, second = (find_recipe(f"reversible_faces_{k}")(smoke=True) for k in ("reconstruct", "match"))
+    assert start(first, tmp_path / "a", "test", cpu=True).fitted
+    start(replace(second, start=str(tmp_path / "a"), keep_every=5), tmp_path / "b", "test", cpu=True)
+    assert not load(tmp_path / "b" / "checkpoints" / "step-0000005").fitted
+    assert load(tmp_path / "b").fitted
+
+
+def test_memory_is_free_to_choose_when_training_goes_on(tmp_path):
+    first, second = (find_recipe(f"reversible_faces_{k}")(smoke=True) for k in ("reconstruct", "match"))
+    start(first, tmp_path / "a", "test", cpu=True)
+    other = "stored" if second.model.memory == "flat" else "flat"
+    changed = replace(second, start=str(tmp_path / "a"), model=replace(second.model, memory=other))
+    assert start(changed, tmp_path / "b", "test", cpu=True).config.memory == other
+    with pytest.raises(UserError, match=r"has model\.prior = .*dims=8.*the recipe .*dims=9.*train on with the same"):
+        start(replace(changed, model=replace(changed.model, prior=StandardNormal(dims=9))), tmp_path / "c", "test", cpu=True)
+    with pytest.raises(UserError, match=r"no model is called 'runs/none'.*train that run first, or name another with --start"):
+        start(replace(changed, start="runs/none"), tmp_path / "c", "test", cpu=True)
 
 
 def test_ctrl_c_ends_cleanly_and_resumably(tmp_path):

@@ -159,7 +159,7 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     judge = placed(load(JUDGE))
     device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
     used = model.used().sum(1).tolist()
-    protocol = "dimensions whose learned deviation exceeds the perturbation's (0.1)"
+    protocol = f"dimensions whose learned deviation exceeds the perturbation's ({model.config.prior.epsilon:g})"
     for label, count in enumerate(used):
         yield {"ask": f"class {label}", "measure": "used_dimensions", "value": count, "images": len(images), "protocol": protocol}
     draw = lambda label: model.sample(len(label), generator, label=label).cpu()  # noqa: E731

@@ -11,7 +11,7 @@ from predella.atomic import check_folder, write_text
 from predella.card import model_card
 from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
-from predella.models.base import WEIGHTS, Model, model_class
+from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
@@ -33,9 +33,19 @@ def build_model(recipe: Recipe) -> Model:
     """
     cls = model_class(MODEL_OF[type(recipe.model)])
     if recipe.start:
-        model = cls.from_pretrained(recipe.start)
-        if model.config != recipe.model:
-            raise UserError(f"{recipe.start} was made with another model config than the recipe's; take its recipe, or change model.…")
+        try:
+            find_source(recipe.start)
+        except UserError as error:
+            raise UserError(f"start: {error}; train that run first, or name another with --start") from None
+        start = cls.from_pretrained(recipe.start)
+        for field in fields(recipe.model):
+            made, asked = getattr(start.config, field.name), getattr(recipe.model, field.name)
+            if made != asked and field.name != "memory":  # how activations are kept changes no value
+                raise UserError(
+                    f"{recipe.start} has model.{field.name} = {made}, the recipe {asked}; train on with the same model.{field.name}"
+                )
+        model = cls(recipe.model)
+        model.load_state_dict(start.state_dict())
         return model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, 4))

@@ -94,7 +94,8 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
     """What `write_latents` wrote with this model.
 
     Raises:
-        UserError: no such file, not a latent file, made by another model, or numbers that are not finite.
+        UserError: no such file, not a latent file, made by another model, another shape than its picture's, or numbers that are
+            not finite.
     """
     if not file.is_file():
         raise UserError(f"{file} does not exist; give a file written by `predella encode`")
@@ -116,10 +117,15 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{file} is incomplete ({error!r}); encode the images again") from None
     for name, values, size, bits in rows:
+        if not values.is_floating_point():
+            raise UserError(f"{file}: the latent of '{name}' holds {values.dtype}, floating-point numbers are needed")
+        if values.ndim == 3 and tuple(values.shape) != model.latent_shape(*(s + -s % model.factor for s in size)):
+            shape = tuple(values.shape)
+            raise UserError(f"{file}: the latent of '{name}' is {shape}, which is not that of its size {size}; encode the image again")
         if not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())
             raise UserError(f"{file}: the latent of '{name}' holds {bad} numbers that are not finite; encode the image again")
-        yield Latent(name, values, size, bits)
+        yield Latent(name, values.float(), size, bits)
 
 
 def fingerprint(model: Reversible) -> str:

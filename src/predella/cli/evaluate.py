@@ -66,11 +66,12 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 
 
 def _part(text: str | None) -> tuple[int, ...]:
+    from predella.cli.latents import whole_numbers
     from predella.errors import UserError
 
     if text is None:
         return ()
-    parts = text.split(",")
-    if len(parts) != 2 or not all(p.strip().isdigit() for p in parts) or int(parts[0]) >= int(parts[1]):
+    first, last = whole_numbers(text, "--part (FIRST,LAST)", "9000,10000", 2)
+    if first >= last:
         raise UserError(f"--part must be FIRST,LAST with FIRST below LAST, such as 9000,10000; got '{text}'")
-    return int(parts[0]), int(parts[1])
+    return first, last

@@ -13,16 +13,23 @@ def open_model(source: str, verb: str, cpu: bool):
     return placed(model, cpu)
 
 
-def parse_box(text: str | None):
-    """`L,T,R,B` → (left, top, right, bottom), or None."""
+def whole_numbers(text: str, option: str, example: str, count: int | None = None) -> list[int]:
+    """`3,5` → [3, 5].
+
+    Raises:
+        UserError: anything else than whole numbers below 2^31 with commas between, or another number of them than `count`.
+    """
     from predella.errors import UserError
 
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(p.strip().isdigit() for p in parts):
-        raise UserError(f"--box must be LEFT,TOP,RIGHT,BOTTOM in whole pixels, got '{text}'")
-    return tuple(int(p) for p in parts)
+    parts = [p.strip() for p in text.split(",")]
+    if not all(p.isdecimal() and int(p) < 2**31 for p in parts) or count not in (None, len(parts)):
+        raise UserError(f"{option} must be {count or ''} whole numbers with commas between, such as {example}; got '{text}'")
+    return [int(p) for p in parts]
+
+
+def parse_box(text: str | None):
+    """`L,T,R,B` → (left, top, right, bottom), or None."""
+    return None if text is None else tuple(whole_numbers(text, "--box (LEFT,TOP,RIGHT,BOTTOM)", "10,20,80,90", 4))
 
 
 def check_seed(seed: int) -> None:

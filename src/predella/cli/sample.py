@@ -49,14 +49,13 @@ def run(options, rest) -> int:
 def _draw(model, options):
     import torch
 
+    from predella.cli.latents import whole_numbers
     from predella.errors import UserError
 
     generator = torch.Generator().manual_seed(options.seed)
     labels = None
     if options.labels is not None:
-        if not all(p.strip().isdigit() for p in options.labels.split(",")):
-            raise UserError(f"--labels must be whole numbers with commas between, such as 3,5; got '{options.labels}'")
-        given = [int(p) for p in options.labels.split(",")]
+        given = whole_numbers(options.labels, "--labels", "3,5")
         labels = torch.tensor([given[i % len(given)] for i in range(options.count)])
     out = []
     with torch.no_grad():

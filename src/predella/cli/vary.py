@@ -7,6 +7,7 @@ Without an image it walks around the prior's mean.
 """
 
 import json
+import sys
 from pathlib import Path
 
 
@@ -28,32 +29,40 @@ def run(options, rest) -> int:
 
     from predella.apps.latents import prepared
     from predella.apps.sheet import sheet
-    from predella.cli.latents import check_outputs, open_model, parse_box
+    from predella.cli.latents import check_outputs, open_model, parse_box, whole_numbers
     from predella.cli.upscale import expand, output_paths
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
 
-    if not all(p.strip().isdigit() for p in options.dims.split(",")):
-        raise UserError(f"--dims must be whole numbers with commas between, such as 0,1,2; got '{options.dims}'")
+    dims, box = whole_numbers(options.dims, "--dims", "0,1,2"), parse_box(options.box)
     if not 2 <= options.steps <= 100:
         raise UserError(f"--steps must lie in 2…100, got {options.steps}")
     if not 0 < options.reach <= 100:
         raise UserError(f"--reach must be positive and at most 100, got {options.reach}")
-    dims, box = [int(p) for p in options.dims.split(",")], parse_box(options.box)
-    images = expand(options.images)[0] if options.images else [Path("mean.png")]
+    images, lenient = expand(options.images) if options.images else ([Path("mean.png")], set())
     paths = output_paths(images, options.out)
     check_outputs(paths, options.force)
     model = open_model(options.model, "vary", options.cpu)
+    written = []
     for file, path in zip(images, paths):
-        x = prepared(read(file), str(file), model, True, box) if options.images else None
+        try:
+            x = prepared(read(file), str(file), model, True, box) if options.images else None
+        except UserError as error:
+            if file not in lenient:
+                raise
+            print(f"predella: left out: {error}", file=sys.stderr)
+            continue
         try:
             with torch.no_grad():
                 rows = model.traverse(x, dims, options.steps, options.reach).cpu()
         except ValueError as error:
             raise UserError(str(error)) from None
         write(Picture(sheet(rows)), path, options.force)
+        written.append(str(path))
         if not options.json:
             print(f"{path}  {len(dims)} dimensions × {options.steps}")
+    if not written:
+        raise UserError(f"none of {len(images)} images could be used; see the lines above")
     if options.json:
-        print(json.dumps({"model": options.model, "dims": dims, "files": [str(p) for p in paths]}))
+        print(json.dumps({"model": options.model, "dims": dims, "files": written}))
     return 0

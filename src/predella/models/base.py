@@ -100,7 +100,7 @@ def find_source(source: Path | str) -> Path:
         if not (folder / CONFIG).exists():
             raise UserError(f"{source} has no {CONFIG}; give a folder written by `predella train` or save_pretrained")
         return folder
-    if str(source).count("/") == 1 and not str(source).startswith((".", "/")):
+    if str(source).count("/") == 1 and not str(source).startswith((".", "/", "runs/")):
         return _from_hub(str(source))
     raise UserError(f"no model is called '{source}', and no such folder exists{did_you_mean(str(source), list_pretrained())}")
 

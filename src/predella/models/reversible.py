@@ -22,7 +22,7 @@ Space = Literal["restricted", "full", "pixels"]
 SPACES: tuple[Space, ...] = ("restricted", "full", "pixels")
 DENSITIES: tuple[Density, ...] = ("prior", "gaussian", "mixture")
 COMPONENTS = 10  # of the ex-post mixture (Ghosh et al. 2020, Sec. 4)
-USED = 0.1  # a dimension that deviates less is lost under the perturbation of Eq. 6
+DESCRIBED = 1024  # more dimensions have no fitted density: its covariances would fill the memory
 
 
 @config
@@ -54,10 +54,21 @@ class StandardNormal:
 
 @config
 class ClassNormals:
-    """One uncorrelated Gaussian a class over all dimensions, with learned means and deviations (Sec. 3.2)."""
+    """One uncorrelated Gaussian a class over all dimensions, with learned means and deviations (Sec. 3.2).
+
+    Args:
+        classes: how many.
+        epsilon: deviation of the perturbation of Eq. 6, on images in [-1, 1]. A dimension that deviates less is lost under it and
+            counts as unused. N(0, 0.01) may mean 0.1 (a variance) or 0.01 (docs/deviations.md).
+    """
 
     kind: Literal["class_normals"] = "class_normals"
     classes: int = 10
+    epsilon: float = 0.1
+
+    def __post_init__(self):
+        if self.classes < 1 or self.epsilon <= 0:
+            raise ValueError(f"classes must be at least 1 and epsilon positive, got {self.classes} and {self.epsilon}")
 
 
 @config
@@ -84,8 +95,10 @@ class ReversibleConfig:
     memory: Literal["flat", "stored"] = "flat"
 
     def __post_init__(self):
-        if not self.levels or self.size % 2 ** len(self.levels):
-            raise ValueError(f"size must be divisible by 2^levels = {2 ** len(self.levels)}, got {self.size}")
+        if self.channels < 1:
+            raise ValueError(f"channels must be at least 1, got {self.channels}")
+        if not self.levels or self.size < 1 or self.size % 2 ** len(self.levels):
+            raise ValueError(f"size must be positive and divisible by 2^levels = {2 ** len(self.levels)}, got {self.size}")
         if isinstance(self.prior, StandardNormal) and not 1 <= self.prior.dims <= self.dims:
             raise ValueError(f"prior.dims must be from 1 to the latent's {self.dims} dimensions, got {self.prior.dims}")
 
@@ -117,8 +130,9 @@ class Reversible(Model):
         prior = self.config.prior
         if isinstance(prior, StandardNormal):
             self.register_buffer("kept", torch.full((prior.dims,), -1, dtype=torch.int64))
-            self.gaussian = GaussianMixture(1, prior.dims)
-            self.mixture = GaussianMixture(COMPONENTS, prior.dims)
+            if prior.dims <= DESCRIBED:
+                self.gaussian = GaussianMixture(1, prior.dims)
+                self.mixture = GaussianMixture(COMPONENTS, prior.dims)
         else:
             self.mean = nn.Parameter(torch.zeros(prior.classes, self.config.dims))
             self.log_deviation = nn.Parameter(torch.zeros(prior.classes, self.config.dims))
@@ -177,6 +191,8 @@ class Reversible(Model):
     def place(self, code: Tensor) -> Tensor:
         """(B, dims) → the latent that has `code` in the kept dimensions and zeros elsewhere."""
         self._check_kept()
+        if code.ndim != 2 or code.shape[1] != len(self.kept):
+            raise ValueError(f"a code of this model is (B, {len(self.kept)}), got {tuple(code.shape)}")
         flat = code.new_zeros(len(code), self.config.dims)
         flat = flat.index_copy(1, self.kept, code)
         return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
@@ -194,8 +210,9 @@ class Reversible(Model):
         return self.place(code.clamp(-clamp, clamp) if clamp else code)
 
     def used(self) -> Tensor:
-        """(classes, D) bool: dimensions whose learned deviation exceeds 0.1, for a prior by class."""
-        return self.log_deviation.exp() > USED
+        """(classes, D) bool: dimensions whose learned deviation exceeds `epsilon`, for a prior by class."""
+        assert isinstance(self.config.prior, ClassNormals)
+        return self.log_deviation.exp() > self.config.prior.epsilon
 
     def sample_code(self, count: int, generator: torch.Generator, density: Density = "prior") -> Tensor:
         """(count, dims) from the prior, or from the ex-post Gaussian or mixture of the training images' codes."""
@@ -203,6 +220,8 @@ class Reversible(Model):
             raise ValueError(f"density must be one of {DENSITIES}, got '{density}'")
         if density == "prior":
             return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
+        if not self.described:
+            raise ValueError(f"densities are fitted to at most {DESCRIBED} dimensions, this prior has {len(self.kept)}; sample the prior")
         if not self.fitted:
             raise ValueError(f"the density '{density}' is fitted when training ends; finish it with --resume, or sample the prior")
         return (self.gaussian if density == "gaussian" else self.mixture).sample(count, generator)
@@ -210,7 +229,12 @@ class Reversible(Model):
     @property
     def fitted(self) -> bool:
         """Whether the ex-post densities are there."""
-        return isinstance(self.config.prior, StandardNormal) and bool(self.gaussian.fitted)
+        return self.described and bool(self.gaussian.fitted)
+
+    @property
+    def described(self) -> bool:
+        """Whether the prior is one that ex-post densities are fitted to: standard normal, in at most 1024 dimensions."""
+        return isinstance(self.config.prior, StandardNormal) and self.config.prior.dims <= DESCRIBED
 
     def sample_latent(self, label: Tensor, noise: Tensor) -> Tensor:
         """(B, D) from the Gaussians of the classes `label` (B,) int64 and standard normal `noise` (B, D).
@@ -227,6 +251,8 @@ class Reversible(Model):
             density: see `sample_code`; for a prior by class only "prior".
             label: (count,) int64, for a prior by class; None takes the classes in turn.
         """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
         prior = self.config.prior
         if isinstance(prior, ClassNormals):
             if density != "prior":
@@ -249,6 +275,10 @@ class Reversible(Model):
         """
         if steps < 2:
             raise ValueError(f"steps must be at least 2, got {steps}")
+        if space not in SPACES:
+            raise ValueError(f"space must be one of {SPACES}, got '{space}'")
+        if a.shape != b.shape:
+            raise ValueError(f"both images must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
         t = torch.linspace(0, 1, steps).view(-1, 1, 1, 1).to(a)
         if space == "pixels":
             return torch.lerp(a, b, t)
@@ -268,7 +298,7 @@ class Reversible(Model):
         place = torch.linspace(-reach, reach, steps)
         rows = []
         if isinstance(self.config.prior, ClassNormals):
-            start = self.mean.mean(0)[None] if image is None else self.encode(image).flatten(1)
+            start = self.mean.mean(0)[None] if image is None else self._coded(image)
             mean, deviation = self.mean.mean(0), self.log_deviation.exp().mean(0)
             order = deviation.argsort(descending=True)
         else:
@@ -287,6 +317,11 @@ class Reversible(Model):
     def forward(self, image: Tensor) -> Tensor:
         """The reconstruction from the prior's dimensions alone."""
         return self.decode(self.restrict(self.encode(image)))
+
+    def _coded(self, image: Tensor) -> Tensor:
+        z = self.encode(image)
+        self._check_size(z)
+        return z.flatten(1)
 
     def _check_size(self, latent: Tensor) -> None:
         shape, edge = self.latent_shape(self.config.size, self.config.size), self.config.size

@@ -5,11 +5,16 @@ Dinh et al. 2017 (Real-NVP), Eq. 4–8; activation normalisation: Kingma and Dha
 `Squeeze` take any number of items and any even size; couplings take what their inner networks take.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+NOT_REPEATABLE = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU, _SpectralNorm, SpectralNorm)
 
 
 class Bijection(nn.Module):
@@ -168,7 +173,8 @@ class Coupling(Bijection):
         f, g: networks of the second half and of the changed first half, without random or batch-dependent layers.
 
     Raises:
-        ValueError: dropout or batch normalisation inside f or g, which would break the inverse; an odd number of channels.
+        ValueError: a layer inside f or g that gives another value on the way back (dropout, batch normalisation, spectral
+            normalisation, RReLU), which would break the inverse; an odd number of channels.
     """
 
     def __init__(self, f: nn.Module, g: nn.Module):
@@ -284,7 +290,7 @@ class ActNorm(Bijection):
         if x.ndim < 2 or x.shape[1] != len(self.shift):
             raise ValueError(f"ActNorm of {len(self.shift)} channels got {tuple(x.shape)}")
         shape = (1, -1, *[1] * (x.ndim - 2))
-        ladj = self.scale.sum() * x[0, 0].numel()
+        ladj = self.scale.sum() * math.prod(x.shape[2:])
         return self.shift.view(shape), self.scale.view(shape), ladj.expand(len(x))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -297,7 +303,10 @@ class ActNorm(Bijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
+        self._shaped(x)
         dims = [0, *range(2, x.ndim)]
+        if len(x) * math.prod(x.shape[2:]) < 2:
+            raise ValueError(f"ActNorm takes its deviations from at least 2 values a channel, got {tuple(x.shape)}")
         self.shift.copy_(-x.mean(dims))
         self.scale.copy_(-x.std(dims).clamp(min=1e-6).log())
         return self.forward(x)[0]
@@ -305,8 +314,9 @@ class ActNorm(Bijection):
 
 def _check_repeatable(bijection: Bijection) -> None:
     for name, module in bijection.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
-            raise ValueError(f"{name} is a {type(module).__name__}, which gives another value on the way back; use no such layer")
+        parts = (module, *module._forward_pre_hooks.values())  # the older spectral norm is a hook
+        if bad := next((p for p in parts if isinstance(p, NOT_REPEATABLE)), None):
+            raise ValueError(f"{name} is a {type(bad).__name__.strip('_')}, which gives another value on the way back; use no such layer")
 
 
 def halves(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,10 +27,19 @@ class GaussianMixture(nn.Module):
     @torch.no_grad()
     def set_(self, weight: Tensor, mean: Tensor, covariance: Tensor) -> None:
         """Weights (K,) that sum to 1, means (K, D), covariances (K, D, D), positive definite."""
+        factor = torch.linalg.cholesky(covariance.double())  # may refuse, before anything is changed
         self.weight.copy_(weight / weight.sum())
         self.mean.copy_(mean)
+        self.factor.copy_(factor)
         self.fitted.fill_(True)
-        self.factor.copy_(torch.linalg.cholesky(covariance.double()))
+
+    @torch.no_grad()
+    def unset_(self) -> None:
+        """The standard normal again."""
+        self.weight.fill_(1 / len(self.weight))
+        self.mean.zero_()
+        self.factor.copy_(torch.eye(self.mean.shape[1]))
+        self.fitted.fill_(False)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, D), drawn with a CPU generator."""

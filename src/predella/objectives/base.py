@@ -60,6 +60,9 @@ class Objective:
         `batches` are whole ones, the same in every process.
         """
 
+    def go_on(self) -> None:
+        """Before the first step of a stage, and of its rest when a run is resumed: what was fitted to a finished model is void."""
+
     def end(self, batches: Iterator[Batch]) -> None:
         """Once, after the last stage's last step, with the moving average in the model: what is fitted to the trained model."""
 

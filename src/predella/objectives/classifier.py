@@ -21,6 +21,10 @@ class ClassifierObjectiveConfig:
     kind: Literal["classifier"] = "classifier"
     smoothing: float = 0.0
 
+    def __post_init__(self):
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing must lie in [0, 1), got {self.smoothing}")
+
     def build(self, model: nn.Module) -> "ClassifierObjective":
         """The objective that trains `model`."""
         if not isinstance(model, Classifier):

@@ -124,6 +124,10 @@ class ReversibleMatch(Objective):
         """Choose the kept dimensions, unless an earlier stage has."""
         choose_kept(self.model, batches, self.config.survey)
 
+    def go_on(self) -> None:
+        """Densities fitted to former weights are void."""
+        forget_densities(self.model)
+
     def end(self, batches: Iterator[Batch]) -> None:
         """Fit the ex-post densities (Ghosh et al. 2020) to the codes of the training images."""
         fit_densities(self.model, batches, self.config.survey)
@@ -138,19 +142,17 @@ class ReversibleMatch(Objective):
 class ReversibleTransportConfig:
     """Args:
     perturbation: λ of both distances of Eq. 6.
-    epsilon: deviation of ε in Eq. 6, on images in [-1, 1]; N(0, 0.01) may mean 0.1 (a variance) or 0.01 (docs/deviations.md).
     survey: encodings that the classes' first means and deviations are taken from.
     """
 
     kind: Literal["reversible_transport"] = "reversible_transport"
     perturbation: float = 15.0
-    epsilon: float = 0.1
     survey: int = 10_000
 
     def __post_init__(self):
         _check_survey(self.survey)
-        if self.perturbation < 0 or self.epsilon <= 0:
-            raise ValueError(f"perturbation must be 0 or more and epsilon positive, got {self.perturbation} and {self.epsilon}")
+        if self.perturbation < 0:
+            raise ValueError(f"perturbation must be 0 or more, got {self.perturbation}")
 
     def build(self, model: nn.Module) -> "ReversibleTransport":
         """The objective that trains `model`."""
@@ -162,6 +164,8 @@ class ReversibleTransport(Objective):
 
     def __init__(self, model: Reversible, config: ReversibleTransportConfig):
         self.model, self.config = model, config
+        assert isinstance(model.config.prior, ClassNormals)
+        self.epsilon = model.config.prior.epsilon
         self.parts: Mapping[str, nn.Module] = {"model": model}
 
     def phases(self) -> tuple[Phase, ...]:
@@ -180,7 +184,7 @@ class ReversibleTransport(Objective):
         for k in label.unique():
             here = label == k
             transport = transport + here.float().mean() * exact_transport(flat[here], draws[here])
-        again = self.model.decode(z + self.config.epsilon * epsilon.view_as(z))
+        again = self.model.decode(z + self.epsilon * epsilon.view_as(z))
         return {"transport": transport, "l1": l1(again, batch.target).mean(), "l2": l2(again, batch.target).mean()}
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
@@ -207,7 +211,7 @@ class ReversibleTransport(Objective):
     def samples(self, batch: Batch) -> Tensor:
         """(B, C, H, 4W): image | from the full latent | from a perturbed latent | a sample of its class."""
         z = self.model.encode(batch.target)
-        epsilon = self.config.epsilon * torch.randn(z.shape, generator=batch.generator()).to(z)
+        epsilon = self.epsilon * torch.randn(z.shape, generator=batch.generator()).to(z)
         return _sheet(self.model, batch, [self.model.decode(z), self.model.decode(z + epsilon)])
 
 
@@ -224,6 +228,8 @@ class ReversibleGANConfig:
 
     def __post_init__(self):
         _check_survey(self.survey)
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, got {self.width}")
 
     def build(self, model: nn.Module) -> "ReversibleGAN":
         """The objective that trains `model`."""
@@ -263,6 +269,10 @@ class ReversibleGAN(Objective):
         """Choose the kept dimensions, unless an earlier stage has."""
         choose_kept(self.model, batches, self.config.survey)
 
+    def go_on(self) -> None:
+        """Densities fitted to former weights are void."""
+        forget_densities(self.model)
+
     def end(self, batches: Iterator[Batch]) -> None:
         """Fit the ex-post densities to the codes of the training images."""
         fit_densities(self.model, batches, self.config.survey)
@@ -286,11 +296,20 @@ def reconstructions(model: Reversible, batch: Batch) -> Tensor:
 
 
 def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
-    """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images."""
+    """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images; none for very many dims."""
+    if not model.described:
+        return
     code = _encodings(model, batches, survey)[:, model.kept].double().cpu()
     for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
         fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
         mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
+
+
+def forget_densities(model: Reversible) -> None:
+    """Unset both, if there are any."""
+    if model.described:
+        model.gaussian.unset_()
+        model.mixture.unset_()
 
 
 @torch.no_grad()

@@ -106,9 +106,13 @@ class Trainer:
         self._save(runlog)
 
     def _begin(self, part: Part) -> None:
-        """Let the objective look at the data; the moving average starts from what it sets."""
+        """Let the objective look at the data."""
+        self._shared(lambda: part.objective.begin(b.to(self.engine.device) for b in part.stream.whole()))
+
+    def _shared(self, hook: Callable[[], None]) -> None:
+        """The moving average takes what an objective's hook sets in the model."""
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
-        part.objective.begin(b.to(self.engine.device) for b in part.stream.whole())
+        hook()
         for k, v in self.model.state_dict().items():
             if not torch.equal(before[k], v):
                 self.ema.shadow[k].copy_(v)
@@ -132,6 +136,7 @@ class Trainer:
 
     def _run_stage(self, part: Part, runlog: RunLog) -> None:
         before = sum(p.steps for p in self.parts[: self.stage])
+        self._shared(part.objective.go_on)
         phases = part.objective.phases()
         for module in part.objective.parts.values():
             module.train()
