@@ -170,3 +170,12 @@ def test_vary_leaves_out_what_can_t_be_read_in_a_folder(cli, faces, folder, tmp_
     status, _, err = cli("vary", folder, "--model", faces, "--dims", "0", "--out", tmp_path / "v")
     assert status == 0 and "left out" in err and "broken.png" in err
     assert "broken.png" not in {p.name for p in (tmp_path / "v").iterdir()} and (tmp_path / "v" / "b.png").exists()
+
+
+def test_a_first_stage_goes_on_by_name(cli, refuses, tmp_path):
+    out = tmp_path / "r"
+    assert cli("train", "reversible_faces_reconstruct", "--smoke", "--cpu", "--out", out)[0] == 0
+    refuses("train", "reversible_gan", "--smoke", "--cpu", "--out", out, "--resume", says=["reversible_faces_reconstruct", "reversible_gan"])
+    status, _, err = cli("train", "reversible_faces", "--smoke", "--cpu", "--out", out, "--resume", "--keep-every", "10")
+    assert status == 0 and "stage=match" in err
+    assert json.loads((out / "recipe.json").read_text())["name"] == "reversible_faces" and (out / "checkpoints" / "step-0000020").exists()

@@ -7,6 +7,7 @@ Several processes: torchrun --nproc-per-node 2 -m predella train RECIPE …
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 TAKES_FIELDS = True
@@ -24,8 +25,6 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest: list[str]) -> int:
-    from dataclasses import replace
-
     from predella.errors import UserError
     from predella.recipe import override, read_recipe
     from predella.recipes import RECIPES, find_recipe
@@ -42,9 +41,8 @@ def run(options, rest: list[str]) -> int:
         folder = Path("runs") / (options.recipe + "-smoke" * options.smoke)
     if options.resume and (folder / "recipe.json").exists():
         recipe = read_recipe((folder / "recipe.json").read_text())
-        if recipe.name in RECIPES:  # stages that the recipe has gained since
-            named = RECIPES[recipe.name](smoke=options.smoke)
-            recipe = replace(recipe, stages=(*recipe.stages, *named.stages[len(recipe.stages) :]))
+        if options.recipe in RECIPES:
+            recipe = _going_on(recipe, RECIPES[options.recipe](smoke=options.smoke))
     elif options.recipe.endswith(".json"):
         if not Path(options.recipe).exists():
             raise UserError(f"{options.recipe} does not exist; give a recipe's name or its recorded recipe.json")
@@ -73,6 +71,15 @@ def run(options, rest: list[str]) -> int:
     except (NotFinite, ValueError) as error:  # a config that its own parts refuse
         raise UserError(str(error)) from None
     return 0
+
+
+def _going_on(before, named):
+    """The recorded recipe with the stages that `named` has beyond it: its own later form, or one that begins like it."""
+    stages = (*before.stages, *named.stages[len(before.stages) :])
+    begins = all(replace(a, steps=1) == replace(b, steps=1) for a, b in zip(before.stages, named.stages))
+    if before.name != named.name and before.model == named.model and begins and len(named.stages) > len(before.stages):
+        return replace(before, name=named.name, stages=stages)
+    return replace(before, stages=stages) if before.name == named.name else before
 
 
 def fields_of(rest: list[str]) -> dict[str, str]:
