@@ -38,9 +38,9 @@ def reversible_faces(smoke: bool = False) -> Recipe:
     match = replace(
         reconstruct,
         name="match",
-        steps=10 if smoke else 1500,
+        steps=10 if smoke else 800,
         objective=replace(reconstruct.objective, match="hinge"),
-        optim={"encoder": replace(ENCODER, lr=1e-4, muon_lr=0.001, warmup=0, schedule="constant"), "critic": CRITIC},
+        optim={"encoder": replace(ENCODER, lr=3e-4, muon_lr=0.003, warmup=0), "critic": CRITIC},
     )
     model = TOY if smoke else SMALL
     return Recipe(
@@ -51,6 +51,7 @@ def reversible_faces(smoke: bool = False) -> Recipe:
         model=model,
         stages=(reconstruct, match),
         measures="faces",
+        ema=0.995,
         log_every=5 if smoke else 200,
         save_every=500,
         sample_every=10 if smoke else 1000,

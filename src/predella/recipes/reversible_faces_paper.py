@@ -36,6 +36,7 @@ def reversible_faces_paper(smoke: bool = False) -> Recipe:
             replace(reconstruct, steps=178_000, batch_size=250, optim={"encoder": ENCODER}),
             replace(match, steps=162_000, batch_size=250, optim={"encoder": ENCODER, "critic": CRITIC}),
         ),
+        ema=0.999,
         save_every=1000,
         sample_every=5000,
     )
