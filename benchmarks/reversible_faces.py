@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture as FittedMixture
 from torch import Tensor
 
 from benchmarks.vae import VAE, of_size
+from predella.card import START
 from predella.data.batches import Batches
 from predella.evaluation import FACES
 from predella.metrics import generation
@@ -43,7 +44,7 @@ def main() -> None:
     recipe = read_recipe((options.run / "recipe.json").read_text())
     network = load(options.run)
     parameters = sum(p.numel() for p in network.parameters())
-    seen = images_seen(recipe)
+    seen = images_seen(options.run)
     start = time.monotonic()
     vae, steps = train(recipe, parameters, seen, options.seed, options.steps)
     minutes = (time.monotonic() - start) / 60
@@ -88,10 +89,10 @@ def densities(vae: VAE, recipe: Recipe) -> dict[str, GaussianMixture]:
     return out
 
 
-def images_seen(recipe: Recipe) -> int:
+def images_seen(run: Path) -> int:
     """By the run, and by the runs it started from."""
-    own = sum(s.steps * s.batch_size for s in recipe.stages)
-    return own + (images_seen(read_recipe((Path(recipe.start) / "recipe.json").read_text())) if recipe.start else 0)
+    own = sum(s.steps * s.batch_size for s in read_recipe((run / "recipe.json").read_text()).stages)
+    return own + (images_seen(run / START) if (run / START).is_dir() else 0)
 
 
 def train(recipe: Recipe, parameters: int, seen: int, seed: int, steps: int | None) -> tuple[VAE, int]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmarks.reversible_faces import images_seen
 from torch import nn
 
 from predella.errors import UserError
@@ -141,6 +142,11 @@ def test_densities_of_former_weights_are_void(tmp_path):
     start(replace(second, start=str(tmp_path / "a"), keep_every=5), tmp_path / "b", "test", cpu=True)
     assert not load(tmp_path / "b" / "checkpoints" / "step-0000005").fitted
     assert load(tmp_path / "b").fitted
+    assert json.loads((tmp_path / "b" / "start" / "recipe.json").read_text())["name"] == first.name
+    assert "started from the weights of `test`" in (tmp_path / "b" / "README.md").read_text()
+    assert images_seen(tmp_path / "b") == 2 * images_seen(tmp_path / "a") == 160
+    start(first, tmp_path / "b", "test", force=True, cpu=True)
+    assert not (tmp_path / "b" / "start").exists()
 
 
 def test_memory_is_free_to_choose_when_training_goes_on(tmp_path):

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+START = "start"  # folder of the records of the run that a run's weights come from
+
 
 def model_card(folder: Path) -> str:
     """Markdown from the folder's recipe.json, environment.json, metrics.jsonl."""
@@ -19,6 +21,7 @@ def model_card(folder: Path) -> str:
         "",
         f"Trained by `{environment['command']}` (commit {environment['commit'] or 'unknown'}, predella {environment['predella']},"
         f" torch {environment['torch']}).",
+        *_started(folder / START),
         *(f"Then by `{again['command']}` (commit {again['commit'] or 'unknown'})." for again in environment.get("resumed", [])),
         "",
         "| | |",
@@ -37,6 +40,20 @@ def model_card(folder: Path) -> str:
         lines += [f"| {r['set']} | {ask} | {r['measure']} | {r['value']:.4g} |" for r, ask in zip(measured, asks)]
         lines += ["", f"Protocol: {measured[-1]['protocol']}", ""]
     return "\n".join(lines)
+
+
+def _started(records: Path) -> list[str]:
+    """Where the first weights come from: one line a run, the nearest first."""
+    if not (records / "environment.json").exists():
+        return []
+    about = json.loads((records / "environment.json").read_text())
+    rows = [json.loads(line) for line in (records / "metrics.jsonl").read_text().splitlines()]
+    last = [r for r in rows if "step" in r and "protocol" not in r][-1]
+    how = f"{last['step']:,} steps, {last['elapsed_s'] / 60:.0f} min"
+    return [
+        f"It started from the weights of `{about['command']}` (commit {about['commit'] or 'unknown'}; {how}).",
+        *_started(records / START),
+    ]
 
 
 def _stage(stage: dict) -> str:

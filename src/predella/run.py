@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from predella.atomic import check_folder, write_text
-from predella.card import model_card
+from predella.card import START, model_card
 from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, find_source, model_class
@@ -22,6 +22,7 @@ from predella.train.log import environment
 from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
+RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
 MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier"}
 
 
@@ -86,6 +87,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     if engine.main:
         if not resume:
             _clear(folder)
+            if recipe.start:
+                _keep_records(find_source(recipe.start), folder / START)
         write_text(folder / "recipe.json", recipe.to_json())
         made = environment(command)
         if resume and (folder / "environment.json").exists():
@@ -122,8 +125,23 @@ def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
             raise UserError(f"{folder} was trained with another {field.name}; resume with the same, or start in another --out")
 
 
+def _keep_records(run: Path, place: Path) -> None:
+    """Copy the records of the run that weights come from, and of those it started from itself."""
+    for name in RECORDS:
+        if (run / name).exists():
+            write_text(place / name, (run / name).read_text())
+    if (run / START).is_dir():
+        _keep_records(run / START, place / START)
+
+
 def _clear(folder: Path) -> None:
     """Remove what a former run wrote, and nothing else."""
+    if (folder / START).is_dir():
+        _clear(folder / START)
+        for name in RECORDS:
+            (folder / START / name).unlink(missing_ok=True)
+        if not any((folder / START).iterdir()):
+            (folder / START).rmdir()
     for name in ("metrics.jsonl", STATE, WEIGHTS, "config.json", "README.md"):
         (folder / name).unlink(missing_ok=True)
     for sheet in (folder / "samples").glob("step-*.png"):
