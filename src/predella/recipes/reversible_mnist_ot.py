@@ -30,10 +30,10 @@ def reversible_mnist_ot(smoke: bool = False) -> Recipe:
         model=ReversibleConfig(channels=1, size=32, levels=levels, prior=ClassNormals(classes=10), surround=True, memory="stored"),
         stages=(
             Stage(
-                steps=20 if smoke else 1500,
+                steps=20 if smoke else 500,
                 batch_size=100 if smoke else 1000,
                 objective=ReversibleTransportConfig(survey=200 if smoke else 10_000),
-                optim={"encoder": Optim(lr=1e-3, warmup=20, schedule="cosine")},
+                optim={"encoder": Optim(lr=1e-3, clip=5.0, warmup=20, schedule="cosine", muon=("chain.*.weight",), muon_lr=0.01)},
             ),
         ),
         measures="digits",
