@@ -301,6 +301,7 @@ def test_the_paper_network_is_the_paper_network():
     assert sum(isinstance(m, AdditiveCoupling) for m in made.chain) == 11 and sum(isinstance(m, Squeeze) for m in made.chain) == 6
     reconstruct, match = recipe.stages
     assert (reconstruct.objective.match, match.objective.match) == ("none", "hinge")
+    assert match.objective.clamp == 2.0 and not match.objective.whiten
     assert {k: (o.lr, o.muon) for k, o in match.optim.items()} == {"encoder": (1e-4, ()), "critic": (4e-4, ())}
     assert reconstruct.optim["encoder"].clip == 5.0
 
@@ -319,3 +320,33 @@ def test_very_many_dimensions_have_no_density():
     assert sum(b.numel() for b in made.buffers()) < 4000 and not made.fitted
     with pytest.raises(ValueError, match="at most 1024 dimensions, this prior has 3072"):
         made.sample(1, torch.Generator(), density="gaussian")
+
+
+def test_white_codes_have_covariance_one_and_change_no_full_latent():
+    made = model()
+    x = images(40)
+    z = made.encode(x)
+    before = made.code(z)
+    made.whiten(z)
+    assert torch.equal(made.encode(x), z)
+    code = made.code(z)
+    torch.testing.assert_close(code.mean(0), torch.zeros(5, dtype=code.dtype), atol=1e-12, rtol=0)
+    torch.testing.assert_close(code.T.cov(), torch.eye(5, dtype=code.dtype), atol=1e-9, rtol=0)
+    torch.testing.assert_close(made.code(made.place(code)), code)
+    torch.testing.assert_close(made.place(code).flatten(1)[:, made.kept], before)
+    draws = made.place(made.sample_code(20_000, torch.Generator().manual_seed(0)).double()).flatten(1)[:, made.kept]
+    torch.testing.assert_close(draws.T.cov(), before.T.cov(), atol=0.02 * before.var().item() + 0.01, rtol=0.1)
+    with pytest.raises(ValueError, match="more images than that, got 5"):
+        made.whiten(z[:5])
+    with pytest.raises(ValueError, match="survey must exceed prior.dims = 20"):
+        objective.ReversibleMatchConfig(survey=20).build(model(replace(TINY, prior=StandardNormal(dims=20))))
+
+
+@pytest.mark.parametrize(("match", "whiten", "white"), [("none", True, False), ("hinge", True, True), ("hinge", False, False)])
+def test_only_a_match_whitens(match, whiten, white):
+    made = model()
+    built = objective.ReversibleMatchConfig(match=match, whiten=whiten, critic=(4, 4), survey=30).build(made)
+    torch.manual_seed(0)
+    data = [batch_of(made, 10) for _ in range(6)]
+    built.begin(iter(data))
+    assert bool((made.colour != torch.eye(5)).any()) == white

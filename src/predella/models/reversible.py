@@ -1,7 +1,8 @@
 """Generative reversible network: one invertible network is the encoder, its inverse the decoder (Schirrmeister et al. 2018).
 
 `encode` is R (additive couplings and subsampling, Fig. 4), `decode` its exact inverse. The prior lives on few of the latent's
-dimensions: `restrict` sets the others to zero, `code` and `place` go between the latent and its kept dimensions.
+dimensions: `restrict` sets the others to zero, `code` and `place` go between the latent and its kept dimensions, which a linear
+map (`whiten`) may have given mean 0 and covariance 1.
 """
 
 from dataclasses import field as default
@@ -115,6 +116,9 @@ class Reversible(Model):
     name: ClassVar[str] = "reversible"
     verbs: ClassVar[tuple[str, ...]] = ("sample", "encode", "decode", "interpolate", "vary")
     kept: Tensor
+    centre: Tensor
+    colour: Tensor
+    white: Tensor
 
     def __init__(self, config: ReversibleConfig | None = None):
         super().__init__()
@@ -131,6 +135,9 @@ class Reversible(Model):
         if isinstance(prior, StandardNormal):
             self.register_buffer("kept", torch.full((prior.dims,), -1, dtype=torch.int64))
             if prior.dims <= DESCRIBED:
+                self.register_buffer("centre", torch.zeros(prior.dims))
+                self.register_buffer("colour", torch.eye(prior.dims))  # Σ^½ of the kept dimensions
+                self.register_buffer("white", torch.eye(prior.dims))  # Σ^-½
                 self.gaussian = GaussianMixture(1, prior.dims)
                 self.mixture = GaussianMixture(COMPONENTS, prior.dims)
         else:
@@ -183,18 +190,19 @@ class Reversible(Model):
         return self.network.inverse(latent)[0]
 
     def code(self, latent: Tensor) -> Tensor:
-        """(B, dims): the kept dimensions of latents of `size` × `size` images."""
+        """(B, dims): the kept dimensions of latents of `size` × `size` images, white if `whiten` was called."""
         self._check_size(latent)
         self._check_kept()
-        return latent.flatten(1)[:, self.kept]
+        kept = latent.flatten(1)[:, self.kept]
+        return (kept - self.centre) @ self.white if self.described else kept
 
     def place(self, code: Tensor) -> Tensor:
-        """(B, dims) → the latent that has `code` in the kept dimensions and zeros elsewhere."""
+        """(B, dims) → the latent that has this code, and zeros in all dimensions that are not kept."""
         self._check_kept()
         if code.ndim != 2 or code.shape[1] != len(self.kept):
             raise ValueError(f"a code of this model is (B, {len(self.kept)}), got {tuple(code.shape)}")
         flat = code.new_zeros(len(code), self.config.dims)
-        flat = flat.index_copy(1, self.kept, code)
+        flat = flat.index_copy(1, self.kept, code @ self.colour + self.centre if self.described else code)
         return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
 
     def restrict(self, latent: Tensor, clamp: float = 0.0) -> Tensor:
@@ -295,23 +303,22 @@ class Reversible(Model):
         Raises:
             ValueError: a number beyond the dimensions there are.
         """
-        place = torch.linspace(-reach, reach, steps)
-        rows = []
         if isinstance(self.config.prior, ClassNormals):
             start = self.mean.mean(0)[None] if image is None else self._coded(image)
             mean, deviation = self.mean.mean(0), self.log_deviation.exp().mean(0)
             order = deviation.argsort(descending=True)
+            latent = lambda flat: flat.view(steps, *self.latent_shape(self.config.size, self.config.size))  # noqa: E731
         else:
-            start = self.place(torch.zeros(1, len(self.kept)).to(self.kept.device)) if image is None else self.restrict(self.encode(image))
-            start = start.flatten(1)
-            mean, deviation, order = torch.zeros_like(start[0]), torch.ones_like(start[0]), self.kept
+            start = torch.zeros(1, len(self.kept)).to(self.kept.device) if image is None else self.code(self.encode(image))
+            mean, deviation, latent = torch.zeros_like(start[0]), torch.ones_like(start[0]), self.place
+            order = torch.arange(len(mean))
+        rows = []
         for dim in dims:
             if not 0 <= dim < len(order):
                 raise ValueError(f"dims must lie in 0…{len(order) - 1}, got {dim}")
-            d = order[dim]
-            flat = start.repeat(steps, 1)
-            flat[:, d] = mean[d] + place.to(flat) * deviation[d]
-            rows.append(self.decode(flat.view(steps, *self.latent_shape(self.config.size, self.config.size))))
+            d, flat = order[dim], start.repeat(steps, 1)
+            flat[:, d] = mean[d] + torch.linspace(-reach, reach, steps).to(flat) * deviation[d]
+            rows.append(self.decode(latent(flat)))
         return torch.stack(rows)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -340,3 +347,24 @@ class Reversible(Model):
         if deviation.shape != (self.config.dims,):
             raise ValueError(f"deviations must have shape ({self.config.dims},), got {tuple(deviation.shape)}")
         self.kept.copy_(deviation.topk(len(self.kept)).indices.sort().values)
+
+    @torch.no_grad()
+    def whiten(self, latent: Tensor) -> None:
+        """From here on, the codes of images with these latents (N, C, h, w) have mean 0 and covariance 1.
+
+        The map Σ^-½ (k - μ) is symmetric: each number of a code stays with its dimension as far as the covariance lets it. Draws of
+        N(0, 1) then are draws of the best Gaussian for the codes. The full latent does not change.
+
+        Raises:
+            ValueError: fewer images than dimensions, or so many dimensions that there is no map.
+        """
+        self._check_size(latent)
+        self._check_kept()
+        kept = latent.flatten(1)[:, self.kept].double()
+        if not self.described or len(kept) <= len(self.kept):
+            raise ValueError(f"whitening {len(self.kept)} dimensions (at most {DESCRIBED}) needs more images than that, got {len(kept)}")
+        values, vectors = torch.linalg.eigh(kept.T.cov())
+        deviation = values.clamp(min=1e-4 * values[-1]).sqrt()
+        self.centre.copy_(kept.mean(0))
+        self.colour.copy_((vectors * deviation) @ vectors.T)
+        self.white.copy_((vectors / deviation) @ vectors.T)

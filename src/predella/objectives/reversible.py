@@ -44,6 +44,8 @@ class ReversibleMatchConfig:
         restriction took away.
     weight: λ of the matching term.
     clamp: kept dimensions are cut at ±clamp for l1 and l2; 0 = not.
+    whiten: begin the match with codes of mean 0 and covariance 1 (`Reversible.whiten`), so that only their shape is left to
+        change; False as in the paper. Not done for more than 1024 kept dimensions.
     critic: hidden units of the latent critic.
     projections: directions of the sliced distance.
     survey: images whose encodings choose the kept dimensions, and are fitted by the ex-post densities.
@@ -55,6 +57,7 @@ class ReversibleMatchConfig:
     l2: float = 10.0
     weight: float = 1.0
     clamp: float = 2.0
+    whiten: bool = True
     critic: tuple[int, int] = (400, 800)
     projections: int = 256
     survey: int = 10_000
@@ -76,6 +79,9 @@ class ReversibleMatch(Objective):
 
     def __init__(self, model: Reversible, config: ReversibleMatchConfig):
         self.model, self.config = model, config
+        self.whitens = config.whiten and config.match != "none" and model.described
+        if self.whitens and config.survey <= len(model.kept):
+            raise ValueError(f"survey must exceed prior.dims = {len(model.kept)} to whiten the codes, got {config.survey}")
         self.parts: Mapping[str, nn.Module] = {"model": model}
         if config.match in ADVERSARIAL:
             self.critic = VectorCritic(len(model.kept), config.critic)
@@ -121,8 +127,10 @@ class ReversibleMatch(Objective):
         return draws if whole else batch.share(draws)
 
     def begin(self, batches: Iterator[Batch]) -> None:
-        """Choose the kept dimensions, unless an earlier stage has."""
+        """Choose the kept dimensions, unless an earlier stage has; whiten the codes before a match."""
         choose_kept(self.model, batches, self.config.survey)
+        if self.whitens:
+            self.model.whiten(_encodings(self.model, batches, self.config.survey))
 
     def go_on(self) -> None:
         """Densities fitted to former weights are void."""
@@ -286,7 +294,7 @@ class ReversibleGAN(Objective):
 def choose_kept(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
     """Keep the dimensions in which the encodings of about `survey` images deviate most, unless an earlier stage has chosen."""
     if (model.kept < 0).any():
-        model.choose(_encodings(model, batches, survey).std(0))
+        model.choose(_encodings(model, batches, survey).flatten(1).std(0))
 
 
 def reconstructions(model: Reversible, batch: Batch) -> Tensor:
@@ -299,7 +307,7 @@ def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> N
     """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images; none for very many dims."""
     if not model.described:
         return
-    code = _encodings(model, batches, survey)[:, model.kept].double().cpu()
+    code = model.code(_encodings(model, batches, survey)).double().cpu()
     for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
         fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
         mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
@@ -314,11 +322,11 @@ def forget_densities(model: Reversible) -> None:
 
 @torch.no_grad()
 def _encodings(model: Reversible, batches: Iterator[Batch], count: int) -> Tensor:
-    """(≥ count, D): flat encodings of the next images."""
+    """(≥ count, C, h, w): encodings of the next images."""
     first = next(batches)
     needed = -(-count // len(first.target))
     rest = islice(batches, needed - 1)
-    return torch.cat([model.encode(b.target).flatten(1) for b in (first, *rest)])
+    return torch.cat([model.encode(b.target) for b in (first, *rest)])
 
 
 def _sheet(model: Reversible, batch: Batch, answers: list[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from predella.data.images import Source
 from predella.models.reversible import ReversibleConfig
+from predella.objectives.reversible import ReversibleMatchConfig
 from predella.recipe import Optim, Recipe
 from predella.recipes.reversible_faces import CRITIC, reversible_faces
 from predella.tasks.unconditional import Unconditional
@@ -26,6 +27,8 @@ def reversible_faces_paper(smoke: bool = False) -> Recipe:
     if smoke:
         return replace(recipe, name="reversible_faces_paper")
     reconstruct, match = recipe.stages
+    assert isinstance(match.objective, ReversibleMatchConfig)
+    as_printed = replace(match.objective, clamp=2.0, whiten=False)
     return replace(
         recipe,
         name="reversible_faces_paper",
@@ -34,7 +37,7 @@ def reversible_faces_paper(smoke: bool = False) -> Recipe:
         model=ReversibleConfig(),
         stages=(
             replace(reconstruct, steps=178_000, batch_size=250, optim={"encoder": ENCODER}),
-            replace(match, steps=162_000, batch_size=250, optim={"encoder": ENCODER, "critic": CRITIC}),
+            replace(match, steps=162_000, batch_size=250, objective=as_printed, optim={"encoder": ENCODER, "critic": CRITIC}),
         ),
         ema=0.999,
         save_every=1000,
