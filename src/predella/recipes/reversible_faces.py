@@ -40,7 +40,7 @@ def reversible_faces(smoke: bool = False) -> Recipe:
         name="match",
         steps=10 if smoke else 800,
         objective=replace(reconstruct.objective, match="hinge", clamp=3.0),
-        optim={"encoder": replace(ENCODER, lr=3e-4, muon_lr=0.003, warmup=0), "critic": CRITIC},
+        optim={"encoder": replace(ENCODER, lr=1e-4, muon_lr=0.001, warmup=0), "critic": CRITIC},
     )
     model = TOY if smoke else SMALL
     return Recipe(
