@@ -30,13 +30,14 @@ def reversible_mnist_ot(smoke: bool = False) -> Recipe:
         model=ReversibleConfig(channels=1, size=32, levels=levels, prior=ClassNormals(classes=10), surround=True, memory="stored"),
         stages=(
             Stage(
-                steps=20 if smoke else 500,
-                batch_size=100 if smoke else 1000,
+                steps=20 if smoke else 800,
+                batch_size=100 if smoke else 500,
                 objective=ReversibleTransportConfig(survey=200 if smoke else 10_000),
-                optim={"encoder": Optim(lr=1e-3, clip=5.0, warmup=20, schedule="cosine", muon=("chain.*.weight",), muon_lr=0.01)},
+                optim={"encoder": Optim(lr=1e-2, clip=5.0, warmup=20, schedule="cosine", muon=("chain.*.weight",), muon_lr=0.01)},
             ),
         ),
         measures="digits",
+        ema=0.99,
         log_every=5 if smoke else 20,
         save_every=100,
         sample_every=10 if smoke else 100,
