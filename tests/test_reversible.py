@@ -301,7 +301,7 @@ def test_the_paper_network_is_the_paper_network():
     assert sum(isinstance(m, AdditiveCoupling) for m in made.chain) == 11 and sum(isinstance(m, Squeeze) for m in made.chain) == 6
     reconstruct, match = recipe.stages
     assert (reconstruct.objective.match, match.objective.match) == ("none", "hinge")
-    assert match.objective.clamp == 2.0 and not match.objective.whiten
+    assert (match.objective.weight, match.objective.clamp, match.objective.whiten) == (1.0, 2.0, False)
     assert {k: (o.lr, o.muon) for k, o in match.optim.items()} == {"encoder": (1e-4, ()), "critic": (4e-4, ())}
     assert reconstruct.optim["encoder"].clip == 5.0
 

@@ -39,7 +39,7 @@ def reversible_faces(smoke: bool = False) -> Recipe:
         reconstruct,
         name="match",
         steps=10 if smoke else 800,
-        objective=replace(reconstruct.objective, match="hinge", clamp=3.0),
+        objective=replace(reconstruct.objective, match="hinge", weight=0.3, clamp=3.0),
         optim={"encoder": replace(ENCODER, lr=1e-4, muon_lr=0.001, warmup=0), "critic": CRITIC},
     )
     model = TOY if smoke else SMALL

@@ -28,7 +28,7 @@ def reversible_faces_paper(smoke: bool = False) -> Recipe:
         return replace(recipe, name="reversible_faces_paper")
     reconstruct, match = recipe.stages
     assert isinstance(match.objective, ReversibleMatchConfig)
-    as_printed = replace(match.objective, clamp=2.0, whiten=False)
+    as_printed = replace(match.objective, weight=1.0, clamp=2.0, whiten=False)
     return replace(
         recipe,
         name="reversible_faces_paper",
