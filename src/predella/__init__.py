@@ -2,7 +2,7 @@
 
 >>> import predella
 >>> predella.list_pretrained()  # doctest: +SKIP
-['functional_fill', 'functional_sr', 'mnist_classifier']
+['functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces']
 """
 
 from typing import TYPE_CHECKING
