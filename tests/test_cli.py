@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -374,3 +375,17 @@ def test_fill_refuses_masks_that_do_not_fit(refuses, runs, photo, tmp_path):
         words = ("fill", photo, "--mask", tmp_path / f"{name}.png", "--out", tmp_path / "f.png", "--model", runs / "functional_fill")
         refuses(*words, says=says)
     assert not (tmp_path / "f.png").exists()
+
+
+def test_demo_shows_every_system_at_work(cli, refuses, tmp_path):
+    out = tmp_path / "page"
+    status, said, _ = cli("demo", "--out", out)
+    assert status == 0
+    page = (out / "index.html").read_text()
+    shown = re.findall(r'<img src="([^"]+)"', page)
+    assert len(shown) > 15 and all((out / name).is_file() for name in shown)
+    error = re.search(r"decoded from all 3,072 numbers, error (\S+)", said)
+    assert error and float(error[1].rstrip(",·")) <= 9e-7  # Sec. 3.1.1
+    scores = [float(x) for x in re.findall(r"(?:bicubic|predella), (\d+\.\d+) dB", said)]
+    assert scores[1] > scores[0] and scores[3] > scores[2]  # enlarged on both axes, and on one
+    refuses("demo", "--out", out, says="--force")

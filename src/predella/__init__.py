@@ -2,7 +2,7 @@
 
 >>> import predella
 >>> predella.list_pretrained()  # doctest: +SKIP
-['functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces']
+['functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces', 'reversible_mnist_ot']
 """
 
 from typing import TYPE_CHECKING

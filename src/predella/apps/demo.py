@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from predella.apps.demo_page import Figure, Panel, Row, overview, page
+from predella.apps.demo_reversible import reversible_networks
 from predella.apps.fill import fill
 from predella.apps.upscale import enlarge_bands
 from predella.atomic import write_text
@@ -74,7 +75,7 @@ def functional_images(photos: dict[str, Tensor]) -> Panel:
     return Panel("Functional images", text, (both, one, filled))
 
 
-PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images,)
+PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images, reversible_networks)
 
 
 def demo(folder: Path, force: bool = False, say: Callable[[str], None] = lambda line: None) -> Path:
