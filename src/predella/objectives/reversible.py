@@ -74,11 +74,35 @@ class ReversibleMatchConfig:
         return ReversibleMatch(_reversible(model, self.kind, StandardNormal), self)
 
 
-class ReversibleMatch(Objective):
+class _StandardNormalObjective(Objective):
+    """What objectives of a standard normal prior share: the kept dimensions, the ex-post densities, the samples."""
+
+    model: Reversible
+    survey: int
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Choose the kept dimensions, unless an earlier stage has."""
+        choose_kept(self.model, batches, self.survey)
+
+    def go_on(self) -> None:
+        """Densities fitted to former weights are void."""
+        forget_densities(self.model)
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit the ex-post densities (Ghosh et al. 2020) to the codes of the training images."""
+        fit_densities(self.model, batches, self.survey)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
+        return reconstructions(self.model, batch)
+
+
+class ReversibleMatch(_StandardNormalObjective):
     """Phases: critic (with an adversary), encoder."""
 
     def __init__(self, model: Reversible, config: ReversibleMatchConfig):
-        self.model, self.config = model, config
+        self.model, self.config, self.survey = model, config, config.survey
         self.whitens = config.whiten and config.match != "none" and model.described
         if self.whitens and config.survey <= len(model.kept):
             raise ValueError(f"survey must exceed prior.dims = {len(model.kept)} to whiten the codes, got {config.survey}")
@@ -128,22 +152,9 @@ class ReversibleMatch(Objective):
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Choose the kept dimensions, unless an earlier stage has; whiten the codes before a match."""
-        choose_kept(self.model, batches, self.config.survey)
+        super().begin(batches)
         if self.whitens:
-            self.model.whiten(_encodings(self.model, batches, self.config.survey))
-
-    def go_on(self) -> None:
-        """Densities fitted to former weights are void."""
-        forget_densities(self.model)
-
-    def end(self, batches: Iterator[Batch]) -> None:
-        """Fit the ex-post densities (Ghosh et al. 2020) to the codes of the training images."""
-        fit_densities(self.model, batches, self.config.survey)
-
-    @torch.no_grad()
-    def samples(self, batch: Batch) -> Tensor:
-        """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
-        return reconstructions(self.model, batch)
+            self.model.whiten(_encodings(self.model, batches, self.survey))
 
 
 @config
@@ -244,11 +255,11 @@ class ReversibleGANConfig:
         return ReversibleGAN(_reversible(model, self.kind, StandardNormal), self)
 
 
-class ReversibleGAN(Objective):
+class ReversibleGAN(_StandardNormalObjective):
     """Phases: critic, generator; R⁻¹ of the placed prior is the generator, so R encodes its samples exactly."""
 
     def __init__(self, model: Reversible, config: ReversibleGANConfig):
-        self.model, self.config = model, config
+        self.model, self.config, self.survey = model, config, config.survey
         self.critic = ImageCritic(model.config.channels, model.config.size, config.width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
 
@@ -272,23 +283,6 @@ class ReversibleGAN(Objective):
     def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
         """-E[D(R⁻¹(z))]."""
         return {"hinge": ADVERSARIAL["hinge"].generator(self.critic(self.generated(batch)))}
-
-    def begin(self, batches: Iterator[Batch]) -> None:
-        """Choose the kept dimensions, unless an earlier stage has."""
-        choose_kept(self.model, batches, self.config.survey)
-
-    def go_on(self) -> None:
-        """Densities fitted to former weights are void."""
-        forget_densities(self.model)
-
-    def end(self, batches: Iterator[Batch]) -> None:
-        """Fit the ex-post densities to the codes of the training images."""
-        fit_densities(self.model, batches, self.config.survey)
-
-    @torch.no_grad()
-    def samples(self, batch: Batch) -> Tensor:
-        """(B, C, H, 4W): image | from the full latent | from the restricted latent | a sample."""
-        return reconstructions(self.model, batch)
 
 
 def choose_kept(model: Reversible, batches: Iterator[Batch], survey: int) -> None:
