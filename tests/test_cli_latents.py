@@ -114,6 +114,7 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("sample", faces, "--labels", "1,b", "--out", tmp_path / "s.png", says="--labels")
     refuses("sample", faces, "--labels", "1", "--out", tmp_path / "s.png", says="no classes")
     refuses("sample", faces, "--out", tmp_path / "s.gif", says=".gif")
+    refuses("evaluate", faces, "--data", photo, "--box", "1,2", says="--box")
     refuses("vary", photo, "--model", faces, "--dims", "8", "--out", tmp_path / "v.png", says="0…7, got 8")
     refuses("sample", faces, "--labels", "9" * 20, "--out", tmp_path / "s.png", says="--labels")
     refuses("vary", photo, "--model", faces, "--dims", "²", "--out", tmp_path / "v.png", says="--dims")
@@ -137,8 +138,12 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     refuses("decode", faces, tmp_path / "other.safetensors", "--out", tmp_path / "d", says="another model")
     save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
     refuses("decode", faces, tmp_path / "plain.safetensors", "--out", tmp_path / "d", says="holds no latents")
+    save_file({"latent.0": values.nan_to_num()}, tmp_path / "bits.safetensors", {**about, "bits": "[77]"})
+    refuses("decode", faces, tmp_path / "bits.safetensors", "--out", tmp_path / "d", says="77 bits")
+    refuses("decode", faces, z, "--out", tmp_path / "d.png", says="must name a folder")
+    refuses("decode", faces, tmp_path, "--out", tmp_path / "d", says="is a folder")
     save_file({"latent.0": torch.zeros(1)}, tmp_path / "part.safetensors", {k: v for k, v in about.items() if k != "sizes"})
-    refuses("decode", faces, tmp_path / "part.safetensors", "--out", tmp_path / "d", says=["incomplete", "sizes"])
+    refuses("decode", faces, tmp_path / "part.safetensors", "--out", tmp_path / "d", says=["damaged", "'sizes'"])
     values[0, 0, 0] = 0
     three = {f"latent.{i}": values.clone() for i in range(3)}
     lists = {"names": '["../evil", "a", "a-2"]', "sizes": "[[40, 56], [40, 56], [40, 56]]", "bits": "[8, 8, 8]"}
@@ -148,11 +153,11 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     save_file({"latent.0": values.double()}, tmp_path / "double.safetensors", about)
     assert cli("decode", faces, tmp_path / "double.safetensors", "--out", tmp_path / "m")[0] == 0
     save_file({"latent.0": torch.zeros(5)}, tmp_path / "short.safetensors", about)
-    refuses("decode", faces, tmp_path / "short.safetensors", "--out", tmp_path / "d", says=["(B, 8)", "5"])
+    refuses("decode", faces, tmp_path / "short.safetensors", "--out", tmp_path / "d", says=["(5,) numbers for 56×40 pixels", "don't fit together"])
     save_file({"latent.0": values.long()}, tmp_path / "whole.safetensors", about)
     refuses("decode", faces, tmp_path / "whole.safetensors", "--out", tmp_path / "d", says="floating-point")
     save_file({"latent.0": values}, tmp_path / "size.safetensors", {**about, "sizes": "[[80, 56]]"})
-    refuses("decode", faces, tmp_path / "size.safetensors", "--out", tmp_path / "d", says="not that of its size")
+    refuses("decode", faces, tmp_path / "size.safetensors", "--out", tmp_path / "d", says="don't fit together")
     (tmp_path / "text.safetensors").write_text("no tensors")
     refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no readable safetensors")
     assert not (tmp_path / "d").exists()

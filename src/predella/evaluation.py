@@ -27,6 +27,7 @@ from predella.train.log import environment
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
+OWN = ("faces", "digits", "classes")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
@@ -42,6 +43,7 @@ class Asked:
         weights: the folder of the features' weights; None = found or fetched.
         seed: of samples.
         curve: measure the kept checkpoints instead of the finished model.
+        box: cut from each picture, instead of the recipe's; () = nothing.
     """
 
     scales: tuple[float, ...] | None = None
@@ -50,6 +52,7 @@ class Asked:
     weights: Path | None = None
     seed: int = 0
     curve: bool = False
+    box: tuple[int, ...] | None = None
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -70,10 +73,19 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
     measures = list(_along(run, kind, folder, asked)) if asked.curve else [({}, _measure(kind, run, _model(folder), asked))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if asked.ensemble else "")
-    source = recipe.data if recipe is not None and kind in ("faces", "digits", "classes") else Source(smallest=16)
+    source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16)
+    if asked.box is not None:
+        source = replace(source, box=asked.box)
+    if source.box:
+        log.info("each picture is cut to the box %s; other pictures want another --box, or --box none", ",".join(map(str, source.box)))
     for one in data or SETS.get(kind) or list(source.paths):
-        images = replace(source, paths=(one,), part=asked.part).open()
-        seen = recipe is not None and source is recipe.data and _overlap(recipe, one, asked.part)
+        try:
+            images = replace(source, paths=(one,), part=asked.part).open()
+        except UserError as error:
+            if data:
+                raise
+            raise UserError(f"{run} is measured on {one} unless --data names other pictures, and: {error}") from None
+        seen = recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
         if seen:
             log.warning("%s: these pictures were trained on; give others with --data or --part", one)
         for row in (row | at for at, measure in measures for row in measure(images)):

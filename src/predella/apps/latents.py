@@ -97,6 +97,8 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
         UserError: no such file, not a latent file, made by another model, another shape than its picture's, or numbers that are
             not finite.
     """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; give a file written by `predella encode`")
     if not file.is_file():
         raise UserError(f"{file} does not exist; give a file written by `predella encode`")
     try:
@@ -115,13 +117,15 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
             (Path(str(name)).name, tensors[f"latent.{i}"], (int(h), int(w)), int(bits)) for i, (name, (h, w), bits) in enumerate(listed)
         ]
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is incomplete ({error!r}); encode the images again") from None
+        missing = f"it has no {error}" if isinstance(error, KeyError) else "its lists of names, sizes and bits don't fit together"
+        raise UserError(f"{file} is damaged: {missing}; encode the images again") from None
     for name, values, size, bits in rows:
         if not values.is_floating_point():
             raise UserError(f"{file}: the latent of '{name}' holds {values.dtype}, floating-point numbers are needed")
-        if values.ndim == 3 and tuple(values.shape) != model.latent_shape(*(s + -s % model.factor for s in size)):
-            shape = tuple(values.shape)
-            raise UserError(f"{file}: the latent of '{name}' is {shape}, which is not that of its size {size}; encode the image again")
+        full = (model.config.size,) * 2 != size or values.ndim == 3
+        if bits not in (8, 16) or (full and tuple(values.shape) != model.latent_shape(*(s + -s % model.factor for s in size))):
+            what = f"{tuple(values.shape)} numbers for {size[1]}×{size[0]} pixels of {bits} bits"
+            raise UserError(f"{file}: the latent of '{name}' has {what}, which don't fit together; encode the image again")
         if not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())
             raise UserError(f"{file}: the latent of '{name}' holds {bad} numbers that are not finite; encode the image again")

@@ -19,9 +19,12 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     from predella.apps.latents import decode, read_latents
     from predella.atomic import check_folder
-    from predella.cli.latents import check_outputs, open_model
+    from predella.cli.latents import check_outputs, is_file, open_model
+    from predella.errors import UserError
     from predella.image.files import Picture, write
 
+    if is_file(options.out):
+        raise UserError(f"--out must name a folder (each picture gets its name back), got {options.out}")
     check_folder(options.out)
     model = open_model(options.model, "decode", options.cpu)
     latents = list(read_latents(options.file, model))

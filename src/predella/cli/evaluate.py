@@ -17,6 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--scales", help="for enlarging: scales to measure, such as 2,3,4")
     parser.add_argument("--ensemble", action="store_true", help="for enlarging: the mean over four rotations")
     parser.add_argument("--part", help="pictures FIRST,LAST of each set, last excluded, such as 9000,10000")
+    parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut from each picture, or 'none' (default: the recipe's)")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
@@ -26,7 +27,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.atomic import check_folder
-    from predella.cli.latents import check_seed
+    from predella.cli.latents import check_seed, parse_box
     from predella.errors import UserError
     from predella.evaluation import Asked, evaluate
 
@@ -37,7 +38,8 @@ def run(options, rest) -> int:
     check_seed(options.seed)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
-    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve)
+    box = () if options.box == "none" else parse_box(options.box)
+    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box)
     for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
         rows.append(row)
         if not options.json:

@@ -23,7 +23,6 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
-    from predella.apps.sheet import near_square
     from predella.cli.latents import check_outputs, check_seed, is_file, open_model, write_pictures
     from predella.errors import UserError
 
@@ -36,7 +35,7 @@ def run(options, rest) -> int:
     model = open_model(options.model, "sample", options.cpu)
     start = time.monotonic()
     samples = _draw(model, options)
-    write_pictures(near_square(samples), paths, options.out, options.force)
+    write_pictures(_rows(model, samples, options.labels), paths, options.out, options.force)
     seconds = time.monotonic() - start
     if options.json:
         about = {"model": options.model, "count": options.count, "seed": options.seed, "density": options.density}
@@ -44,6 +43,14 @@ def run(options, rest) -> int:
     else:
         print(f"{options.out}  {options.count} samples  {seconds:.1f} s")
     return 0
+
+
+def _rows(model, samples, labels):
+    """One column a class, where classes are drawn in turn; else near to a square."""
+    from predella.apps.sheet import near_square
+
+    columns = labels.count(",") + 1 if labels else getattr(model.config.prior, "classes", 0)
+    return list(samples.split(columns)) if 1 < columns <= 20 else near_square(samples)
 
 
 def _draw(model, options):

@@ -200,7 +200,7 @@ class Reversible(Model):
         """(B, dims) → the latent that has this code, and zeros in all dimensions that are not kept."""
         self._check_kept()
         if code.ndim != 2 or code.shape[1] != len(self.kept):
-            raise ValueError(f"a code of this model is (B, {len(self.kept)}), got {tuple(code.shape)}")
+            raise ValueError(f"a code of this model has {len(self.kept)} numbers, (B, {len(self.kept)}), got {tuple(code.shape)}")
         flat = code.new_zeros(len(code), self.config.dims)
         flat = flat.index_copy(1, self.kept, code @ self.colour + self.centre if self.described else code)
         return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
@@ -225,7 +225,7 @@ class Reversible(Model):
     def sample_code(self, count: int, generator: torch.Generator, density: Density = "prior") -> Tensor:
         """(count, dims) from the prior, or from the ex-post Gaussian or mixture of the training images' codes."""
         if density not in DENSITIES:
-            raise ValueError(f"density must be one of {DENSITIES}, got '{density}'")
+            raise ValueError(f"density must be one of {', '.join(DENSITIES)}; got '{density}'")
         if density == "prior":
             return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
         if not self.described:
@@ -267,12 +267,13 @@ class Reversible(Model):
                 raise ValueError(f"a prior by class has no '{density}' density; use 'prior'")
             label = torch.arange(count) % prior.classes if label is None else label
             if len(label) != count or label.min() < 0 or label.max() >= prior.classes:
-                raise ValueError(f"labels must be {count} numbers from 0 to {prior.classes - 1}, got {label.tolist()[:5]}…")
+                given = ", ".join(map(str, label.unique().tolist()[:5]))
+                raise ValueError(f"labels must be {count} classes from 0 to {prior.classes - 1}, got {len(label)}: {given}")
             noise = torch.randn(count, self.config.dims, generator=generator).to(self.mean)
             z = self.sample_latent(label.to(self.mean.device), noise)
             return self.decode(z.view(count, *self.latent_shape(self.config.size, self.config.size))).clamp(-1, 1)
         if label is not None:
-            raise ValueError("this model knows no classes; leave label out")
+            raise ValueError("this model knows no classes; leave labels out")
         return self.decode(self.place(self.sample_code(count, generator, density))).clamp(-1, 1)
 
     def interpolate(self, a: Tensor, b: Tensor, steps: int, space: Space = "restricted") -> Tensor:
