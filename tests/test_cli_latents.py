@@ -153,7 +153,7 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     save_file({"latent.0": values.double()}, tmp_path / "double.safetensors", about)
     assert cli("decode", faces, tmp_path / "double.safetensors", "--out", tmp_path / "m")[0] == 0
     save_file({"latent.0": torch.zeros(5)}, tmp_path / "short.safetensors", about)
-    refuses("decode", faces, tmp_path / "short.safetensors", "--out", tmp_path / "d", says=["(5,) numbers for 56×40 pixels", "don't fit together"])
+    refuses("decode", faces, tmp_path / "short.safetensors", "--out", tmp_path / "d", says="(5,) numbers for 56×40 pixels")
     save_file({"latent.0": values.long()}, tmp_path / "whole.safetensors", about)
     refuses("decode", faces, tmp_path / "whole.safetensors", "--out", tmp_path / "d", says="floating-point")
     save_file({"latent.0": values}, tmp_path / "size.safetensors", {**about, "sizes": "[[80, 56]]"})
