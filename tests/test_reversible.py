@@ -350,3 +350,18 @@ def test_only_a_match_whitens(match, whiten, white):
     data = [batch_of(made, 10) for _ in range(6)]
     built.begin(iter(data))
     assert bool((made.colour != torch.eye(5)).any()) == white
+
+
+def test_half_stored_weights_are_half_as_large_and_still_exact_both_ways(tmp_path):
+    made = model(dtype=torch.float32)
+    made.save_pretrained(tmp_path / "whole")
+    made.save_pretrained(tmp_path / "half", half=True)
+    again = Reversible.from_pretrained(tmp_path / "half").float()
+    for key, value in made.state_dict().items():
+        got = again.state_dict()[key]
+        torch.testing.assert_close(got, value, atol=1e-4, rtol=1e-3)
+        assert value.ndim > 1 or torch.equal(got, value)
+    x = images(dtype=torch.float32)
+    assert (again.decode(again.encode(x)) - x).abs().max() < 1e-5
+    sizes = [(tmp_path / k / "model.safetensors").stat().st_size for k in ("whole", "half")]
+    assert sizes[1] < 0.8 * sizes[0]

@@ -36,13 +36,15 @@ class Model(nn.Module):
         if verb not in self.verbs:
             raise UserError(f"a {type(self).__name__} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
 
-    def save_pretrained(self, folder: Path | str) -> None:
+    def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
 
-        While the weights are replaced, the config admits both the old and the new checksum.
+        With `half`, matrices and kernels are stored in 16 bits, for half the size; loading gives 32 bits again. While the weights are replaced, the config admits both the old and the new checksum.
         """
         folder = Path(folder)
-        weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()})
+        large = {k for k, v in self.named_parameters() if v.ndim > 1} if half else set()
+        state = {k: v.detach().half() if k in large else v.detach() for k, v in self.state_dict().items()}
+        weights = save_tensors({k: v.cpu().contiguous() for k, v in state.items()})
         new = hashlib.sha256(weights).hexdigest()
         record = {"model": self.name, "predella": predella.__version__, "sha256": new, "config": asdict(self.config)}
         if (folder / WEIGHTS).exists():
