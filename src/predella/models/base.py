@@ -39,7 +39,8 @@ class Model(nn.Module):
     def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
 
-        With `half`, matrices and kernels are stored in 16 bits, for half the size; loading gives 32 bits again. While the weights are replaced, the config admits both the old and the new checksum.
+        With `half`, matrices and kernels are stored in 16 bits, for half the size; loading gives 32 bits again. While
+        the weights are replaced, the config admits both the old and the new checksum.
         """
         folder = Path(folder)
         large = {k for k, v in self.named_parameters() if v.ndim > 1} if half else set()
