@@ -2,8 +2,9 @@
 
 `flatness_80_over_10`: our activations at 80 blocks over those at 10 (1 = flat). `step_time_vs_plain`: our step over plain
 autograd's, the worst of the four depths. `peak_vs_memcnn`: our peak over memcnn's at 80 blocks. Memory is that of a fresh
-process a figure; "activations" is its peak less the peak of the same process that has weights, gradients and an inference
-forward but no training step. memcnn (PyPI) asks for torchvision without using it here, so its wheel is fetched alone.
+process a figure; "activations" is its peak less the peak of a process that has weights, gradients, the libraries of a backward
+pass and an inference forward, but no training step on the input. memcnn (PyPI) asks for torchvision without using it here, so
+its wheel is fetched alone.
 """
 
 import importlib.util
@@ -73,11 +74,12 @@ def peaks(method: str, depth: int, path: str) -> tuple[float, float]:
     """(peak of a training step, peak without one), MB."""
 
     def code(which: str, body: str) -> str:
-        start = f"import sys; sys.path[:0] = [{path!r}, '.']\nfrom benchmarks.reversible_memory import *\n"
+        # the first autograd.Function of a process imports sympy (34 MB): no activation
+        start = f"import sys; sys.path[:0] = [{path!r}, '.']\nimport sympy\nfrom benchmarks.reversible_memory import *\n"
         return start + f"n, x = build({which!r}, {depth})\n{body}"
 
     # memcnn frees its inputs even without gradients, so the base is always that of the plain network
-    base = peak_mb(code("plain", "with torch.no_grad(): n(x); n(x)"), give_back=True)
+    base = peak_mb(code("plain", "step(build('plain', 1)[0], x[:1, :, :8, :8])\nwith torch.no_grad(): n(x); n(x)"), give_back=True)
     return peak_mb(code(method, "step(n, x); step(n, x)"), give_back=True), base
 
 

@@ -5,7 +5,7 @@ gradient taken on the spot. In a coupling the value G(y1), computed once with it
 (x2 = y2 - G(y1)) and the gradient, so that a step costs 4/3 of plain backpropagation, not 5/3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -39,38 +39,83 @@ class MemoryFree(Bijection):
         return self.bijection.initialize(x)
 
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        parameters = [p for p in self.bijection.parameters() if p.requires_grad]
-        if not torch.is_grad_enabled() or not (parameters or x.requires_grad):
+        if not torch.is_grad_enabled() or not (x.requires_grad or any(p.requires_grad for p in self.bijection.parameters())):
             return _apply(self.bijection, x, inverse)
-        return _Through.apply(self.bijection, inverse, x, *parameters)
+        ladj, link = None, None
+        steps = list(_steps(self.bijection, inverse))
+        for i, (bijection, way) in enumerate(steps):
+            before, link = link, None if i + 1 == len(steps) else _Link()
+            parameters = [p for p in bijection.parameters() if p.requires_grad]
+            x, one = _Through.apply(bijection, way, before, link, x, *parameters)
+            ladj = one if ladj is None else ladj + one
+        return (x, x.new_zeros(len(x))) if ladj is None else (x, ladj)
+
+
+class _Link:
+    """Between two maps, on the way back: the later one leaves here the value that the earlier one starts from."""
+
+    value: Tensor | None = None
+
+
+def _steps(bijection: Bijection, inverse: bool) -> Iterator[tuple[Bijection, bool]]:
+    """The maps that a chain consists of in the order of use, each with whether its inverse is used."""
+    if isinstance(bijection, Chain):
+        for one in reversed(list(bijection)) if inverse else bijection:
+            yield from _steps(one, inverse)
+    elif isinstance(bijection, (MemoryFree, Inverse)):
+        yield from _steps(bijection.bijection, inverse != isinstance(bijection, Inverse))
+    else:
+        yield bijection, inverse
 
 
 class _Through(torch.autograd.Function):
-    """Parameters are inputs, so that the engine accumulates their gradients as it does everywhere else."""
+    """One map as a node of the graph: its parameters' gradients leave as soon as they are known.
+
+    Parameters are inputs, so that the engine accumulates their gradients as it does everywhere else. `before` and `after` link
+    it with its neighbours; only the last node (`after` None) saves its output.
+    """
 
     @staticmethod
-    def forward(ctx, bijection: Bijection, inverse: bool, x: Tensor, *parameters: nn.Parameter):
+    def forward(ctx, bijection: Bijection, inverse: bool, before: _Link | None, after: _Link | None, x: Tensor, *parameters: nn.Parameter):
         out, ladj = _apply(bijection, x, inverse)
-        ctx.save_for_backward(out, *parameters)
+        if out is x:  # autograd would take the result for its own input
+            out = x.view_as(x)
+        ctx.save_for_backward(*parameters, *([out] if after is None else []))
         ctx.bijection, ctx.inverse, ctx.autocast = bijection, inverse, _autocast(x.device.type)
+        ctx.before, ctx.after = before, after
         return out, ladj
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_out: Tensor, d_ladj: Tensor):
-        out, *parameters = ctx.saved_tensors
+        parameters = ctx.saved_tensors  # says so if they have changed
+        if ctx.after is None:
+            *parameters, out = parameters
+            out, d_out = _own(out), _own(d_out)
+        else:
+            out, ctx.after.value = ctx.after.value, None
         gradients: Gradients = {}
         with ctx.autocast():
-            _, d_in = _undo(ctx.bijection, ctx.inverse, out, d_out, d_ladj, gradients)
-        return None, None, d_in, *(gradients.get(p) for p in parameters)
+            out, d_in = _undo(ctx.bijection, ctx.inverse, out, d_out, d_ladj, gradients)
+        if ctx.before is not None:
+            ctx.before.value = out
+        return None, None, None, None, d_in, *(gradients.pop(p, None) for p in parameters)
 
 
 def _apply(bijection: Bijection, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
     return bijection.inverse(x) if inverse else bijection(x)
 
 
+def _own(x: Tensor) -> Tensor:
+    """A copy that may be overwritten."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 def _undo(bijection: Bijection, inverse: bool, out: Tensor, d_out: Tensor, d_ladj: Tensor, gradients: Gradients) -> tuple[Tensor, Tensor]:
-    """From the output of a map (or of its inverse) and its gradient: the input and its gradient; parameters' are added up."""
+    """From the output of a map (or of its inverse) and its gradient: the input and its gradient; parameters' are added up.
+
+    `out` and `d_out` are overwritten, so that couplings allocate nothing but their network's own graph.
+    """
     if isinstance(bijection, Chain):
         for one in bijection if inverse else reversed(list(bijection)):
             out, d_out = _undo(one, inverse, out, d_out, d_ladj, gradients)
@@ -80,9 +125,9 @@ def _undo(bijection: Bijection, inverse: bool, out: Tensor, d_out: Tensor, d_lad
     if isinstance(bijection, Inverse):
         return _undo(bijection.bijection, not inverse, out, d_out, d_ladj, gradients)
     if isinstance(bijection, Split):
-        (first, second), (d_first, d_second) = halves(out), halves(d_out)
-        first, d_first = _undo(bijection.inner, inverse, first, d_first, d_ladj, gradients)
-        return torch.cat([first, second], 1), torch.cat([d_first, d_second], 1)
+        for whole, new in zip((out, d_out), _undo(bijection.inner, inverse, halves(out)[0], halves(d_out)[0], d_ladj, gradients)):
+            halves(whole)[0].copy_(new)
+        return out, d_out
     if isinstance(bijection, Coupling):
         return _undo_coupling(bijection, inverse, out, d_out, d_ladj, gradients)
     before = _apply(bijection, out, not inverse)[0].detach().requires_grad_()
@@ -94,34 +139,35 @@ def _undo(bijection: Bijection, inverse: bool, out: Tensor, d_out: Tensor, d_lad
 
 
 def _undo_coupling(coupling: Coupling, inverse: bool, out: Tensor, d_out: Tensor, d_ladj: Tensor, gradients: Gradients):
-    a, b = halves(out)
-    da, db = halves(d_out)
+    (a, b), (da, db) = halves(out), halves(d_out)
     if inverse:  # the last step was x1 = back(y1, F(x2)), the one before x2 = back(y2, G(y1))
-        a, da, db = _undo_step(coupling, coupling.f, True, a, b, da, db, d_ladj, gradients)
-        b, db, da = _undo_step(coupling, coupling.g, True, b, a, db, da, d_ladj, gradients)
+        _undo_step(coupling, coupling.f, True, a, b, da, db, d_ladj, gradients)
+        _undo_step(coupling, coupling.g, True, b, a, db, da, d_ladj, gradients)
     else:  # the last step was y2 = step(x2, G(y1)), the one before y1 = step(x1, F(x2))
-        b, db, da = _undo_step(coupling, coupling.g, False, b, a, db, da, d_ladj, gradients)
-        a, da, db = _undo_step(coupling, coupling.f, False, a, b, da, db, d_ladj, gradients)
-    return torch.cat([a, b], 1), torch.cat([da, db], 1)
+        _undo_step(coupling, coupling.g, False, b, a, db, da, d_ladj, gradients)
+        _undo_step(coupling, coupling.f, False, a, b, da, db, d_ladj, gradients)
+    return out, d_out
 
 
 def _undo_step(coupling: Coupling, net: nn.Module, inverse: bool, out: Tensor, source: Tensor, d_out: Tensor, d_source: Tensor,
-               d_ladj: Tensor, gradients: Gradients) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """out = step(before, net(source)) → (before, its gradient, the gradient of source with this step's share)."""
-    source = source.detach().requires_grad_()
+               d_ladj: Tensor, gradients: Gradients) -> None:  # fmt: skip
+    """out = step(before, net(source)): before and its gradient replace out's; this step's share is added to d_source."""
+    leaf = source.data.requires_grad_()  # .data: `out`, a view of the same memory, changes while the graph of h waits
     with torch.enable_grad():
-        h = net(source)
+        h = net(leaf)
     forth, undo = (coupling.back, coupling.step) if inverse else (coupling.step, coupling.back)
-    before = undo(out, h.detach())[0]
+    out.copy_(undo(out, h.detach())[0])
     if isinstance(coupling, AdditiveCoupling):
-        d_before, d_h = d_out, -d_out if inverse else d_out
+        d_h = -d_out if inverse else d_out
     else:
-        before_, h_ = before.detach().requires_grad_(), h.detach().requires_grad_()
+        before, h_ = out.detach().requires_grad_(), h.detach().requires_grad_()
         with torch.enable_grad():
-            value, ladj = forth(before_, h_)
-        d_before, d_h = torch.autograd.grad((value, ladj), (before_, h_), (d_out, d_ladj))
+            value, ladj = forth(before, h_)
+        d_before, d_h = torch.autograd.grad((value, ladj), (before, h_), (d_out, d_ladj))
+        d_out.copy_(d_before)
+        del before, h_, value, ladj, d_before
     parameters = [p for p in net.parameters() if p.requires_grad]
-    return before, d_before, d_source + _gradient((h,), (d_h.to(h.dtype),), source, parameters, gradients)
+    d_source += _gradient((h,), (d_h.to(h.dtype),), leaf, parameters, gradients)
 
 
 def _gradient(outputs: Sequence[Tensor], d_outputs: Sequence[Tensor], source: Tensor, parameters: Sequence[nn.Parameter],
