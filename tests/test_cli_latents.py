@@ -95,6 +95,20 @@ def test_interpolation_and_variation(cli, faces, folder, tmp_path):
     assert cli("vary", a, "--model", faces, "--dims", "0,7", "--steps", "3", "--out", tmp_path / "v.png")[0] == 0
     assert array(tmp_path / "v.png").shape == (2 * 18 - 2, 3 * 18 - 2, 3)
     assert cli("vary", "--model", faces, "--dims", "1", "--out", tmp_path / "mean.png")[0] == 0
+    assert cli("vary", "--model", faces, "--dims", "1", "--steps", "2", "--zoom", "3", "--out", tmp_path / "large.png")[0] == 0
+    large = array(tmp_path / "large.png")
+    assert large.shape == (48, 98, 3) and np.array_equal(large[:48:3, :48:3], large[2:48:3, 2:48:3])
+
+
+def test_each_picture_has_its_own_box(cli, refuses, faces, folder, tmp_path):
+    """Twice the same picture with two boxes is the row between its two parts."""
+    box = ("--box", "0,0,16,16", "--box", "20,10,36,26")
+    assert cli("interpolate", faces, folder / "c.png", folder / "c.png", "--space", "full", *box, "--out", tmp_path / "i")[0] == 0
+    whole = array(folder / "c.png")
+    assert np.array_equal(array(tmp_path / "i" / "0000.png"), whole[:16, :16])
+    assert np.array_equal(array(tmp_path / "i" / "0008.png"), whole[10:26, 20:36])
+    three = (*box, "--box", "0,0,9,9")
+    refuses("interpolate", faces, folder / "a.png", folder / "a.png", *three, "--out", tmp_path / "j", says="once or twice, got 3")
 
 
 def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
@@ -114,6 +128,10 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("sample", faces, "--labels", "1,b", "--out", tmp_path / "s.png", says="--labels")
     refuses("sample", faces, "--labels", "1", "--out", tmp_path / "s.png", says="no classes")
     refuses("sample", faces, "--out", tmp_path / "s.gif", says=".gif")
+    refuses("sample", faces, "--zoom", "0", "--out", tmp_path / "s.png", says="1…16, got 0")
+    refuses("sample", faces, "--density", "mixtur", "--out", tmp_path / "s.png", says="did you mean 'mixture'")
+    refuses("vary", "--model", faces, "--label", "3", "--out", tmp_path / "s.png", says="knows no classes")
+    refuses("vary", "--model", "reversible_mnist_ot", "--out", tmp_path / "s.png", says=["from 0 to 9", "a picture or a label"])
     refuses("evaluate", faces, "--data", photo, "--box", "1,2", says="--box")
     refuses("vary", photo, "--model", faces, "--dims", "8", "--out", tmp_path / "v.png", says="0…7, got 8")
     refuses("sample", faces, "--labels", "9" * 20, "--out", tmp_path / "s.png", says="--labels")

@@ -112,10 +112,41 @@ def test_interpolation_ends_are_the_reconstructions():
     torch.testing.assert_close(made.interpolate(a, b, 3, "pixels")[1], (a + b)[0] / 2)
 
 
+def apart():
+    """Three classes whose means lie far from each other; the first uses dimension 5 most, the second dimension 7."""
+    made = model(CLASSES)
+    with torch.no_grad():
+        made.mean[:] = 0.5 * torch.rand(3, CLASSES.dims).sub(0.5)
+        made.log_deviation[:] = -5.0
+        made.log_deviation[0, 5], made.log_deviation[1, 7] = 0.0, -1.0
+    return made
+
+
+def test_a_latent_has_the_class_it_was_drawn_from():
+    made = apart()
+    label = torch.arange(30) % 3
+    z = made.sample_latent(label, torch.randn(30, CLASSES.dims)).view(30, *made.latent_shape(8, 8))
+    assert torch.equal(made.likeliest(z), label)
+    free = torch.nn.functional.one_hot(torch.tensor(5), CLASSES.dims).bool()  # all that class 0 uses
+    first = made.restrict(z[:1]).flatten(1)
+    assert torch.equal(first[:, ~free], made.mean[:1, ~free]) and torch.equal(first[:, free], z[:1].flatten(1)[:, free])
+
+
+def test_classes_vary_along_their_own_largest_deviation():
+    made = apart()
+    for label, dim, deviation in ((0, 5, 1.0), (1, 7, torch.e**-1)):
+        row = made.network(made.traverse(None, [0], steps=3, label=label)[0])[0].flatten(1)
+        torch.testing.assert_close(row[1], made.mean[label], atol=1e-5, rtol=0)
+        assert (row[2] - row[0]).abs().argmax() == dim and (row[2] - row[0])[dim].item() == pytest.approx(6 * deviation, rel=1e-4)
+    image = made.decode(made.mean[1:2].view(1, *made.latent_shape(8, 8)))
+    torch.testing.assert_close(made.traverse(image, [0], steps=3), made.traverse(None, [0], steps=3, label=1))
+
+
 @pytest.mark.parametrize("config", [TINY, CLASSES])
 def test_a_traversal_changes_one_dimension(config):
     made = model(config)
-    rows = made.traverse(None, [0, 3], steps=3)
+    label = None if config is TINY else 1
+    rows = made.traverse(None, [0, 3], steps=3, label=label)
     assert rows.shape == (2, 3, config.channels, 8, 8)
     latents = [made.network(r)[0].flatten(1) for r in rows]
     changed = [(z[0] - z[2]).abs() > 1e-6 for z in latents]
@@ -132,8 +163,11 @@ def test_a_traversal_changes_one_dimension(config):
         (lambda m: m.decode(torch.zeros(1, 12, 4, 4)), "who encoded it"),
         (lambda m: m.code(torch.zeros(1, 48, 3, 3)), "describes 8×8 images"),
         (lambda m: m.traverse(None, [5]), "0…4, got 5"),
+        (lambda m: m.traverse(None, [0], label=1), "no classes"),
+        (lambda m: model(CLASSES).traverse(None, [0]), "a picture or a label"),
+        (lambda m: model(CLASSES).traverse(None, [0], label=3), "0 to 2, got 3"),
         (lambda m: m.sample(2, torch.Generator(), label=torch.zeros(2, dtype=torch.int64)), "no classes"),
-        (lambda m: m.sample(2, torch.Generator(), density="cauchy"), "density must be one of"),
+        (lambda m: m.sample(2, torch.Generator(), density="cauchy"), "density can't be 'cauchy'"),
         (lambda m: m.interpolate(images(1), images(1), 1), "at least 2"),
         (lambda m: m.interpolate(images(1), images(1), 3, "ful"), "space must be one of"),
         (lambda m: m.interpolate(images(1), torch.zeros(1, 3, 4, 8), 3), "one shape"),

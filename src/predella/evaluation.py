@@ -149,12 +149,14 @@ def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
 
 def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     """Exactness, what the prior's dimensions keep, and how far samples are from held-out faces."""
-    if len(images) <= generation.NEIGHBOURS:
-        raise UserError(f"distances of sets need more than {generation.NEIGHBOURS} pictures, got {len(images)}; give a larger --part")
-    features = load_features(FACES, asked.weights)
+    enough = len(images) > generation.NEIGHBOURS
+    features = load_features(FACES, asked.weights) if enough else None
     device = device_of(model)
     full, restricted = (lambda x: model.decode(model.encode(x.to(device))).cpu()), (lambda x: model(x.to(device)).cpu())
     yield from generation.reconstruction(images, full, restricted)
+    if features is None:
+        log.warning("distances of sets are left out: they need more than %d pictures, got %d", generation.NEIGHBOURS, len(images))
+        return
     generator = torch.Generator().manual_seed(asked.seed)
 
     def draw(density: Density, count: int) -> Tensor:

@@ -60,14 +60,18 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
 
 @torch.no_grad()
 def encode(model: Reversible, picture: Picture, name: str, restricted: bool = False, box: Box | None = None) -> Latent:
-    """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square."""
+    """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square.
+
+    Args:
+        name: of the image's file; the latent carries it without folder and ending.
+    """
     z = model.encode(prepared(picture, name, model, restricted, box))
     size = (model.config.size,) * 2 if restricted else picture.size
     try:
         values = model.code(z) if restricted else z
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
-    return Latent(name, values[0].cpu(), (size[0], size[1]), picture.bits)
+    return Latent(Path(name).stem, values[0].cpu(), (size[0], size[1]), picture.bits)
 
 
 @torch.no_grad()

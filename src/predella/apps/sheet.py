@@ -4,9 +4,13 @@ import torch
 from torch import Tensor
 
 
-def sheet(rows: list[Tensor] | Tensor, gap: int = 2) -> Tensor:
-    """Rows of pictures (N, C, H, W) each, of one size → (1, C, …, …) with `gap` white pixels between them."""
-    rows = list(rows)
+def sheet(rows: list[Tensor] | Tensor, gap: int = 2, zoom: int = 1) -> Tensor:
+    """Rows of pictures (N, C, H, W) each, of one size → (1, C, …, …) with `gap` white pixels between them.
+
+    Args:
+        zoom: each pixel of a picture becomes zoom × zoom.
+    """
+    rows = [r.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1) for r in rows]
     columns = max(len(r) for r in rows)
     channels, height, width = rows[0].shape[1:]
     out = torch.ones(1, channels, len(rows) * (height + gap) - gap, columns * (width + gap) - gap)

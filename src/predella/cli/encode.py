@@ -43,7 +43,7 @@ def run(options, rest) -> int:
     with progress(f"encoding {len(images)} images") as tell:
         for i, file in enumerate(images):
             try:
-                latents.append(encode(model, read(file), file.stem, options.restricted, box))
+                latents.append(encode(model, read(file), str(file), options.restricted, box))
             except UserError as error:
                 if file not in lenient:
                     raise

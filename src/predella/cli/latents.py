@@ -64,13 +64,26 @@ def check_outputs(paths: list[Path], force: bool) -> None:
         check_free(path, force)
 
 
-def write_pictures(rows, paths: list[Path], out: Path, force: bool) -> None:
+def add_zoom(parser) -> None:
+    """The option of the verbs that write sheets."""
+    parser.add_argument("--zoom", type=int, default=1, help="on a sheet, enlarge each pixel this many times, to look at (default: 1)")
+
+
+def check_zoom(zoom: int) -> None:
+    """Raise UserError for a zoom that no sheet needs."""
+    from predella.errors import UserError
+
+    if not 1 <= zoom <= 16:
+        raise UserError(f"--zoom must lie in 1…16, got {zoom}")
+
+
+def write_pictures(rows, paths: list[Path], out: Path, force: bool, zoom: int = 1) -> None:
     """One sheet into the file `out`, or each picture of (N, C, H, W) rows into its path."""
     from predella.apps.sheet import sheet
     from predella.image.files import Picture, write
 
     if is_file(out):
-        write(Picture(sheet(rows)), out, force)
+        write(Picture(sheet(rows, zoom=zoom)), out, force)
         return
     pictures = [p for row in rows for p in row]
     for picture, path in zip(pictures, paths, strict=True):

@@ -9,6 +9,8 @@ import json
 import time
 from pathlib import Path
 
+from predella.cli.latents import add_zoom
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("model", help="a shipped name or a run folder")
@@ -17,25 +19,27 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default: 0)")
     parser.add_argument("--density", default="prior", help="prior, or the Gaussian or mixture fitted to the training images' codes")
     parser.add_argument("--labels", help="classes to draw in turn, such as 3,5, for models with classes")
+    add_zoom(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options, rest) -> int:
-    from predella.cli.latents import check_outputs, check_seed, is_file, open_model, write_pictures
+    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file, open_model, write_pictures
     from predella.errors import UserError
 
     if not 1 <= options.count <= 100_000:
         raise UserError(f"--count must lie in 1…100000, got {options.count}")
     check_seed(options.seed)
+    check_zoom(options.zoom)
     width = max(4, len(str(options.count - 1)))
     paths = [options.out] if is_file(options.out) else [options.out / f"{i:0{width}}.png" for i in range(options.count)]
     check_outputs(paths, options.force)
     model = open_model(options.model, "sample", options.cpu)
     start = time.monotonic()
     samples = _draw(model, options)
-    write_pictures(_rows(model, samples, options.labels), paths, options.out, options.force)
+    write_pictures(_rows(model, samples, options.labels), paths, options.out, options.force, options.zoom)
     seconds = time.monotonic() - start
     if options.json:
         about = {"model": options.model, "count": options.count, "seed": options.seed, "density": options.density}

@@ -2,6 +2,9 @@
 
 predella train RECIPE [--data SRC …] [--out DIR] [--smoke] [--resume] [--dry-run] [--any.recipe.field VALUE]
 
+Any field of the recipe, by its path: --stages.0.steps 1000, --model.memory flat, --seed 1, --start RUN (begin with a run's
+weights); `predella train RECIPE --dry-run` prints them all.
+
 Several processes: torchrun --nproc-per-node 2 -m predella train RECIPE …
 """
 

@@ -3,12 +3,15 @@
 predella vary [IMAGE …] --model M --dims 0,1,2 --out PATH [--steps N]
 
 A reversible network walks along single latent dimensions, from -3 to +3 deviations: one row a dimension, on one sheet an image.
-Without an image it walks around the prior's mean.
+Without an image it walks around the prior's mean. Of a model with classes it walks along the deviations of one class: --label, or
+the image's likeliest.
 """
 
 import json
 import sys
 from pathlib import Path
+
+from predella.cli.latents import add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -19,6 +22,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--reach", type=float, default=3.0, help="deviations to either side (default: 3)")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first")
     parser.add_argument("--out", type=Path, required=True, help="a file, or a folder (needed for several images)")
+    parser.add_argument("--label", type=int, help="the class, for models with classes")
+    add_zoom(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -29,7 +34,7 @@ def run(options, rest) -> int:
 
     from predella.apps.latents import prepared
     from predella.apps.sheet import sheet
-    from predella.cli.latents import check_outputs, open_model, parse_box, whole_numbers
+    from predella.cli.latents import check_outputs, check_zoom, open_model, parse_box, whole_numbers
     from predella.cli.upscale import expand, output_paths
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
@@ -39,6 +44,7 @@ def run(options, rest) -> int:
         raise UserError(f"--steps must lie in 2…100, got {options.steps}")
     if not 0 < options.reach <= 100:
         raise UserError(f"--reach must be positive and at most 100, got {options.reach}")
+    check_zoom(options.zoom)
     images, lenient = expand(options.images) if options.images else ([Path("mean.png")], set())
     paths = output_paths(images, options.out)
     check_outputs(paths, options.force)
@@ -54,10 +60,10 @@ def run(options, rest) -> int:
             continue
         try:
             with torch.no_grad():
-                rows = model.traverse(x, dims, options.steps, options.reach).cpu()
+                rows = model.traverse(x, dims, options.steps, options.reach, options.label).cpu()
         except ValueError as error:
             raise UserError(str(error)) from None
-        write(Picture(sheet(rows)), path, options.force)
+        write(Picture(sheet(rows, zoom=options.zoom)), path, options.force)
         written.append(str(path))
         if not options.json:
             print(f"{path}  {len(dims)} dimensions × {options.steps}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from predella.config import config
+from predella.errors import did_you_mean
 from predella.image.contract import check_image
 from predella.models.base import Model
 from predella.nn.bijections import AdditiveCoupling, Bijection, Chain, ConvNet, Squeeze
@@ -208,12 +209,12 @@ class Reversible(Model):
     def restrict(self, latent: Tensor, clamp: float = 0.0) -> Tensor:
         """The latent on the prior's support: other dimensions zero, kept ones within ±clamp (0 = as they are).
 
-        For a prior by class: dimensions that no class uses take their mean over the classes.
+        For a prior by class: dimensions that the latent's likeliest class does not use take that class's mean.
         """
         self._check_size(latent)
         if isinstance(self.config.prior, ClassNormals):
-            used = self.used().any(0).view(1, *latent.shape[1:])
-            return torch.where(used, latent, self.mean.mean(0).view_as(used).to(latent))
+            label, flat = self.likeliest(latent), latent.flatten(1)
+            return torch.where(self.used()[label], flat, self.mean[label].to(flat)).view_as(latent)
         code = self.code(latent)
         return self.place(code.clamp(-clamp, clamp) if clamp else code)
 
@@ -222,10 +223,18 @@ class Reversible(Model):
         assert isinstance(self.config.prior, ClassNormals)
         return self.log_deviation.exp() > self.config.prior.epsilon
 
+    def likeliest(self, latent: Tensor) -> Tensor:
+        """(B,) int64: the class whose Gaussian, widened by the perturbation `epsilon`, gives each latent the highest density."""
+        assert isinstance(self.config.prior, ClassNormals)
+        self._check_size(latent)
+        variance = (2 * self.log_deviation).exp() + self.config.prior.epsilon**2  # (classes, D)
+        distance = (latent.flatten(1)[:, None] - self.mean).square() / variance
+        return (distance + variance.log()).sum(-1).argmin(1)
+
     def sample_code(self, count: int, generator: torch.Generator, density: Density = "prior") -> Tensor:
         """(count, dims) from the prior, or from the ex-post Gaussian or mixture of the training images' codes."""
         if density not in DENSITIES:
-            raise ValueError(f"density must be one of {', '.join(DENSITIES)}; got '{density}'")
+            raise ValueError(f"density can't be '{density}'{did_you_mean(density, DENSITIES)}")
         if density == "prior":
             return torch.randn(count, len(self.kept), generator=generator).to(self.kept.device)
         if not self.described:
@@ -291,45 +300,56 @@ class Reversible(Model):
         t = torch.linspace(0, 1, steps).view(-1, 1, 1, 1).to(a)
         if space == "pixels":
             return torch.lerp(a, b, t)
-        z = torch.lerp(self.encode(a), self.encode(b), t)
-        return self.decode(self.restrict(z) if space == "restricted" else z)
+        first, last = self.encode(a), self.encode(b)
+        if space == "restricted":
+            first, last = self.restrict(first), self.restrict(last)
+        return self.decode(torch.lerp(first, last, t))
 
-    def traverse(self, image: Tensor | None, dims: list[int], steps: int = 7, reach: float = 3.0) -> Tensor:
-        """(len(dims), steps, C, size, size): one dimension at a time from -reach to +reach deviations around its mean (Fig. 9).
+    def traverse(self, image: Tensor | None, dims: list[int], steps: int = 7, reach: float = 3.0, label: int | None = None) -> Tensor:
+        """(len(dims), steps, C, size, size): one dimension at a time from -reach to +reach deviations around its mean (Fig. 9, 12).
 
         Args:
             image: (1, C, size, size) whose other dimensions are kept, or None for the prior's mean.
-            dims: numbers among the kept dimensions; for a prior by class, among all, by falling mean deviation (0 = the largest).
+            dims: numbers among the kept dimensions; for a prior by class, among all, by the class's falling deviation (0 = the
+                largest).
+            label: the class of a prior by class; None takes the image's likeliest.
 
         Raises:
-            ValueError: a number beyond the dimensions there are.
+            ValueError: a number beyond the dimensions or classes there are, or neither image nor label for a prior by class.
         """
-        if isinstance(self.config.prior, ClassNormals):
-            start = self.mean.mean(0)[None] if image is None else self._coded(image)
-            mean, deviation = self.mean.mean(0), self.log_deviation.exp().mean(0)
-            order = deviation.argsort(descending=True)
-            latent = lambda flat: flat.view(steps, *self.latent_shape(self.config.size, self.config.size))  # noqa: E731
-        else:
-            start = torch.zeros(1, len(self.kept)).to(self.kept.device) if image is None else self.code(self.encode(image))
-            mean, deviation, latent = torch.zeros_like(start[0]), torch.ones_like(start[0]), self.place
-            order = torch.arange(len(mean))
+        start, mean, deviation = self._start(image, label)
+        order = deviation.argsort(descending=True) if isinstance(self.config.prior, ClassNormals) else range(len(mean))
         rows = []
         for dim in dims:
             if not 0 <= dim < len(order):
                 raise ValueError(f"dims must lie in 0…{len(order) - 1}, got {dim}")
             d, flat = order[dim], start.repeat(steps, 1)
             flat[:, d] = mean[d] + torch.linspace(-reach, reach, steps).to(flat) * deviation[d]
-            rows.append(self.decode(latent(flat)))
+            if isinstance(self.config.prior, ClassNormals):
+                rows.append(self.decode(flat.view(steps, *self.latent_shape(self.config.size, self.config.size))))
+            else:
+                rows.append(self.decode(self.place(flat)))
         return torch.stack(rows)
+
+    def _start(self, image: Tensor | None, label: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Where traversals begin (1, D), and mean and deviation (D,) of their dimensions."""
+        prior = self.config.prior
+        if isinstance(prior, StandardNormal):
+            if label is not None:
+                raise ValueError("this model knows no classes; leave the label out")
+            zeros = torch.zeros(1, len(self.kept), device=self.kept.device)
+            return zeros if image is None else self.code(self.encode(image)), zeros[0], torch.ones_like(zeros[0])
+        z = None if image is None else self.encode(image)
+        if label is None and z is None:
+            raise ValueError(f"this model has classes from 0 to {prior.classes - 1}: give a picture or a label")
+        k = int(self.likeliest(z)) if label is None and z is not None else label
+        if k is None or not 0 <= k < prior.classes:
+            raise ValueError(f"label must be a class from 0 to {prior.classes - 1}, got {k}")
+        return self.mean[k][None] if z is None else z.flatten(1), self.mean[k], self.log_deviation[k].exp()
 
     def forward(self, image: Tensor) -> Tensor:
         """The reconstruction from the prior's dimensions alone."""
         return self.decode(self.restrict(self.encode(image)))
-
-    def _coded(self, image: Tensor) -> Tensor:
-        z = self.encode(image)
-        self._check_size(z)
-        return z.flatten(1)
 
     def _check_size(self, latent: Tensor) -> None:
         shape, edge = self.latent_shape(self.config.size, self.config.size), self.config.size

@@ -6,11 +6,14 @@
 * `ReversibleGAN`: the network as the generator of a plain GAN, with the encoder for free (Sec. 4).
 """
 
+import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Literal
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as FittedMixture
 from torch import Tensor, nn
 
@@ -22,6 +25,8 @@ from predella.models.reversible import COMPONENTS, ClassNormals, Reversible, Sta
 from predella.nn.critics import ImageCritic, VectorCritic
 from predella.objectives.base import Objective, Phase, check_labels
 from predella.tasks.base import Batch
+
+log = logging.getLogger(__name__)
 
 
 def _reversible(model: nn.Module, kind: str, prior: type) -> Reversible:
@@ -308,7 +313,11 @@ def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> N
         return
     code = model.code(_encodings(model, batches, survey)).double().cpu()
     for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
-        fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
+        with warnings.catch_warnings():  # few codes for many components: a poor fit, but a fit
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
+        if not fitted.converged_:
+            log.warning("the density of %d components has not settled on %d codes; more pictures fit it better", components, len(code))
         mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))
 
 
