@@ -29,24 +29,6 @@ def exact_transport(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x[torch.from_numpy(rows)] - y[torch.from_numpy(columns)], dim=1).mean()
 
 
-def minibatch_energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Exact transport without the bias of small sets: half of Salimans et al. 2018, Eq. 5 (its expectation is 0 when both agree).
-
-    Each set is halved, W = `exact_transport`: mean of the four W(x, y) across - ½ W(x, x') - ½ W(y, y'). Plain transport between
-    n points and n draws never falls to 0 in many dimensions, and is least for draws that are too close together.
-
-    Args:
-        x, y: (n, D), n ≥ 2; the last of an odd n is left out.
-    """
-    _check(x, y)
-    if x.shape != y.shape or len(x) < 2:
-        raise ValueError(f"the energy distance halves two sets of one size, 2 or more, got {tuple(x.shape)} and {tuple(y.shape)}")
-    half = len(x) // 2
-    xs, ys = (x[:half], x[half : 2 * half]), (y[:half], y[half : 2 * half])
-    across = torch.stack([exact_transport(a, b) for a in xs for b in ys]).mean()
-    return across - (exact_transport(*xs) + exact_transport(*ys)) / 2
-
-
 def sliced_wasserstein(x: Tensor, y: Tensor, projections: int, generator: torch.Generator) -> Tensor:
     """Mean over random directions of the squared 2-Wasserstein distance of the projections (Kolouri et al. 2018, Eq. 15).
 
@@ -100,6 +82,3 @@ def _by_products(x: Tensor, y: Tensor) -> Tensor:
 def _check(x: Tensor, y: Tensor) -> None:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"two sets of points (n, D) and (m, D) are needed, got {tuple(x.shape)} and {tuple(y.shape)}")
-
-
-TRANSPORT = {"exact": exact_transport, "energy": minibatch_energy_distance}
