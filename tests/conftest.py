@@ -97,7 +97,7 @@ def vgg_weights(tmp_path, monkeypatch):
 
     from safetensors.torch import save_file
 
-    from predella.metrics import features
+    from predella import weights as standard
     from predella.nn.classics import VGG16
 
     folder = tmp_path / "weights"
@@ -105,6 +105,6 @@ def vgg_weights(tmp_path, monkeypatch):
     torch.manual_seed(0)
     tensors = {k: v.half() for k, v in VGG16().state_dict().items()}
     save_file(tensors, folder / "vgg16_features.safetensors")
-    digest = features.half_digest(tensors, "features.")
-    monkeypatch.setitem(features.CLASSICS, "vgg16", replace(features.CLASSICS["vgg16"], digest=digest))
+    digest = standard.half_digest(tensors, "features.")
+    monkeypatch.setitem(standard.CLASSICS, "vgg16", replace(standard.CLASSICS["vgg16"], digest=digest))
     return folder

@@ -14,6 +14,7 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from predella import weights as standard
 from predella.errors import UserError
 from predella.metrics import features as feats
 from predella.metrics.coverage import precision_recall
@@ -177,7 +178,7 @@ def test_weights_that_are_missing_or_altered(tmp_path, monkeypatch):
         feats.load_features("vgg16_relu4_3", tmp_path)
     half = {"features.0.weight": torch.zeros(1).half()}
     save_file(half, tmp_path / "alexnet.safetensors")
-    monkeypatch.setitem(feats.CLASSICS, "alexnet", replace(feats.CLASSICS["alexnet"], digest=feats.half_digest(half, "features.")))
+    monkeypatch.setitem(standard.CLASSICS, "alexnet", replace(standard.CLASSICS["alexnet"], digest=standard.half_digest(half, "features.")))
     with pytest.raises(UserError, match="other parameters than expected"):
         feats.load_features("alexnet_relu5", tmp_path)
     with pytest.raises(UserError, match="did you mean 'vgg16_relu5_3'"):

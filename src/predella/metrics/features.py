@@ -1,63 +1,18 @@
-"""Features that set metrics work on: networks with standard weights, from a folder, a cache or their official address.
+"""Features that set metrics work on: networks with standard weights (predella.weights).
 
-What is missing is said with the remedy. Inception's features give numbers called `fid`, `kid`; others carry their network's and
-layer's name. A .pth file is read only when its checksum is the official one, and without running code from it.
+Inception's features give numbers called `fid`, `kid`; others carry their network's and layer's name.
 """
 
-import hashlib
-import logging
-import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from predella.errors import UserError, did_you_mean
-from predella.nn.classics import VGG16, AlexNet, FIDInception
+from predella.weights import LAYERS, load_classic
 
-log = logging.getLogger(__name__)
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] → (B, D)
-ENVIRONMENT = "PREDELLA_WEIGHTS"
-
-
-@dataclass(frozen=True)
-class Classic:
-    """A network with known weights: its class, the official address, and how its checksum (sha256) begins.
-
-    Attributes:
-        digest: sha256 over the used tensors in half precision, by name; safetensors copies are known by it. "" = only the
-            official file is taken.
-        prefix: of the parameters that are used.
-    """
-
-    build: type[nn.Module]
-    url: str
-    checksum: str
-    digest: str = ""
-    prefix: str = "features."
-
-
-_TORCH = "https://download.pytorch.org/models/"
-CLASSICS = {
-    "vgg16": Classic(VGG16, _TORCH + "vgg16-397923af.pth", "397923af", "68216d6d59a14408319c84f6458a30551db38be6584cfabd26964f9326d7ac8a"),
-    "alexnet": Classic(
-        AlexNet, _TORCH + "alexnet-owt-7be5be79.pth", "7be5be79", "28ed56130fbe96f314c71abada9b1d26748e0f520d265a8aa6107b4360f9d993"
-    ),
-    "inception": Classic(
-        FIDInception,
-        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
-        "6726825d",
-        prefix="",
-    ),
-}
-LAYERS = {
-    "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
-    "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
-}
 FEATURES = ("inception", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
 
 
@@ -85,69 +40,6 @@ def load_features(name: str, weights: Path | None = None) -> Features:
         return network(x, count)[-1].mean((2, 3))
 
     return means
-
-
-def load_classic(which: str, weights: Path | None = None) -> nn.Module:
-    """VGG16, AlexNet or FIDInception with the standard weights, in evaluation mode; see `load_features`."""
-    classic = CLASSICS[which]
-    tensors = _find(which, classic, weights)
-    tensors = {k: v.float() for k, v in tensors.items() if k.startswith(classic.prefix) and not k.startswith(("fc.", "AuxLogits."))}
-    network = classic.build().float()
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        line = " ".join(str(error).split())[:200]
-        raise UserError(f"the weights of {which} have other parameters than expected ({line}); get them from {classic.url}") from None
-    return network.eval().requires_grad_(False)
-
-
-def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tensor]:
-    folder = weights or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
-    official = classic.url.rsplit("/", 1)[-1]
-    remedy = f"put {official} (from {classic.url}) there" + (f", or the same as {which}*.safetensors" if classic.digest else "")
-    if folder is not None:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is no folder of weights; {remedy}")
-        for file in sorted(folder.glob(f"{which}*.safetensors")) if classic.digest else ():
-            try:
-                tensors = load_file(file)
-            except SafetensorError as error:
-                raise UserError(f"{file} is no readable safetensors file ({error}); {remedy}") from None
-            if half_digest(tensors, classic.prefix) != classic.digest:
-                raise UserError(f"{file} does not hold the standard weights of {which}, which its numbers are named after; {remedy}")
-            return tensors
-        if (folder / official).exists():
-            return _read_official(folder / official, classic)
-        raise UserError(f"{folder} holds no weights of {which}; {remedy}")
-    import pooch
-
-    cache = Path(pooch.os_cache("predella"))
-    logging.getLogger("pooch").setLevel(logging.ERROR)
-    log.info("%s: looking for it in %s, else fetching it from %s", which, cache, classic.url)
-    try:
-        file = Path(pooch.retrieve(classic.url, None, fname=official, path=cache, progressbar=False))
-    except Exception as error:
-        why = type(error).__name__
-        raise UserError(
-            f"the weights of {which} could not be fetched from {classic.url} ({why}); give their folder by --weights DIR or ${ENVIRONMENT}"
-        ) from None
-    return _read_official(file, classic)
-
-
-def half_digest(tensors: dict[str, Tensor], prefix: str) -> str:
-    """sha256 over the names and half-precision values of the tensors whose names begin with `prefix`."""
-    digest = hashlib.sha256()
-    for name in sorted(k for k in tensors if k.startswith(prefix)):
-        digest.update(name.encode())
-        digest.update(tensors[name].half().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:
-    """Tensors only, and only from the official file: `weights_only` runs no code from it."""
-    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(classic.checksum):
-        raise UserError(f"{file} was altered or cut short: its sha256 does not begin with {classic.checksum}; get it from {classic.url}")
-    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 @torch.no_grad()
