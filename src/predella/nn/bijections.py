@@ -1,8 +1,7 @@
 r"""Invertible maps: forward and inverse in one class, both returning (value, ladj), ladj (B,) = log |det J| of that direction.
 
 Additive couplings and the squeeze: Schirrmeister et al. 2018, Eq. 1, 2 and Fig. 2; affine couplings, masks and the split:
-Dinh et al. 2017 (Real-NVP), Eq. 4–8; activation normalisation: Kingma and Dhariwal 2018, Sec. 3.1. Zero-cost parts such as
-`Squeeze` take any number of items and any even size; couplings take what their inner networks take.
+Dinh et al. 2017 (Real-NVP), Eq. 4–8; activation normalisation: Kingma and Dhariwal 2018, Sec. 3.1.
 """
 
 import math
@@ -173,8 +172,9 @@ class Coupling(Bijection):
         f, g: networks of the second half and of the changed first half, without random or batch-dependent layers.
 
     Raises:
-        ValueError: a layer inside f or g that gives another value on the way back (dropout, batch normalisation, spectral
-            normalisation, RReLU), which would break the inverse; an odd number of channels.
+        ValueError: a layer inside f or g that gives another value on the way back (dropout in any of torch's layers, batch
+            normalisation, spectral normalisation, RReLU) or one that overwrites its input, which would break the inverse; an odd
+            number of channels; numbers of another shape than `step` takes, which would broadcast to a wrong ladj.
     """
 
     def __init__(self, f: nn.Module, g: nn.Module):
@@ -183,7 +183,7 @@ class Coupling(Bijection):
         _check_repeatable(self)
 
     def step(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Change a by h, elementwise and invertibly: (a', ladj)."""
+        """Change a (B, C, …) by h, elementwise and invertibly: (a' of a's shape, ladj (B,))."""
         raise NotImplementedError(f"{type(self).__name__} must define step()")
 
     def back(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,15 +193,15 @@ class Coupling(Bijection):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 1: y1 = x1 + F(x2), y2 = x2 + G(y1), with "+" the step."""
         x1, x2 = halves(x)
-        y1, first = self.step(x1, self.f(x2))
-        y2, second = self.step(x2, self.g(y1))
+        y1, first = self.step(x1, _asked(self.f, x2))
+        y2, second = self.step(x2, _asked(self.g, y1))
         return torch.cat([y1, y2], 1), first + second
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 2: x2 = y2 - G(y1), x1 = y1 - F(x2)."""
         y1, y2 = halves(y)
-        x2, second = self.back(y2, self.g(y1))
-        x1, first = self.back(y1, self.f(x2))
+        x2, second = self.back(y2, _asked(self.g, y1))
+        x1, first = self.back(y1, _asked(self.f, x2))
         return torch.cat([x1, x2], 1), first + second
 
 
@@ -209,10 +209,10 @@ class AdditiveCoupling(Coupling):
     """y1 = x1 + F(x2), y2 = x2 + G(y1) (Eq. 1). Volume-preserving: ladj = 0. F and G keep the number of channels."""
 
     def step(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        return a + h, _zeros(a)
+        return a + _like(h, a), _zeros(a)
 
     def back(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        return a - h, _zeros(a)
+        return a - _like(h, a), _zeros(a)
 
 
 class AffineCoupling(Coupling):
@@ -229,11 +229,11 @@ class AffineCoupling(Coupling):
         self.bound = bound
 
     def step(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = bounded(h, self.bound)
+        s, t = bounded(_like(h, a, 2), self.bound)
         return a * s.exp() + t, s.flatten(1).sum(1)
 
     def back(self, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = bounded(h, self.bound)
+        s, t = bounded(_like(h, a, 2), self.bound)
         return (a - t) * (-s).exp(), -s.flatten(1).sum(1)
 
     def extra_repr(self) -> str:
@@ -260,7 +260,7 @@ class MaskedCoupling(Bijection):
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         b = (checkerboard(x) if self.mask == "checkerboard" else channel_mask(x)).to(x)
         b = 1 - b if self.swap else b
-        s, t = bounded(self.net(b * x), self.bound)
+        s, t = bounded(_like(self.net(b * x), x, 2), self.bound)
         return (1 - b) * s, (1 - b) * t
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -315,8 +315,32 @@ class ActNorm(Bijection):
 def _check_repeatable(bijection: Bijection) -> None:
     for name, module in bijection.named_modules():
         parts = (module, *module._forward_pre_hooks.values())  # the older spectral norm is a hook
-        if bad := next((p for p in parts if isinstance(p, NOT_REPEATABLE)), None):
+        if bad := next((p for p in parts if isinstance(p, NOT_REPEATABLE) or _drops(p)), None):
             raise ValueError(f"{name} is a {type(bad).__name__.strip('_')}, which gives another value on the way back; use no such layer")
+
+
+def _drops(module: nn.Module) -> bool:
+    """Attention and recurrent layers drop numbers out by themselves."""
+    return isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and module.dropout > 0
+
+
+def _asked(net: nn.Module, x: Tensor) -> Tensor:
+    """net(x), which must leave x as it is."""
+    if torch.compiler.is_compiling() or x.is_inference():
+        return net(x)
+    version = x._version
+    h = net(x)
+    if x._version != version:
+        raise ValueError(f"a {type(net).__name__} overwrites its input, which breaks the inverse; build its first layer with inplace=False")
+    return h
+
+
+def _like(h: Tensor, a: Tensor, times: int = 1) -> Tensor:
+    """h, which must have a's shape with `times` the channels."""
+    shape = (len(a), times * a.shape[1], *a.shape[2:])
+    if tuple(h.shape) != shape:
+        raise ValueError(f"the network of a coupling must give {shape} for {tuple(a.shape)} to be changed, it gave {tuple(h.shape)}")
+    return h
 
 
 def halves(x: Tensor) -> tuple[Tensor, Tensor]:

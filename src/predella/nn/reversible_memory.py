@@ -5,8 +5,8 @@ gradient taken on the spot. In a coupling the value G(y1), computed once with it
 (x2 = y2 - G(y1)) and the gradient, so that a step costs 4/3 of plain backpropagation, not 5/3.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,17 @@ from torch.autograd.function import once_differentiable
 
 from predella.nn.bijections import AdditiveCoupling, Bijection, Chain, Coupling, Inverse, Split, halves
 
-Gradients = dict[nn.Parameter, Tensor]
+Gradients = dict[Tensor, Tensor]
+Slot = tuple[nn.Module, str, int]  # a parameter's module and name there, and its number
 
 
 class MemoryFree(Bijection):
-    """The same map as `bijection`, both ways, with activations recomputed by inversion instead of stored.
+    """The same map as `bijection`, both ways, with activations recomputed by inversion instead of stored (reversible checkpointing).
 
     Values are those of `bijection`; gradients agree to rounding. Chains, splits and inverses are taken apart; a map that is no
     coupling is inverted and then differentiated on its own. Derivatives of derivatives are not available: use `bijection` itself.
-    Weights must not change between the forward and the backward pass (autograd says so if they do).
+    Weights must not change between the forward and the backward pass (autograd says so if they do). Wrap the whole in FSDP, not
+    its blocks.
     """
 
     def __init__(self, bijection: Bijection):
@@ -44,7 +46,8 @@ class MemoryFree(Bijection):
         ladj, link = None, None
         steps = list(_steps(self.bijection, inverse))
         for i, (bijection, way) in enumerate(steps):
-            before, link = link, None if i + 1 == len(steps) else _Link()
+            before = link if x.requires_grad else None  # nobody goes further back than that
+            link = None if i + 1 == len(steps) else _Link()
             parameters = [p for p in bijection.parameters() if p.requires_grad]
             x, one = _Through.apply(bijection, way, before, link, x, *parameters)
             ladj = one if ladj is None else ladj + one
@@ -57,12 +60,20 @@ class _Link:
     value: Tensor | None = None
 
 
+def _is(bijection: Bijection, kind: type[Bijection]) -> bool:
+    """Whether it is of that kind and works as that kind does: a subclass may have its own way."""
+    own = type(bijection)
+    return isinstance(bijection, kind) and own.forward is kind.forward and own.inverse is kind.inverse
+
+
 def _steps(bijection: Bijection, inverse: bool) -> Iterator[tuple[Bijection, bool]]:
     """The maps that a chain consists of in the order of use, each with whether its inverse is used."""
-    if isinstance(bijection, Chain):
+    if _is(bijection, Chain):
+        assert isinstance(bijection, Chain)
         for one in reversed(list(bijection)) if inverse else bijection:
             yield from _steps(one, inverse)
-    elif isinstance(bijection, (MemoryFree, Inverse)):
+    elif _is(bijection, MemoryFree) or _is(bijection, Inverse):
+        assert isinstance(bijection, (MemoryFree, Inverse))
         yield from _steps(bijection.bijection, inverse != isinstance(bijection, Inverse))
     else:
         yield bijection, inverse
@@ -78,9 +89,9 @@ class _Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx, bijection: Bijection, inverse: bool, before: _Link | None, after: _Link | None, x: Tensor, *parameters: nn.Parameter):
         out, ladj = _apply(bijection, x, inverse)
-        if out is x:  # autograd would take the result for its own input
-            out = x.view_as(x)
         ctx.save_for_backward(*parameters, *([out] if after is None else []))
+        number = {id(p): i for i, p in enumerate(parameters)}
+        ctx.slots = [(m, name, number[id(p)]) for m in bijection.modules() for name, p in m._parameters.items() if id(p) in number]
         ctx.bijection, ctx.inverse, ctx.autocast = bijection, inverse, _autocast(x.device.type)
         ctx.before, ctx.after = before, after
         return out, ladj
@@ -88,18 +99,32 @@ class _Through(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_out: Tensor, d_ladj: Tensor):
-        parameters = ctx.saved_tensors  # says so if they have changed
+        saved = ctx.saved_tensors  # says so if they have changed
         if ctx.after is None:
-            *parameters, out = parameters
+            *saved, out = saved
             out, d_out = _own(out), _own(d_out)
         else:
             out, ctx.after.value = ctx.after.value, None
         gradients: Gradients = {}
-        with ctx.autocast():
+        own = [p.detach().requires_grad_() for p in saved]
+        with ctx.autocast(), _in_place_of(ctx.slots, own):
             out, d_in = _undo(ctx.bijection, ctx.inverse, out, d_out, d_ladj, gradients)
         if ctx.before is not None:
             ctx.before.value = out
-        return None, None, None, None, d_in, *(gradients.pop(p, None) for p in parameters)
+        return None, None, None, None, d_in, *(gradients.pop(p, None) for p in own)
+
+
+@contextmanager
+def _in_place_of(slots: Sequence[Slot], values: Sequence[Tensor]) -> Generator[None]:
+    """`values` where the parameters are: those of the forward pass, whatever stands there now, and without the users' hooks."""
+    before = [(module, name, module._parameters[name]) for module, name, _ in slots]
+    try:
+        for module, name, i in slots:
+            module._parameters[name] = values[i]  # type: ignore[assignment]
+        yield
+    finally:
+        for module, name, parameter in before:
+            module._parameters[name] = parameter
 
 
 def _apply(bijection: Bijection, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -116,26 +141,32 @@ def _undo(bijection: Bijection, inverse: bool, out: Tensor, d_out: Tensor, d_lad
 
     `out` and `d_out` are overwritten, so that couplings allocate nothing but their network's own graph.
     """
-    if isinstance(bijection, Chain):
-        for one in bijection if inverse else reversed(list(bijection)):
-            out, d_out = _undo(one, inverse, out, d_out, d_ladj, gradients)
+    if _is(bijection, Chain) or _is(bijection, MemoryFree) or _is(bijection, Inverse):
+        for one, way in reversed(list(_steps(bijection, inverse))):
+            out, d_out = _undo(one, way, out, d_out, d_ladj, gradients)
         return out, d_out
-    if isinstance(bijection, MemoryFree):
-        return _undo(bijection.bijection, inverse, out, d_out, d_ladj, gradients)
-    if isinstance(bijection, Inverse):
-        return _undo(bijection.bijection, not inverse, out, d_out, d_ladj, gradients)
-    if isinstance(bijection, Split):
+    if _is(bijection, Split):
+        assert isinstance(bijection, Split)
         for whole, new in zip((out, d_out), _undo(bijection.inner, inverse, halves(out)[0], halves(d_out)[0], d_ladj, gradients)):
-            halves(whole)[0].copy_(new)
+            _copy(halves(whole)[0], new)
         return out, d_out
-    if isinstance(bijection, Coupling):
-        return _undo_coupling(bijection, inverse, out, d_out, d_ladj, gradients)
+    if _is(bijection, Coupling):
+        assert isinstance(bijection, Coupling)
+        return _undo_coupling(bijection, inverse, out.contiguous(), d_out.contiguous(), d_ladj, gradients)
     before = _apply(bijection, out, not inverse)[0].detach().requires_grad_()
     with torch.enable_grad():
-        value, ladj = _apply(bijection, before, inverse)
-    parameters = [p for p in bijection.parameters() if p.requires_grad]
-    d_before = _gradient((value, ladj), (d_out, d_ladj), before, parameters, gradients)
+        results = _apply(bijection, before, inverse)
+    (d_before,) = _gradient(results, (d_out, d_ladj), [before], bijection.parameters(), gradients)
     return before.detach(), d_before
+
+
+def _copy(view: Tensor, new: Tensor) -> None:
+    """`new` into `view`, of whose memory it may itself be another view."""
+    if new.untyped_storage().data_ptr() == view.untyped_storage().data_ptr():
+        if (new.data_ptr(), new.stride()) == (view.data_ptr(), view.stride()):
+            return
+        new = new.clone()
+    view.copy_(new)
 
 
 def _undo_coupling(coupling: Coupling, inverse: bool, out: Tensor, d_out: Tensor, d_ladj: Tensor, gradients: Gradients):
@@ -157,31 +188,36 @@ def _undo_step(coupling: Coupling, net: nn.Module, inverse: bool, out: Tensor, s
         h = net(leaf)
     forth, undo = (coupling.back, coupling.step) if inverse else (coupling.step, coupling.back)
     out.copy_(undo(out, h.detach())[0])
-    if isinstance(coupling, AdditiveCoupling):
+    if type(coupling).step is AdditiveCoupling.step and type(coupling).back is AdditiveCoupling.back:
         d_h = -d_out if inverse else d_out
     else:
         before, h_ = out.detach().requires_grad_(), h.detach().requires_grad_()
         with torch.enable_grad():
-            value, ladj = forth(before, h_)
-        d_before, d_h = torch.autograd.grad((value, ladj), (before, h_), (d_out, d_ladj))
+            results = forth(before, h_)
+        nets = {id(p) for n in (coupling.f, coupling.g) for p in n.parameters()}
+        rest = [p for p in coupling.parameters() if id(p) not in nets]
+        d_before, d_h = _gradient(results, (d_out, d_ladj), [before, h_], rest, gradients)
         d_out.copy_(d_before)
-        del before, h_, value, ladj, d_before
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    d_source += _gradient((h,), (d_h.to(h.dtype),), leaf, parameters, gradients)
+        del before, h_, results, d_before
+    (share,) = _gradient((h,), (d_h.to(h.dtype),), [leaf], net.parameters(), gradients)
+    d_source += share
 
 
-def _gradient(outputs: Sequence[Tensor], d_outputs: Sequence[Tensor], source: Tensor, parameters: Sequence[nn.Parameter],
-              gradients: Gradients) -> Tensor:  # fmt: skip
-    """d/d(source); the parameters' gradients are added to `gradients`."""
+def _gradient(outputs: Sequence[Tensor], d_outputs: Sequence[Tensor], sources: Sequence[Tensor], parameters: Iterable[Tensor],
+              gradients: Gradients) -> list[Tensor]:  # fmt: skip
+    """d/d(source) of each; the parameters' gradients are added to `gradients`."""
     pairs = [(o, d) for o, d in zip(outputs, d_outputs) if o.requires_grad]
-    out, *rest = torch.autograd.grad([o for o, _ in pairs], [source, *parameters], [d for _, d in pairs], allow_unused=True)
-    for p, g in zip(parameters, rest):
+    trained = [p for p in parameters if p.requires_grad]
+    found = torch.autograd.grad([o for o, _ in pairs], [*sources, *trained], [d for _, d in pairs], allow_unused=True)
+    for p, g in zip(trained, found[len(sources) :]):
         if g is not None:
             gradients[p] = gradients[p] + g if p in gradients else g
-    return torch.zeros_like(source) if out is None else out
+    return [torch.zeros_like(s) if g is None else g for s, g in zip(sources, found)]
 
 
 def _autocast(device: str) -> Callable[[], AbstractContextManager]:
     """The present mixed precision, to be entered again on the way back."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
     enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     return lambda: torch.autocast(device, dtype=dtype, enabled=enabled)
