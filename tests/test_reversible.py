@@ -31,6 +31,7 @@ def test_the_papers_network_has_its_numbers():
         paper = Reversible()
     count = sum(p.numel() for p in paper.parameters())
     assert 59.5e6 < count < 61e6
+    assert [m.streams for m in paper.chain if isinstance(m, Squeeze)] == [1, 2, 2, 2, 2, 2]
     blocks = sum(level.blocks for level in paper.config.levels)
     assert (len(paper.config.levels), blocks, paper.config.dims) == (6, 11, 12288)
 
@@ -130,10 +131,19 @@ def test_a_latent_has_the_class_it_was_drawn_from():
     assert torch.equal(first[:, ~free], made.mean[:1, ~free]) and torch.equal(first[:, free], z[:1].flatten(1)[:, free])
 
 
-def test_classes_vary_along_their_own_largest_deviation():
+def test_the_likeliest_class_allows_for_the_perturbation():
+    """A latent 0.02 from the mean of a class of hardly any deviation, and 0.03 from that of a wide one."""
     made = apart()
-    for label, dim, deviation in ((0, 5, 1.0), (1, 7, torch.e**-1)):
-        row = made.network(made.traverse(None, [0], steps=3, label=label)[0])[0].flatten(1)
+    with torch.no_grad():
+        made.mean[:] = torch.tensor([0.0, 0.05, 9.0])[:, None]
+        made.log_deviation[:] = torch.tensor([1e-5, 0.2, 0.2]).log()[:, None]
+    assert made.likeliest(torch.full((1, *made.latent_shape(8, 8)), 0.02)).tolist() == [0]
+
+
+def test_classes_vary_around_their_mean_by_their_deviation_along_dimensions_all_share():
+    made = apart()
+    for label, dim, deviation in ((0, 5, 1.0), (1, 5, torch.e**-5), (1, 7, torch.e**-1)):
+        row = made.network(made.traverse(None, [(5, 7).index(dim)], steps=3, label=label)[0])[0].flatten(1)
         torch.testing.assert_close(row[1], made.mean[label], atol=1e-5, rtol=0)
         assert (row[2] - row[0]).abs().argmax() == dim and (row[2] - row[0])[dim].item() == pytest.approx(6 * deviation, rel=1e-4)
     image = made.decode(made.mean[1:2].view(1, *made.latent_shape(8, 8)))
@@ -169,6 +179,16 @@ def test_a_traversal_changes_one_dimension(config):
         (lambda m: m.interpolate(images(1), images(1), 1), "at least 2"),
         (lambda m: m.interpolate(images(1), images(1), 3, "ful"), "space must be one of"),
         (lambda m: m.interpolate(images(1), torch.zeros(1, 3, 4, 8), 3), "one shape"),
+        (lambda m: m.interpolate(images(2), images(2), 3), "one image"),
+        (lambda m: m.traverse(images(2), [0]), "one image"),
+        (lambda m: m.traverse(None, []), "need dims"),
+        (lambda m: m.traverse(None, [0], steps=0), "at least 1 step"),
+        (lambda m: m.restrict(torch.zeros(1, 48, 2, 2), clamp=-1.0), "clamp must be 0 or more"),
+        (lambda m: model(CLASSES).restrict(torch.zeros(1, 16, 2, 2), clamp=1.0), "0 for a prior by class"),
+        (lambda m: m.mixture.set_(torch.ones(1), torch.zeros(10, 5), torch.eye(5).repeat(10, 1, 1)), "as many weights"),
+        (lambda m: replace(TINY, memory="flta"), "memory can't be 'flta'; did you mean 'flat'"),
+        (lambda m: objective.ReversibleMatchConfig(match="hing"), "did you mean 'hinge'"),
+        (lambda m: ClassNormals(epsilon=float("nan")), "epsilon positive"),
         (lambda m: m.sample(0, torch.Generator()), "count must be at least 1"),
         (lambda m: m.place(torch.zeros(2, 4)), "code of this model"),
         (lambda m: model(CLASSES).traverse(torch.zeros(1, 1, 16, 16), [0]), "describes 8×8 images"),

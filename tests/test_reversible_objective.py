@@ -1,5 +1,7 @@
 """What trains the reversible network: each phase trains what it names, terms equal their formulas, a match matches."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -45,6 +47,71 @@ def test_the_match_objective_in_numbers():
     torch.testing.assert_close(losses["l1"], (made(batch.target) - batch.target).abs().mean())
 
 
+class Total(torch.nn.Module):
+    """A critic whose logit is the sum of what it sees."""
+
+    def forward(self, x):
+        return x.flatten(1).sum(1)
+
+
+def test_the_adversarial_match_in_numbers():
+    """Eq. 3 with a critic known by heart: draws real, codes fake; codes are matched as they are, not as they are cut."""
+    made = model()
+    config = objective.ReversibleMatchConfig(match="hinge", l1=3.0, l2=7.0, weight=0.5, clamp=0.01, critic=(4, 4))
+    built = config.build(made)
+    built.critic = Total()
+    batch = batch_of(made)
+    z = made.encode(batch.target)
+    code, prior = made.code(z), built._prior(batch).double()
+    critic, losses = built.critic_losses(batch), built.encoder_losses(batch)
+    torch.testing.assert_close(critic["real"], (1 - prior.sum(1)).clamp(min=0).mean(), check_dtype=False, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(critic["fake"], (1 + code.sum(1)).clamp(min=0).mean())
+    torch.testing.assert_close(losses["hinge"], -code.sum(1).mean())
+    cut = made.place(code.clamp(-0.01, 0.01))
+    torch.testing.assert_close(losses["l1"], (made.decode(cut) - batch.target).abs().mean())
+    torch.testing.assert_close(losses["l2"], (z - cut).square().mean())
+    first, second = built.phases()
+    assert (first.name, first.weights) == ("critic", {"real": 1.0, "fake": 1.0})
+    assert (second.name, second.weights) == ("encoder", {"l1": 3.0, "l2": 7.0, "hinge": 0.5})
+
+
+def test_the_plain_gan_in_numbers():
+    made = model()
+    built = objective.ReversibleGANConfig(width=4).build(made)
+    built.critic = Total()
+    batch = batch_of(made)
+    fake = built.generated(batch)
+    torch.testing.assert_close(fake, made.decode(made.place(made.sample_code(6, batch.generator()).double())), check_dtype=False)
+    critic = built.critic_losses(batch)
+    torch.testing.assert_close(critic["real"], (1 - Total()(batch.target)).clamp(min=0).mean())
+    torch.testing.assert_close(critic["fake"], (1 + Total()(fake)).clamp(min=0).mean())
+    torch.testing.assert_close(built.generator_losses(batch)["hinge"], -Total()(fake).mean())
+
+
+def test_transport_and_perturbation_in_numbers():
+    """Eq. 5: classes by their share, each encoding against as many draws of its own class; Eq. 6 with ε."""
+    made = model(CLASSES)
+    with torch.no_grad():
+        made.mean[:] = torch.randn(3, CLASSES.dims)
+    built = objective.ReversibleTransportConfig(survey=30, perturbation=4.0).build(made)
+    label = torch.tensor([0, 1, 1, 1, 2, 2])
+    batch = Batch(images(6, 1), None, 8, label)
+    z = made.encode(batch.target)
+    generator = batch.generator()
+    noise, epsilon = (torch.randn(6, CLASSES.dims, generator=generator).to(z) for _ in "zε")
+    draws, flat = made.sample_latent(label, noise), z.flatten(1)
+    expected = sum(
+        n / 6 * min(sum((flat[a] - draws[b]).norm() for a, b in zip(items, order)) / n for order in itertools.permutations(items))
+        for items, n in (([0], 1), ([1, 2, 3], 3), ([4, 5], 2))
+    )
+    losses = built.losses(batch)
+    torch.testing.assert_close(losses["transport"], expected)
+    shaken = made.decode(z + CLASSES.prior.epsilon * epsilon.view_as(z))
+    torch.testing.assert_close(losses["l1"], (shaken - batch.target).abs().mean())
+    torch.testing.assert_close(losses["l2"], (shaken - batch.target).square().mean())
+    assert losses["l1"] > 0.01 and built.phases()[0].weights == {"transport": 1.0, "l1": 4.0, "l2": 4.0}
+
+
 def test_begin_keeps_the_widest_dimensions_and_end_fits_the_codes():
     made = Reversible(TINY).double()
     built = objective.ReversibleMatchConfig(match="none", survey=40).build(made)
@@ -60,6 +127,9 @@ def test_begin_keeps_the_widest_dimensions_and_end_fits_the_codes():
     built.end(iter(batches))
     code = made.code(made.encode(torch.cat([b.target for b in batches[:2]])))
     torch.testing.assert_close(made.gaussian.mean[0], code.mean(0), atol=1e-9, rtol=1e-6)
+    assert made.mixture.fitted and made.mixture.weight.sum().item() == pytest.approx(1)
+    mean = (made.mixture.weight[:, None] * made.mixture.mean).sum(0)
+    torch.testing.assert_close(mean, code.mean(0), atol=1e-6, rtol=1e-4)
     covariance = made.gaussian.factor[0] @ made.gaussian.factor[0].T
     torch.testing.assert_close(covariance, torch.cov(code.T, correction=0) + 1e-4 * torch.eye(5), atol=1e-6, rtol=1e-4)
 

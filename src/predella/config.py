@@ -1,14 +1,36 @@
 """Configs: frozen, keyword-only dataclasses, written to JSON and read back strictly."""
 
 import dataclasses
-from typing import dataclass_transform
+from typing import Literal, dataclass_transform, get_args, get_origin
+
+from predella.errors import did_you_mean
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls):
-    """Class decorator: a frozen keyword-only dataclass that pydantic reads back with unknown keys forbidden."""
+    """Class decorator: a frozen keyword-only dataclass that pydantic reads back with unknown keys forbidden.
+
+    A field of type Literal, or a tuple of them, takes only its words, from Python too.
+    """
     cls.__pydantic_config__ = {"extra": "forbid"}
+    check = cls.__dict__.get("__post_init__")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check_words(field.name, field.type, getattr(self, field.name))
+        if check is not None:
+            check(self)
+
+    cls.__post_init__ = __post_init__
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def _check_words(name: str, kind, value) -> None:
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        for one in value:
+            _check_words(name, get_args(kind)[0], one)
+    elif get_origin(kind) is Literal and value not in get_args(kind):
+        raise ValueError(f"{name} can't be {value!r}{did_you_mean(str(value), map(str, get_args(kind)))}")
 
 
 def read_config(cls, values: dict):

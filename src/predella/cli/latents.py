@@ -66,7 +66,7 @@ def check_outputs(paths: list[Path], force: bool) -> None:
 
 def add_zoom(parser) -> None:
     """The option of the verbs that write sheets."""
-    parser.add_argument("--zoom", type=int, default=1, help="on a sheet, enlarge each pixel this many times, to look at (default: 1)")
+    parser.add_argument("--zoom", type=int, default=1, help="enlarge each pixel this many times, to look at (default: 1)")
 
 
 def check_zoom(zoom: int) -> None:
@@ -87,4 +87,4 @@ def write_pictures(rows, paths: list[Path], out: Path, force: bool, zoom: int = 
         return
     pictures = [p for row in rows for p in row]
     for picture, path in zip(pictures, paths, strict=True):
-        write(Picture(picture[None].clamp(-1, 1).cpu()), path, force)
+        write(Picture(sheet([picture[None]], zoom=zoom)), path, force)

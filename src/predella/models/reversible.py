@@ -69,7 +69,7 @@ class ClassNormals:
     epsilon: float = 0.1
 
     def __post_init__(self):
-        if self.classes < 1 or self.epsilon <= 0:
+        if self.classes < 1 or not self.epsilon > 0:
             raise ValueError(f"classes must be at least 1 and epsilon positive, got {self.classes} and {self.epsilon}")
 
 
@@ -209,9 +209,11 @@ class Reversible(Model):
     def restrict(self, latent: Tensor, clamp: float = 0.0) -> Tensor:
         """The latent on the prior's support: other dimensions zero, kept ones within ±clamp (0 = as they are).
 
-        For a prior by class: dimensions that the latent's likeliest class does not use take that class's mean.
+        For a prior by class: dimensions that the latent's likeliest class does not use take that class's mean; there is no clamp.
         """
         self._check_size(latent)
+        if clamp < 0 or (clamp and isinstance(self.config.prior, ClassNormals)):
+            raise ValueError(f"clamp must be 0 or more, and 0 for a prior by class; got {clamp}")
         if isinstance(self.config.prior, ClassNormals):
             label, flat = self.likeliest(latent), latent.flatten(1)
             return torch.where(self.used()[label], flat, self.mean[label].to(flat)).view_as(latent)
@@ -274,7 +276,7 @@ class Reversible(Model):
         if isinstance(prior, ClassNormals):
             if density != "prior":
                 raise ValueError(f"a prior by class has no '{density}' density; use 'prior'")
-            label = torch.arange(count) % prior.classes if label is None else label
+            label = torch.arange(count) % prior.classes if label is None else label.long()
             if len(label) != count or label.min() < 0 or label.max() >= prior.classes:
                 given = ", ".join(map(str, label.unique().tolist()[:5]))
                 raise ValueError(f"labels must be {count} classes from 0 to {prior.classes - 1}, got {len(label)}: {given}")
@@ -295,8 +297,8 @@ class Reversible(Model):
             raise ValueError(f"steps must be at least 2, got {steps}")
         if space not in SPACES:
             raise ValueError(f"space must be one of {SPACES}, got '{space}'")
-        if a.shape != b.shape:
-            raise ValueError(f"both images must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        if a.shape != b.shape or len(a) != 1:
+            raise ValueError(f"both must be one image (1, C, H, W) of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
         t = torch.linspace(0, 1, steps).view(-1, 1, 1, 1).to(a)
         if space == "pixels":
             return torch.lerp(a, b, t)
@@ -310,25 +312,26 @@ class Reversible(Model):
 
         Args:
             image: (1, C, size, size) whose other dimensions are kept, or None for the prior's mean.
-            dims: numbers among the kept dimensions; for a prior by class, among all, by the class's falling deviation (0 = the
-                largest).
+            dims: numbers among the kept dimensions; for a prior by class, among all, by falling deviation averaged over the
+                classes (0 = the largest, the same for every class).
             label: the class of a prior by class; None takes the image's likeliest.
 
         Raises:
             ValueError: a number beyond the dimensions or classes there are, or neither image nor label for a prior by class.
         """
+        if not dims or steps < 1 or (image is not None and len(image) != 1):
+            raise ValueError(f"traversals need dims, at least 1 step and one image or none, got {dims} and {steps} steps")
         start, mean, deviation = self._start(image, label)
-        order = deviation.argsort(descending=True) if isinstance(self.config.prior, ClassNormals) else range(len(mean))
+        by_class = isinstance(self.config.prior, ClassNormals)
+        order = self.log_deviation.exp().mean(0).argsort(descending=True) if by_class else range(len(mean))
         rows = []
         for dim in dims:
             if not 0 <= dim < len(order):
                 raise ValueError(f"dims must lie in 0…{len(order) - 1}, got {dim}")
             d, flat = order[dim], start.repeat(steps, 1)
             flat[:, d] = mean[d] + torch.linspace(-reach, reach, steps).to(flat) * deviation[d]
-            if isinstance(self.config.prior, ClassNormals):
-                rows.append(self.decode(flat.view(steps, *self.latent_shape(self.config.size, self.config.size))))
-            else:
-                rows.append(self.decode(self.place(flat)))
+            shape = self.latent_shape(self.config.size, self.config.size)
+            rows.append(self.decode(flat.view(steps, *shape) if by_class else self.place(flat)))
         return torch.stack(rows)
 
     def _start(self, image: Tensor | None, label: int | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -358,7 +361,7 @@ class Reversible(Model):
 
     def _check_kept(self) -> None:
         if isinstance(self.config.prior, ClassNormals):
-            raise ValueError("a prior by class describes all dimensions, there is no shorter code; encode without --restricted")
+            raise ValueError("a prior by class describes all dimensions, there is no shorter code; encode the full latent")
         if (self.kept < 0).any():
             raise ValueError("the kept dimensions are not chosen yet; train the model, or call choose()")
 
@@ -371,7 +374,7 @@ class Reversible(Model):
 
     @torch.no_grad()
     def whiten(self, latent: Tensor) -> None:
-        """From here on, the codes of images with these latents (N, C, h, w) have mean 0 and covariance 1.
+        """ZCA: from here on, the codes of images with these latents (N, C, h, w) have mean 0 and covariance 1.
 
         The map Σ^-½ (k - μ) is symmetric: each number of a code stays with its dimension as far as the covariance lets it. Draws of
         N(0, 1) then are draws of the best Gaussian for the codes. The full latent does not change.

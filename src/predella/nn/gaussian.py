@@ -27,6 +27,8 @@ class GaussianMixture(nn.Module):
     @torch.no_grad()
     def set_(self, weight: Tensor, mean: Tensor, covariance: Tensor) -> None:
         """Weights (K,) that sum to 1, means (K, D), covariances (K, D, D), positive definite."""
+        if weight.shape != self.weight.shape:
+            raise ValueError(f"a mixture of {len(self.weight)} needs as many weights, got {tuple(weight.shape)}")
         factor = torch.linalg.cholesky(covariance.double())  # may refuse, before anything is changed
         self.weight.copy_(weight / weight.sum())
         self.mean.copy_(mean)
