@@ -1,0 +1,126 @@
+"""The tower: levels that build on each other, counts of the paper, codes that matter."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from predella.models.base import load
+from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
+
+TINY = TowerConfig(
+    levels=(TowerLevel(width=6, growth=4, blocks=1), TowerLevel(width=4, growth=3, blocks=2)), code=5, spatial=2, hidden=8, layers=2
+)
+PAPER = TowerConfig(
+    levels=tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (64, 192), (64, 128), (64, 64))), hidden=512, layers=8
+)
+
+
+def tower(config=TINY):
+    torch.manual_seed(0)
+    return Tower(config).double()
+
+
+def inputs(made, count=3, size=(8, 12)):
+    generator = torch.Generator().manual_seed(0)
+    condition = torch.rand(count, made.config.condition, *size, generator=generator).double() * 2 - 1
+    return condition, [c.double() for c in made.draw(count, size, generator)], size
+
+
+def test_the_papers_tower_has_its_parameters():
+    with torch.device("meta"):
+        made = Tower(PAPER)
+    assert sum(p.numel() for p in made.parameters()) == pytest.approx(209e6, rel=0.002)
+
+
+@pytest.mark.parametrize("change", [{}, {"layers": 0}, {"weight_norm": False}, {"styled_by": "all"}, {"channels": 2, "condition": 1}])
+def test_each_level_answers_at_twice_the_size_below(change):
+    made = tower(replace(TINY, **change))
+    condition, codes, size = inputs(made)
+    answers = made(condition, codes)
+    assert [tuple(a.shape) for a in answers] == [(3, made.config.channels, 4, 6), (3, made.config.channels, 8, 12)]
+    assert all(a.abs().max() <= 1 for a in answers)
+    (first,) = made(condition, codes[:1])
+    assert torch.equal(first, answers[0])  # fewer codes ask for fewer levels, and change nothing below
+
+
+@pytest.mark.parametrize("styled_by", ["own", "all"])
+def test_a_prefix_serves_many_codes(styled_by):
+    made = tower(replace(TINY, styled_by=styled_by))
+    condition, codes, size = inputs(made)
+    below = made.level(0, condition, codes[0], None, size)
+    candidates = torch.randn(3, 4, codes[1].shape[1], dtype=torch.float64)
+    many = made.level(1, condition.repeat_interleave(4, 0), candidates.flatten(0, 1), below.repeat(4), size).answer
+    for k in range(4):
+        torch.testing.assert_close(many.view(3, 4, *many.shape[1:])[:, k], made(condition, [codes[0], candidates[:, k]])[1])
+
+
+def test_every_code_and_every_parameter_matters():
+    made = tower()
+    condition, codes, _ = inputs(made)
+    codes = [c.requires_grad_() for c in codes]
+    sum(a.square().sum() for a in made(condition, codes)).backward()
+    for code in codes:
+        vector, spatial = code.grad[:, :5], code.grad[:, 5:]
+        assert (vector != 0).any(1).all() and (spatial != 0).any(1).all()
+    assert all(p.grad is not None and (p.grad != 0).any() for p in made.parameters())
+
+
+def test_without_a_mapping_network_the_vector_code_is_not_used():
+    made = tower(replace(TINY, layers=0))
+    condition, codes, _ = inputs(made)
+    other = [torch.cat([c[:, :5] + 1, c[:, 5:]], 1) for c in codes]
+    assert torch.equal(made(condition, codes)[1], made(condition, other)[1])
+
+
+def test_chimles_styles_see_all_codes_up_to_their_level():
+    """The second level's style changes with the first level's vector code even when its answer is held."""
+    for styled_by, moves in (("own", False), ("all", True)):
+        made = tower(replace(TINY, styled_by=styled_by))
+        condition, codes, size = inputs(made)
+        below = made.level(0, condition, codes[0], None, size)
+        other = State(below.answer, below.features, (below.styles[0] + 1,))
+        a, b = (made.level(1, condition, codes[1], s, size).answer for s in (below, other))
+        assert torch.equal(a, b) != moves
+
+
+def test_saved_and_loaded_towers_agree(tmp_path):
+    made = tower()
+    made.save_pretrained(tmp_path)
+    condition, codes, _ = inputs(made)
+    again = load(tmp_path)
+    for a, b in zip(made(condition, codes), again(condition, codes)):
+        torch.testing.assert_close(a, b)
+
+
+def test_conditions_fit_each_level():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert fitted(x, (2, 2)).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert torch.equal(fitted(x, (8, 8))[..., ::2, ::2], x) and fitted(x, (4, 4)) is x
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, c, z: m(c, []), "takes 1…2 codes, got 0"),
+        (lambda m, c, z: m(c, z + z), "got 4"),
+        (lambda m, c, z: m(c[:, :2], z), r"must be \(B, 3, h, w\)"),
+        (lambda m, c, z: m(c, z, (8, 10)), "divisible by 4, got 10×8"),
+        (lambda m, c, z: m(c, [z[0], z[0]]), "code of level 1"),
+        (lambda m, c, z: m(c, [z[0][:2]]), "code of level 0"),
+        (lambda m, c, z: m(c, made_codes(m, (4, 4)), (4, 4)), "more than one position"),
+        (lambda m, c, z: replace(TINY, levels=()), "at least one level"),
+        (lambda m, c, z: replace(TINY, code=0), "at least 1"),
+        (lambda m, c, z: TowerLevel(blocks=0), "at least 1"),
+        (lambda m, c, z: replace(TINY, styled_by="al"), "did you mean 'all'"),
+    ],
+)
+def test_wrong_input(call, message):
+    made = tower()
+    condition, codes, _ = inputs(made)
+    with pytest.raises(ValueError, match=message):
+        call(made, condition, codes)
+
+
+def made_codes(made, size):
+    return [c.double() for c in made.draw(3, size, torch.Generator().manual_seed(0))]
