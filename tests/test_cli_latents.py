@@ -111,6 +111,16 @@ def test_each_picture_has_its_own_box(cli, refuses, faces, folder, tmp_path):
     refuses("interpolate", faces, folder / "a.png", folder / "a.png", *three, "--out", tmp_path / "j", says="once or twice, got 3")
 
 
+def test_digits_are_interpolated_whole_unless_asked_otherwise(cli, tmp_path):
+    """The ends of the row are the two pictures, or what their classes use of them."""
+    for name, value in (("a", 40), ("b", 90)):
+        Image.fromarray(np.full((32, 32), value, np.uint8)).save(tmp_path / f"{name}.png")
+    row = ("interpolate", "reversible_mnist_ot", tmp_path / "a.png", tmp_path / "b.png", "--steps", "2", "--out")
+    assert cli(*row, tmp_path / "full")[0] == 0 and cli(*row, tmp_path / "part", "--space", "restricted")[0] == 0
+    assert (array(tmp_path / "full" / "0000.png") == 40).all() and (array(tmp_path / "full" / "0001.png") == 90).all()
+    assert (array(tmp_path / "part" / "0000.png") != 40).any()
+
+
 def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     out = tmp_path / "z.safetensors"
     grey = tmp_path / "grey.png"
@@ -139,6 +149,13 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("vary", photo, "--model", faces, "--dims", "x", "--out", tmp_path / "v.png", says="--dims")
     refuses("interpolate", faces, photo, photo, "--steps", "1", "--out", tmp_path / "v.png", says="--steps")
     refuses("interpolate", faces, photo, photo, "--space", "ful", "--out", tmp_path / "v.png", says="did you mean 'full'")
+    twice = ("--box", "0,0,9,9", "--box", "1,1,8,8")
+    refuses("vary", photo, "--model", faces, *twice, "--out", tmp_path / "v.png", says="--box is given twice")
+    refuses("encode", faces, photo, "--restricted", *twice, "--out", out, says="--box is given twice")
+    refuses("sample", "reversible_mnist_ot", "--labels", "3,12", "--out", tmp_path / "s.png", says="--labels must lie in 0…9, got 12")
+    refuses("vary", photo, grey, "--model", faces, "--out", tmp_path / "both", says="grey.png is grey")
+    refuses("train", "reversible_faces", "--data", photo, "--data.box", "0,0,999,9", "--out", tmp_path / "r", says="--data.box")
+    refuses("evaluate", faces, "--data", photo, "--part", "5,9", says=["part 5,9", "earlier part"])
     refuses("decode", faces, tmp_path / "none.safetensors", "--out", tmp_path / "d", says="does not exist")
     assert {p.name for p in tmp_path.iterdir()} == {"grey.png", "photo.png", "pictures"}
 

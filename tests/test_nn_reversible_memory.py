@@ -226,6 +226,12 @@ def test_functional_call_goes_back_through_the_weights_it_was_called_with():
         torch.testing.assert_close(g, e, atol=1e-10, rtol=1e-10)
 
 
+def test_what_is_no_bijection_is_refused():
+    for make in (MemoryFree, b.Chain):
+        with pytest.raises(ValueError, match="a Conv2d"):
+            make(nn.Conv2d(2, 2, 1))
+
+
 def test_two_backward_passes_over_one_graph():
     chain = couplings(b.AffineCoupling, 3)
     y, _ = MemoryFree(chain)(torch.randn(2, 4, 4, 4, dtype=torch.float64))

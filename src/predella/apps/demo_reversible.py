@@ -33,7 +33,7 @@ def reversible_networks(photos: dict[str, Tensor]) -> Panel:
     )
     rows = (
         Row("Encoded, and decoded by the same network run backwards.", first),
-        Row("Answers: on the way to a face that nobody has; along single dimensions; drawn from the prior.", (
+        Row("Answers: on the way to a face that nobody has; along single dimensions; drawn from the mixture.", (
             Figure("reversible-ways", _wide([between, *walks]), f"to another face; {len(WALKS)} dimensions from -3 to +3 deviations"),
             Figure("reversible-samples", _wide(list(samples.split(10))), "faces, from a mixture fitted to the codes"),
             Figure("reversible-digits", _wide(list(drawn.split(10))), "digits, from one Gaussian a class, without adversary"),

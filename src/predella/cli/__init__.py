@@ -1,7 +1,7 @@
 """The command line: one file a verb group. Nothing heavy is imported before a verb runs."""
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _AppendAction
 from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
@@ -63,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
             if word not in known:
                 near = get_close_matches(word, known, n=1)
                 fail(f"predella {verb} does not know '{word}'" + (f"; did you mean '{near[0]}'?" if near else "; see --help"))
+    given = [w.split("=")[0] for w in words[1:]]
+    for action in parser._actions:
+        if action.nargs != 0 and not isinstance(action, _AppendAction) and sum(given.count(s) for s in action.option_strings) > 1:
+            fail(f"{action.option_strings[-1]} is given twice; only the last would count")
     options, rest = parser.parse_known_args(words[1:])
     if rest and not getattr(module, "TAKES_FIELDS", False):
         fail(f"predella {verb} does not know '{rest[0]}'; see --help")

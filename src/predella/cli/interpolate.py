@@ -17,7 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("b", type=Path)
     parser.add_argument("--steps", type=int, default=9, help="pictures, both ends included (default: 9)")
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
-    parser.add_argument("--space", default="restricted", help="restricted: the prior's dimensions; full: all; pixels: a plain blend")
+    parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; pixels")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
@@ -36,7 +36,7 @@ def run(options, rest) -> int:
 
     if not 2 <= options.steps <= 10_000:
         raise UserError(f"--steps must lie in 2…10000, got {options.steps}")
-    if options.space not in SPACES:
+    if options.space not in (None, *SPACES):
         raise UserError(f"--space can't be '{options.space}'{did_you_mean(options.space, SPACES)}")
     boxes = [parse_box(b) for b in options.box or [None]]
     if len(boxes) > 2:
@@ -45,13 +45,14 @@ def run(options, rest) -> int:
     paths = [options.out] if is_file(options.out) else [options.out / f"{i:04}.png" for i in range(options.steps)]
     check_outputs(paths, options.force)
     model = open_model(options.model, "interpolate", options.cpu)
+    space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
     pairs = zip((options.a, options.b), (boxes[0], boxes[-1]))
     a, b = (prepared(read(f), str(f), model, True, box) for f, box in pairs)
     with torch.no_grad():
-        pictures = model.interpolate(a, b, options.steps, options.space).cpu()
+        pictures = model.interpolate(a, b, options.steps, space).cpu()
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:
-        print(json.dumps({"model": options.model, "steps": options.steps, "space": options.space, "output": str(options.out)}))
+        print(json.dumps({"model": options.model, "steps": options.steps, "space": space, "output": str(options.out)}))
     else:
         print(f"{options.out}  {options.steps} pictures")
     return 0

@@ -67,6 +67,9 @@ def _draw(model, options):
     labels = None
     if options.labels is not None:
         given = whole_numbers(options.labels, "--labels", "3,5")
+        classes = getattr(model.config.prior, "classes", 0)
+        if classes and max(given) >= classes:
+            raise UserError(f"--labels must lie in 0…{classes - 1}, got {max(given)}")
         labels = torch.tensor([given[i % len(given)] for i in range(options.count)])
     out = []
     with torch.no_grad():

@@ -133,5 +133,5 @@ def output_paths(images: list[Path], out: Path) -> list[Path]:
     names = [i.name if i.suffix.lower() in FORMATS else f"{i.stem}.png" for i in images]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise UserError(f"two inputs are called {twice[0]}; enlarge them into different folders")
+        raise UserError(f"two inputs are called {twice[0]}; write them into different folders")
     return [out / n for n in names]

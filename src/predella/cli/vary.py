@@ -17,7 +17,7 @@ from predella.cli.latents import add_zoom
 def add_arguments(parser) -> None:
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
     parser.add_argument("--model", default="reversible_faces", help="a shipped name or a run folder (default: reversible_faces)")
-    parser.add_argument("--dims", default="0,1,2,3,4", help="which latent dimensions (default: 0,1,2,3,4)")
+    parser.add_argument("--dims", default="0,1,2,3,4", help="latent dimensions, with classes by falling deviation (default: 0,1,2,3,4)")
     parser.add_argument("--steps", type=int, default=7, help="pictures a row (default: 7)")
     parser.add_argument("--reach", type=float, default=3.0, help="deviations to either side (default: 3)")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first")
@@ -46,23 +46,23 @@ def run(options, rest) -> int:
         raise UserError(f"--reach must be positive and at most 100, got {options.reach}")
     check_zoom(options.zoom)
     images, lenient = expand(options.images) if options.images else ([Path("mean.png")], set())
-    paths = output_paths(images, options.out)
+    paths = output_paths([i.with_suffix(".png") for i in images], options.out)
     check_outputs(paths, options.force)
     model = open_model(options.model, "vary", options.cpu)
-    written = []
-    for file, path in zip(images, paths):
+    ready, written = [], []
+    for file, path in zip(images, paths):  # all are looked at before anything is written
         try:
-            x = prepared(read(file), str(file), model, True, box) if options.images else None
+            ready.append((path, prepared(read(file), str(file), model, True, box) if options.images else None))
         except UserError as error:
             if file not in lenient:
                 raise
             print(f"predella: left out: {error}", file=sys.stderr)
-            continue
+    for path, x in ready:
         try:
             with torch.no_grad():
                 rows = model.traverse(x, dims, options.steps, options.reach, options.label).cpu()
         except ValueError as error:
-            raise UserError(str(error)) from None
+            raise UserError(str(error).replace("dims must", "--dims must")) from None
         write(Picture(sheet(rows, zoom=options.zoom)), path, options.force)
         written.append(str(path))
         if not options.json:

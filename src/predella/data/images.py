@@ -97,6 +97,17 @@ class Source:
         return Images(self)
 
 
+def _remedy(source: Source, why: str) -> str:
+    """What helps when no picture could be used."""
+    if "smaller than" in why:
+        return f"lower --data.smallest ({source.smallest})"
+    if "contain the box" in why:
+        return "give the box of these pictures (--data.box, or --box of evaluate)"
+    if "larger than" in why:
+        return f"this recipe takes pictures of at most {source.edge} pixels"
+    return "give a folder, zip or npz of images"
+
+
 class Images:
     """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`, `labels` (N,) int64 or None.
 
@@ -119,7 +130,8 @@ class Images:
         if source.part:
             entries = list(islice(entries, *source.part))
             if not entries:
-                raise UserError(f"{', '.join(source.paths)}: fewer than {source.part[0] + 1} pictures, --data.part asks for {source.part}")
+                where, part = ", ".join(source.paths), ",".join(map(str, source.part))
+                raise UserError(f"{where} has no pictures in the part {part}: it has at most {source.part[0]}; take an earlier part")
         for name, opener, label in entries:
             opener = partial(_shaped, source, opener)
             try:
@@ -134,17 +146,14 @@ class Images:
             self._kept.append(pixels if keep else opener)
         known = [v for v in labels if v is not None]
         self.labels = torch.tensor(known) if known and len(known) == len(labels) else None
-        if self.skipped:
+        if self.skipped and self._kept:
             shown = "; ".join(f"{name} ({why})" for name, why in self.skipped[:5])
             more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
             log.warning("skipped %d of %d files: %s%s", len(self.skipped), len(self.skipped) + len(self), shown, more)
         if not self._kept:
             where = ", ".join(source.paths)
             why = f", such as {self.skipped[0][0]}: {self.skipped[0][1]}" if self.skipped else ""
-            raise UserError(
-                f"{where}: no usable picture among {len(self.skipped)} files{why}; "
-                + (f"lower --data.smallest ({source.smallest})" if "smaller than" in why else "give a folder, zip or npz of images")
-            )
+            raise UserError(f"{where}: no usable picture among {len(self.skipped)} files{why}; {_remedy(source, why)}")
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -1,7 +1,7 @@
 r"""Invertible maps: forward and inverse in one class, both returning (value, ladj), ladj (B,) = log |det J| of that direction.
 
-Additive couplings and the squeeze: Schirrmeister et al. 2018, Eq. 1, 2 and Fig. 2; affine couplings, masks and the split:
-Dinh et al. 2017 (Real-NVP), Eq. 4–8; activation normalisation: Kingma and Dhariwal 2018, Sec. 3.1.
+Additive couplings, squeeze: Schirrmeister et al. 2018, Eq. 1, 2, Fig. 2; affine couplings, masks, split: Dinh et al. 2017
+(Real-NVP), Eq. 4–8; activation normalisation: Kingma and Dhariwal 2018, Sec. 3.1.
 """
 
 import math
@@ -36,6 +36,8 @@ class Chain(Bijection):
 
     def __init__(self, *maps: Bijection):
         super().__init__()
+        if bad := next((m for m in maps if not isinstance(m, Bijection)), None):
+            raise ValueError(f"a chain consists of bijections, got a {type(bad).__name__}")
         self.maps = nn.ModuleList(maps)
 
     def __iter__(self) -> Iterator[Bijection]:
@@ -320,8 +322,7 @@ def _check_repeatable(bijection: Bijection) -> None:
 
 
 def _drops(module: nn.Module) -> bool:
-    """Attention and recurrent layers drop numbers out by themselves."""
-    return isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and module.dropout > 0
+    return isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and module.dropout > 0  # drop numbers out by themselves
 
 
 def _asked(net: nn.Module, x: Tensor) -> Tensor:

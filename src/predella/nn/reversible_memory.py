@@ -29,6 +29,8 @@ class MemoryFree(Bijection):
 
     def __init__(self, bijection: Bijection):
         super().__init__()
+        if not isinstance(bijection, Bijection):
+            raise ValueError(f"MemoryFree takes a bijection, got a {type(bijection).__name__}")
         self.bijection = bijection
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

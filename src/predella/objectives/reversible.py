@@ -306,6 +306,7 @@ def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> N
     """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images; none for very many dims."""
     if not model.described:
         return
+    log.info("fitting densities to the codes of %d pictures", survey)
     code = model.code(_encodings(model, batches, survey)).double().cpu()
     for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
         with warnings.catch_warnings():  # few codes for many components: a poor fit, but a fit
