@@ -12,6 +12,7 @@ from sklearn.mixture import GaussianMixture as Fitted
 
 from predella.losses import adversarial as adv
 from predella.losses import transport as ot
+from predella.losses.distances import Perceptual
 from predella.nn.critics import ImageCritic, VectorCritic
 from predella.nn.gaussian import GaussianMixture
 
@@ -150,3 +151,34 @@ def test_an_unset_mixture_is_standard_normal():
     x = torch.randn(7, 4)
     expected = torch.from_numpy(multivariate_normal(np.zeros(4)).logpdf(x.numpy()))
     torch.testing.assert_close(GaussianMixture(3, 4).log_prob(x), expected.to(x))
+
+
+class Edges(torch.nn.Module):
+    """Maps of two channels: the image, and its means over 2×2."""
+
+    def forward(self, x, count):
+        first = x[:, :2]
+        return [first] if count == 1 else [first, torch.nn.functional.avg_pool2d(first, 2)]
+
+
+def test_perceptual_distance_is_lpips_form():
+    """Unit features, weighed squared differences, means over positions, a sum over maps; by hand."""
+    distance = Perceptual(Edges(), [torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.0])], (1, 2))
+    x, y = torch.rand(2, 3, 4, 4) + 0.1, torch.rand(2, 3, 4, 4) + 0.1
+    expected = torch.zeros(2)
+    for maps, weight in ((Edges()(x, 2)[0], (1.0, 2.0)), (Edges()(x, 2)[1], (0.5, 0.0))):
+        other = Edges()(y, 2)[0 if maps.shape[-1] == 4 else 1]
+        for c in range(2):
+            a, b = maps[:, c] / maps.norm(dim=1), other[:, c] / other.norm(dim=1)
+            expected = expected + weight[c] * (a - b).square().mean((1, 2))
+    torch.testing.assert_close(distance(x, y), expected)
+    torch.testing.assert_close((distance.embed(x) - distance.embed(y)).square().sum(1), expected)
+    assert not any(p.requires_grad for p in distance.parameters())
+    one = distance.embed(x[..., :1, :1])
+    assert one.shape == (2, 2)  # too small for the second map
+    grey = x[:, :1]
+    torch.testing.assert_close(distance.embed(grey), distance.embed(grey.repeat(1, 3, 1, 1)))
+    with pytest.raises(ValueError, match="at least 2 pixels, got 1×1"):
+        Perceptual(Edges(), [torch.ones(2)], (2,)).embed(x[..., :1, :1])
+    with pytest.raises(ValueError, match="0 or more"):
+        Perceptual(Edges(), [-torch.ones(2)], (1,))

@@ -1,10 +1,12 @@
 """Distances between images: (B, …), (B, …) → (B,)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+Maps = Callable[[Tensor, int], list[Tensor]]  # images (B, 3, H, W) in [-1, 1], how many → feature maps (B, C, h, w), fine to coarse
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -18,3 +20,48 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
 
 
 DISTANCES: dict[str, Distance] = {"l1": l1, "l2": l2}
+
+
+class Perceptual(nn.Module):
+    """Distance between the features of images, in the form of LPIPS (Zhang et al. 2018, Eq. 1).
+
+    Each map's features are brought to unit length over the channels; squared differences are weighed by channel, averaged over
+    positions and added up over maps. With the standard network and its published weights this is LPIPS itself.
+
+    Args:
+        maps: (x, count) → the network's first `count` maps.
+        weights: one (C,) a map, 0 or more.
+        least: the smallest edge that gives the first map, the first two, …; smaller images are compared by fewer maps.
+    """
+
+    def __init__(self, maps: nn.Module, weights: Sequence[Tensor], least: Sequence[int]):
+        super().__init__()
+        if len(weights) != len(least) or any((w < 0).any() for w in weights):
+            raise ValueError("perceptual distances need weights of 0 or more and a least edge for each map")
+        self.maps = maps.requires_grad_(False).eval()
+        for i, w in enumerate(weights):
+            self.register_buffer(f"root_{i}", w.sqrt().view(1, -1, 1, 1))
+        self.least = tuple(least)
+
+    def train(self, mode: bool = True) -> "Perceptual":
+        """Always in evaluation mode."""
+        return super().train(False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1], C 1 or 3 → (B, D) whose squared Euclidean distances are these distances.
+
+        Raises:
+            ValueError: images too small for the first map.
+        """
+        count = sum(min(x.shape[-2:]) >= edge for edge in self.least)
+        if not count:
+            raise ValueError(f"images must have edges of at least {self.least[0]} pixels, got {x.shape[-1]}×{x.shape[-2]}")
+        x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+        out = []
+        for i, f in enumerate(self.maps(x, count)):
+            unit = f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
+            out.append((unit * getattr(self, f"root_{i}") / (f.shape[-2] * f.shape[-1]) ** 0.5).flatten(1))
+        return torch.cat(out, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return (self.embed(x) - self.embed(y)).square().sum(1)

@@ -58,6 +58,17 @@ class Classifier(Model):
             raise ValueError(f"image must be {self.config.size}×{self.config.size}, got {image.shape[-1]}×{image.shape[-2]}")
         return F.relu(self.body(image)).mean((2, 3))
 
+    def maps(self, image: Tensor, count: int = 4) -> list[Tensor]:
+        """(B, C, H, W) of any size → the first `count` of four maps, of width, 2, 4 and 8 · width channels; the last two at 1/2 and 1/4."""
+        out: list[Tensor] = []
+        for layer in self.body:
+            if len(out) == count:
+                break
+            image = layer(image)
+            if isinstance(layer, nn.ReLU):
+                out.append(image)
+        return out
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, classes) logits."""
         return self.head(self.features(image))

@@ -43,10 +43,16 @@ class Objective:
     """Abstract: what is trained, on which stream, in which phases."""
 
     parts: Mapping[str, nn.Module]  # all that trains, set up and saved by the trainer
+    pause: int = 1  # a run can be saved and resumed at steps of the stage that this divides
 
-    def stream(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The stream the phases see; IMLE rewrites it."""
-        return batches
+    def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:
+        """The batches of step, step + 1, … of the stage; IMLE rewrites it.
+
+        Args:
+            since: number → that batch of the data and all later ones.
+            step: 0, or one that `pause` divides.
+        """
+        return since(step)
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError if batches like this one, of pictures with these classes (N,), can't be trained on.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from predella.errors import UserError, did_you_mean
 from predella.recipe import Recipe
 from predella.recipes import (
+    cifar_classifier,
     functional_fill,
     functional_sr,
     functional_sr_paper,
@@ -22,6 +23,7 @@ MODULES = (
     reversible_faces_paper,
     reversible_mnist_ot,
     mnist_classifier,
+    cifar_classifier,
 )
 RECIPES: dict[str, Callable[..., Recipe]] = {name: recipe for module in MODULES for name, recipe in module.RECIPES.items()}
 

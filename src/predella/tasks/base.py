@@ -23,6 +23,7 @@ class Batch:
         label: (B,) int64, for pictures that have classes.
         part: (process, processes): these are items B · process … B · (process + 1) of the whole batch.
         gather: (B, …) of this process → (B · processes, …) of all, differentiable; for losses that compare sets.
+        codes: one (B, D) a level, coarse to fine; filled by IMLE.
     """
 
     target: Tensor
@@ -31,6 +32,7 @@ class Batch:
     label: Tensor | None = None
     part: tuple[int, int] = (0, 1)
     gather: Callable[[Tensor], Tensor] = _alone
+    codes: tuple[Tensor, ...] = ()
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
@@ -38,7 +40,8 @@ class Batch:
             None if t is None else t.to(device, non_blocking=True) for t in (self.target, self.condition, self.label)
         )
         assert target is not None
-        return Batch(target, condition, self.seed, label, self.part, self.gather)
+        codes = tuple(c.to(device, non_blocking=True) for c in self.codes)
+        return Batch(target, condition, self.seed, label, self.part, self.gather, codes)
 
     @property
     def whole(self) -> int:

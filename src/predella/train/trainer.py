@@ -74,6 +74,8 @@ class Trainer:
         self.save_every, self.log_every, self.sample_every, self.keep_every = save_every, log_every, sample_every, keep_every
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
+            if part.steps % part.objective.pause:
+                raise ValueError(f"stage '{part.name}' has {part.steps} steps; its objective needs a multiple of {part.objective.pause}")
             for module in part.objective.parts.values():
                 module.to(engine.device)
         self.ema = EMA(model, ema)
@@ -140,8 +142,9 @@ class Trainer:
         phases = part.objective.phases()
         for module in part.objective.parts.values():
             module.train()
-        stream = part.objective.stream(part.stream.since(self.step - before))
+        stream = part.objective.stream(part.stream.since, self.step - before)
         seen: dict[str, list[float]] = {}
+        due = False
         while self.step < before + part.steps:
             batch = replace(next(stream).to(self.engine.device), gather=self.engine.gather)
             local = self.step - before
@@ -163,10 +166,12 @@ class Trainer:
                 with self._averaged():
                     self.model.save_pretrained(self.folder / "checkpoints" / f"step-{self.step:07d}")
             stopping = self.engine.any(self.stop)
-            if self.step % self.save_every == 0 or stopping:
+            due = due or stopping or self.step % self.save_every == 0
+            if due and (self.step - before) % part.objective.pause == 0:
                 self._save(runlog)
-            if stopping:
-                raise Interrupted(f"stopped at step {self.step}; {self.folder} continues with --resume")
+                due = False
+                if stopping:
+                    raise Interrupted(f"stopped at step {self.step}; {self.folder} continues with --resume")
 
     def _update(self, part: Part, phase: Phase, batch: Batch, local: int) -> dict[str, float]:
         """One phase: gradients reach `phase.trains` and nothing else."""
@@ -262,7 +267,7 @@ class _catch_signals:
             if self.trainer.stop:
                 raise KeyboardInterrupt
             self.trainer.stop = True
-            log.warning("finishing this step, then saving; once more to stop at once")
+            log.warning("finishing what can be resumed from, then saving; once more to stop at once")
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
