@@ -1,4 +1,4 @@
-"""Colour spaces that measurements need."""
+"""Colour spaces: luma for measurements, CIELAB for colourisation."""
 
 import torch
 from torch import Tensor
@@ -20,3 +20,45 @@ def studio_y(x: Tensor) -> Tensor:
         raise ValueError(f"studio_y takes 1 or 3 channels, got {x.shape[1]}")
     weight = torch.tensor([65.481, 128.553, 24.966], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     return (unit * weight).sum(1, keepdim=True) + 16
+
+
+# sRGB primaries to CIE XYZ, and the white point D65 of two degrees (IEC 61966-2-1)
+_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
+_WHITE = (0.9504700, 1.0, 1.0888300)
+_EPSILON, _KAPPA = 216 / 24389, 24389 / 27  # of CIE 15
+
+
+def rgb_to_lab(x: Tensor) -> Tensor:
+    """(B, 3, H, W) sRGB in [-1, 1] → CIELAB: L in [0, 100], a and b about [-110, 110]; differentiable."""
+    _check_rgb(x, "rgb_to_lab")
+    unit = ((x + 1) / 2).clamp(0, 1)
+    linear = torch.where(unit <= 0.04045, unit / 12.92, ((unit.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    xyz = _mixed(linear, torch.tensor(_TO_XYZ)) / _white(x)
+    f = torch.where(xyz > _EPSILON, xyz.clamp(min=_EPSILON) ** (1 / 3), (_KAPPA * xyz + 16) / 116)
+    fx, fy, fz = f.unbind(1)
+    return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], 1)
+
+
+def lab_to_rgb(x: Tensor) -> Tensor:
+    """(B, 3, H, W) CIELAB → sRGB in [-1, 1]; colours that sRGB lacks are clamped; differentiable."""
+    _check_rgb(x, "lab_to_rgb")
+    lightness, a, b = x.unbind(1)
+    fy = (lightness + 16) / 116
+    f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
+    xyz = torch.where(f**3 > _EPSILON, f.clamp(min=0) ** 3, (116 * f - 16) / _KAPPA) * _white(x)
+    linear = _mixed(xyz, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64))).clamp(0, 1)
+    unit = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+    return unit * 2 - 1
+
+
+def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
+    return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)
+
+
+def _white(x: Tensor) -> Tensor:
+    return torch.tensor(_WHITE, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+
+
+def _check_rgb(x: Tensor, name: str) -> None:
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(f"{name} takes (B, 3, H, W), got {tuple(x.shape)}")

@@ -15,7 +15,8 @@ def convolution(c_in: int, c_out: int, weight_normed: bool, kernel: int = 3) -> 
     nn.init.kaiming_normal_(conv.weight, a=0.0, mode="fan_in")
     with torch.no_grad():
         conv.weight.mul_(0.1)
-        nn.init.zeros_(conv.bias)
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
     return weight_norm(conv) if weight_normed else conv
 
 

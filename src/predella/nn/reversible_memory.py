@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from predella.nn.bijections import AdditiveCoupling, Bijection, Chain, Coupling, Inverse, Split, halves
 
 Gradients = dict[Tensor, Tensor]
-Slot = tuple[nn.Module, str, int]  # a parameter's module and name there, and its number
+Slot = tuple[dict, str, int]  # a module's parameters, a name there, and the parameter's number
 
 
 class MemoryFree(Bijection):
@@ -93,7 +93,8 @@ class _Through(torch.autograd.Function):
         out, ladj = _apply(bijection, x, inverse)
         ctx.save_for_backward(*parameters, *([out] if after is None else []))
         number = {id(p): i for i, p in enumerate(parameters)}
-        ctx.slots = [(m, name, number[id(p)]) for m in bijection.modules() for name, p in m._parameters.items() if id(p) in number]
+        own = [m._parameters for m in bijection.modules()]
+        ctx.slots = [(place, name, number[id(p)]) for place in own for name, p in place.items() if id(p) in number]
         ctx.bijection, ctx.inverse, ctx.autocast = bijection, inverse, _autocast(x.device.type)
         ctx.before, ctx.after = before, after
         return out, ladj
@@ -119,14 +120,14 @@ class _Through(torch.autograd.Function):
 @contextmanager
 def _in_place_of(slots: Sequence[Slot], values: Sequence[Tensor]) -> Generator[None]:
     """`values` where the parameters are: those of the forward pass, whatever stands there now, and without the users' hooks."""
-    before = [(module, name, module._parameters[name]) for module, name, _ in slots]
+    before = [(place, name, place[name]) for place, name, _ in slots]
     try:
-        for module, name, i in slots:
-            module._parameters[name] = values[i]  # type: ignore[assignment]
+        for place, name, i in slots:
+            place[name] = values[i]
         yield
     finally:
-        for module, name, parameter in before:
-            module._parameters[name] = parameter
+        for place, name, parameter in before:
+            place[name] = parameter
 
 
 def _apply(bijection: Bijection, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:

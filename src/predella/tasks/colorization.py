@@ -1,0 +1,40 @@
+"""Colourisation: the condition is the lightness of CIELAB; colours are to be found."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from predella.config import config
+from predella.image.color import rgb_to_lab
+from predella.tasks.base import Batch
+
+
+@config
+class Colorization:
+    """Args:
+    edge: of the training crop, in pixels.
+    """
+
+    kind: Literal["colorization"] = "colorization"
+    edge: int = 64
+
+    def __post_init__(self):
+        if self.edge < 2:
+            raise ValueError(f"edge must be at least 2 pixels, got {self.edge}")
+
+    def crop(self, generator: torch.Generator) -> int:
+        return self.edge
+
+    def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
+        """image (B, 3, H, W) → condition (B, 1, H, W): L / 50 - 1."""
+        return Batch(target=image, condition=lightness(image))
+
+    def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """(B,): RMS difference of the lightness."""
+        return (lightness(sample) - condition).square().flatten(1).mean(1).sqrt()
+
+
+def lightness(image: Tensor) -> Tensor:
+    """(B, 3, H, W) in [-1, 1] → (B, 1, H, W): L of CIELAB, as L / 50 - 1 in [-1, 1]."""
+    return rgb_to_lab(image)[:, :1] / 50 - 1
