@@ -30,6 +30,7 @@ class Classic:
         digest: sha256 over the used tensors in half precision, by name; safetensors copies are known by it. "" = only the
             official file is taken.
         prefix: of the parameters that are used.
+        stem: how safetensors copies are called; "" = as the network.
     """
 
     build: type[nn.Module]
@@ -37,6 +38,7 @@ class Classic:
     checksum: str
     digest: str = ""
     prefix: str = "features."
+    stem: str = ""
 
 
 _TORCH = "https://download.pytorch.org/models/"
@@ -52,6 +54,17 @@ CLASSICS = {
         prefix="",
     ),
 }
+_HEADS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
+LPIPS = {
+    "vgg16": Classic(
+        VGG16, _HEADS + "vgg.pth", "md5:d507d7349b931f0638a25a48a722f98a",
+        "f6d1b1c272a978d0de2c3e3e6ca34d4e33a0b641c36dc4faeea2f30c9269e837", "vgg.", "lpips_heads"
+    ),
+    "alexnet": Classic(
+        AlexNet, _HEADS + "alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        "00b197d3d7bde1e468408b90f4c9d0a99187b9ff28c45d1fa4d0f7197bd9585a", "alex.", "lpips_heads"
+    ),
+}  # fmt: skip
 LAYERS = {
     "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
     "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
@@ -82,11 +95,12 @@ def load_classic(which: str, weights: Path | None = None) -> nn.Module:
 def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tensor]:
     folder = weights or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     official = classic.url.rsplit("/", 1)[-1]
-    remedy = f"put {official} (from {classic.url}) there" + (f", or the same as {which}*.safetensors" if classic.digest else "")
+    stem = classic.stem or which
+    remedy = f"put {official} (from {classic.url}) there" + (f", or the same as {stem}*.safetensors" if classic.digest else "")
     if folder is not None:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder of weights; {remedy}")
-        for file in sorted(folder.glob(f"{which}*.safetensors")) if classic.digest else ():
+        for file in sorted(folder.glob(f"{stem}*.safetensors")) if classic.digest else ():
             try:
                 tensors = load_file(file)
             except SafetensorError as error:
@@ -112,6 +126,14 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
     return _read_official(file, classic)
 
 
+def load_lpips_heads(which: str, weights: Path | None = None) -> list[Tensor]:
+    """The channels' weights (C,) of each of the five maps of LPIPS, version 0.1, for "vgg16" or "alexnet"; see `load_classic`."""
+    heads = LPIPS[which]
+    tensors = _find(f"lpips ({which})", heads, weights)
+    prefix = "lin" if "lin0.model.1.weight" in tensors else heads.prefix
+    return [tensors[f"lin{i}.model.1.weight" if prefix == "lin" else f"{prefix}lin{i}"].float().flatten() for i in range(5)]
+
+
 def half_digest(tensors: dict[str, Tensor], prefix: str) -> str:
     """sha256 over the names and half-precision values of the tensors whose names begin with `prefix`."""
     digest = hashlib.sha256()
@@ -123,6 +145,7 @@ def half_digest(tensors: dict[str, Tensor], prefix: str) -> str:
 
 def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:
     """Tensors only, and only from the official file: `weights_only` runs no code from it."""
-    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(classic.checksum):
-        raise UserError(f"{file} was altered or cut short: its sha256 does not begin with {classic.checksum}; get it from {classic.url}")
+    kind, _, start = classic.checksum.rpartition(":")
+    if not hashlib.new(kind or "sha256", file.read_bytes()).hexdigest().startswith(start):
+        raise UserError(f"{file} was altered or cut short: its {kind or 'sha256'} does not begin with {start}; get it from {classic.url}")
     return torch.load(file, map_location="cpu", weights_only=True)

@@ -35,7 +35,7 @@ def run(options, rest) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "files": [str(p) for p in paths]}))
     else:
-        print(f"{options.out}  {len(paths)} images")
+        print(f"{options.out}  {len(paths)} image{'s' * (len(paths) != 1)}")
     return 0
 
 

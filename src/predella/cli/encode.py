@@ -40,7 +40,7 @@ def run(options, rest) -> int:
     model = open_model(options.model, "encode", options.cpu)
     images, lenient = expand(options.images)
     latents = []
-    with progress(f"encoding {len(images)} images") as tell:
+    with progress(f"encoding {len(images)} image{'s' * (len(images) != 1)}") as tell:
         for i, file in enumerate(images):
             try:
                 latents.append(encode(model, read(file), str(file), options.restricted, box))
@@ -57,5 +57,5 @@ def run(options, rest) -> int:
         files = [{"name": k.name, "width": k.size[1], "height": k.size[0], "numbers": k.values.numel()} for k in latents]
         print(json.dumps({"model": options.model, "output": str(options.out), "images": files}))
     else:
-        print(f"{options.out}  {len(latents)} images, {numbers:,} numbers")
+        print(f"{options.out}  {len(latents)} image{'s' * (len(latents) != 1)}, {numbers:,} numbers")
     return 0

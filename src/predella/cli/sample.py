@@ -45,7 +45,7 @@ def run(options, rest) -> int:
         about = {"model": options.model, "count": options.count, "seed": options.seed, "density": options.density}
         print(json.dumps({**about, "output": str(options.out), "seconds": round(seconds, 2)}))
     else:
-        print(f"{options.out}  {options.count} samples  {seconds:.1f} s")
+        print(f"{options.out}  {options.count} sample{'s' * (options.count != 1)}  {seconds:.1f} s")
     return 0
 
 
