@@ -28,7 +28,7 @@ ALLOWED = {
     "tasks": {"image"} | EDGE,
     "data": {"image", "tasks"} | EDGE,
     "models": {"image", "nn", "losses"} | EDGE,
-    "objectives": {"image", "nn", "losses", "tasks", "models"} | EDGE,
+    "objectives": {"image", "nn", "losses", "tasks", "models", "weights"} | EDGE,
     "train": {"models.base", "objectives.base", "tasks.base", "image"} | EDGE,
     "metrics": {"image", "nn", "losses", "data", "tasks", "weights"} | EDGE,
     "apps": {"image", "nn", "data", "tasks", "models", "metrics"} | EDGE,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from predella.image.color import rgb_to_lab
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
 
@@ -33,7 +34,10 @@ def test_the_papers_tower_has_its_parameters():
     assert sum(p.numel() for p in made.parameters()) == pytest.approx(209e6, rel=0.002)
 
 
-@pytest.mark.parametrize("change", [{}, {"layers": 0}, {"weight_norm": False}, {"styled_by": "all"}, {"channels": 2, "condition": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"layers": 0}, {"weight_norm": False}, {"styled_by": "all"}, {"channels": 2, "condition": 1}, {"condition": 1, "answer": "ab"}],
+)
 def test_each_level_answers_at_twice_the_size_below(change):
     made = tower(replace(TINY, **change))
     condition, codes, size = inputs(made)
@@ -93,6 +97,19 @@ def test_saved_and_loaded_towers_agree(tmp_path):
         torch.testing.assert_close(a, b)
 
 
+def test_colours_keep_the_lightness_at_every_level():
+    made = tower(replace(TINY, condition=1, answer="ab"))
+    with torch.no_grad():
+        for level in made.levels:
+            level.answer[-1].bias.add_(torch.tensor([0.1, -0.1]))  # about 12 of 127, inside of sRGB where it is not dark
+    condition, codes, size = inputs(made)
+    condition = condition * 0.2 + 0.1
+    for answer in made(condition, codes):
+        expected = fitted(condition, tuple(answer.shape[-2:]))
+        torch.testing.assert_close(rgb_to_lab(answer)[:, :1] / 50 - 1, expected, atol=1e-4, rtol=0)
+        assert rgb_to_lab(answer)[:, 1:].abs().max() > 5
+
+
 def test_conditions_fit_each_level():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert fitted(x, (2, 2)).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
@@ -109,6 +126,7 @@ def test_conditions_fit_each_level():
         (lambda m, c, z: m(c, [z[0], z[0]]), "code of level 1"),
         (lambda m, c, z: m(c, [z[0][:2]]), "code of level 0"),
         (lambda m, c, z: m(c, made_codes(m, (4, 4)), (4, 4)), "more than one position"),
+        (lambda m, c, z: replace(TINY, answer="ab"), "one channel of lightness"),
         (lambda m, c, z: replace(TINY, levels=()), "at least one level"),
         (lambda m, c, z: replace(TINY, code=0), "at least 1"),
         (lambda m, c, z: TowerLevel(blocks=0), "at least 1"),

@@ -11,18 +11,27 @@ from predella.errors import UserError, did_you_mean
 from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
+from predella.models.tower import TowerConfig
 from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
+from predella.objectives.tower import TowerObjectiveConfig
+from predella.tasks.colorization import Colorization
+from predella.tasks.decompression import Decompression
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
-Task = SuperResolution | Masking | Unconditional
-ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig
+Task = SuperResolution | Masking | Unconditional | Decompression | Colorization
+ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig
 ObjectiveConfig = (
-    FunctionalImageObjective | ReversibleMatchConfig | ReversibleTransportConfig | ReversibleGANConfig | ClassifierObjectiveConfig
+    FunctionalImageObjective
+    | ReversibleMatchConfig
+    | ReversibleTransportConfig
+    | ReversibleGANConfig
+    | ClassifierObjectiveConfig
+    | TowerObjectiveConfig
 )
 
 
@@ -76,7 +85,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits", "classes"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0
@@ -98,6 +107,8 @@ class Recipe:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
         if isinstance(self.model, FunctionalImageConfig):
             self._check_functional(self.model)
+        elif isinstance(self.model, TowerConfig):
+            self._check_tower(self.model)
         else:
             self._check_sized(self.model)
 
@@ -107,6 +118,18 @@ class Recipe:
         for task in self._tasks():
             if model.mask != isinstance(task, Masking) or isinstance(task, Unconditional):
                 raise ValueError(f"model.mask is {model.mask} and the task is {type(task).__name__}; masks belong to masking")
+
+    def _check_tower(self, model: TowerConfig) -> None:
+        if self.data.channels != model.channels:
+            raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
+        for task in self._tasks():
+            if not isinstance(task, (Decompression, Colorization)):
+                raise ValueError(f"a tower restores: its task is decompression or colorization, got {type(task).__name__}")
+            if task.edge % model.factor:
+                raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {task.edge}")
+            wanted = 1 if isinstance(task, Colorization) else model.channels
+            if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):
+                raise ValueError(f"{type(task).__name__} gives {wanted} channels, and colours ('ab') belong to colorization; got {model}")
 
     def _check_sized(self, model: ReversibleConfig | ClassifierConfig) -> None:
         if self.data.channels != model.channels:

@@ -15,6 +15,7 @@ from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
+from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
 from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
@@ -23,7 +24,9 @@ from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
 RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
-MODEL_OF: dict[type, str] = {FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier"}
+MODEL_OF: dict[type, str] = {
+    FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower"
+}  # fmt: skip
 
 
 def build_model(recipe: Recipe) -> Model:

@@ -22,6 +22,17 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
 DISTANCES: dict[str, Distance] = {"l1": l1, "l2": l2}
 
 
+class Pixels(nn.Module):
+    """Mean squared difference of pixels, with the same methods as `Perceptual`."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, …) → (B, D) whose squared Euclidean distances are these distances."""
+        return x.flatten(1) / x[0].numel() ** 0.5
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return l2(x, y)
+
+
 class Perceptual(nn.Module):
     """Distance between the features of images, in the form of LPIPS (Zhang et al. 2018, Eq. 1).
 

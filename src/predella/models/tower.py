@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
+from predella.image.color import lab_to_rgb
 from predella.models.base import Model
 from predella.nn.residual import RRDB, SLOPE, MappingNetwork, Style, convolution
 
@@ -48,9 +49,11 @@ class TowerConfig:
     spatial: channels of a level's code that has the level's size.
     hidden, layers: of each level's mapping network; layers 0 = no mapping network: the vector code is not used (the row -MN).
     weight_norm: on every convolution (without: the row -WN).
+    answer: "image", or "ab": the two colour coordinates of CIELAB, up to ±127, which with the condition (lightness) make an image.
     styled_by: "own" = each level's styles follow from its own vector code; "all" = from all up to its level (CHIMLE).
     """
 
+    kind: Literal["tower"] = "tower"
     condition: int = 3
     channels: int = 3
     levels: tuple[TowerLevel, ...] = (TowerLevel(), TowerLevel(), TowerLevel())
@@ -59,6 +62,7 @@ class TowerConfig:
     hidden: int = 128
     layers: int = 4
     weight_norm: bool = True
+    answer: Literal["image", "ab"] = "image"
     styled_by: Literal["own", "all"] = "own"
 
     def __post_init__(self):
@@ -69,6 +73,9 @@ class TowerConfig:
                 "condition, channels, code, spatial and hidden must be at least 1 and layers at least 0, got "
                 f"{self.condition}, {self.channels}, {self.code}, {self.spatial}, {self.hidden}, {self.layers}"
             )
+
+        if self.answer == "ab" and (self.condition, self.channels) != (1, 3):
+            raise ValueError(f"colours need one channel of lightness and make three, got {self.condition} and {self.channels}")
 
     @property
     def factor(self) -> int:
@@ -108,14 +115,15 @@ class Level(nn.Module):
         self.body = nn.ModuleList([RRDB(own.width, own.growth, config.weight_norm) for _ in range(own.blocks)])
         self.tail = conv(own.width, own.width)
         self.up = conv(own.width, own.width)
-        self.answer = nn.Sequential(conv(own.width, own.width), nn.LeakyReLU(SLOPE), conv(own.width, config.channels))
+        out = 2 if config.answer == "ab" else config.channels
+        self.answer = nn.Sequential(conv(own.width, own.width), nn.LeakyReLU(SLOPE), conv(own.width, out))
         if config.layers:
             self.mapping = MappingNetwork(config.code, config.hidden, config.layers)
             sources = index + 1 if config.styled_by == "all" else 1
             self.styles = nn.ModuleList([Style(config.hidden * sources, own.width) for _ in range(own.blocks)])
 
-    def forward(self, condition: Tensor, code: Tensor, below: State | None) -> State:
-        """condition (B, C, w, w) of this level's size, code (B, code + spatial · w · w) → its state."""
+    def forward(self, condition: Tensor, larger: Tensor, code: Tensor, below: State | None) -> State:
+        """Condition of this level's size and of its answer's, code (B, code + spatial · w · w) → its state."""
         size = condition.shape[-2:]
         vector, spatial = code[:, : self.config.code], code[:, self.config.code :].view(len(code), self.config.spatial, *size)
         inputs, styles = [condition, spatial], below.styles if below else ()
@@ -132,7 +140,10 @@ class Level(nn.Module):
                 h = block(h)
         h = first + self.tail(h)
         features = F.leaky_relu(self.up(F.interpolate(h, scale_factor=2, mode="nearest")), SLOPE)
-        return State(torch.tanh(self.answer(features)), features, styles)
+        answer = torch.tanh(self.answer(features))
+        if self.config.answer == "ab":
+            answer = lab_to_rgb(torch.cat([(larger + 1) * 50, answer * 127], 1))
+        return State(answer, features, styles)
 
 
 class Tower(Model):
@@ -178,7 +189,8 @@ class Tower(Model):
         dims = self.code_dims(index, size)
         if code.ndim != 2 or code.shape != (len(condition), dims):
             raise ValueError(f"the code of level {index} must be ({len(condition)}, {dims}), got {tuple(code.shape)}")
-        return self.levels[index](fitted(condition, (height << index, width << index)), code, below)
+        own, larger = (fitted(condition, (height << i, width << i)) for i in (index, index + 1))
+        return self.levels[index](own, larger, code, below)
 
     def code_dims(self, index: int, size: tuple[int, int]) -> int:
         """Numbers of the code of level `index`, for answers of `size`: the vector's, then the spatial ones'."""

@@ -13,6 +13,7 @@ from predella.recipes import (
     reversible_faces,
     reversible_faces_paper,
     reversible_mnist_ot,
+    tower,
 )
 
 MODULES = (
@@ -22,6 +23,7 @@ MODULES = (
     reversible_faces,
     reversible_faces_paper,
     reversible_mnist_ot,
+    tower,
     mnist_classifier,
     cifar_classifier,
 )

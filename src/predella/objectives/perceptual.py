@@ -1,0 +1,46 @@
+"""Which features a perceptual distance compares: LPIPS with its published weights, or a small network trained here."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.losses.distances import Perceptual, Pixels
+from predella.models.base import load
+from predella.models.classifier import Classifier
+from predella.weights import load_classic, load_lpips_heads
+
+Name = Literal["cifar_classifier", "vgg16", "alexnet", "pixels"]
+LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5, "cifar_classifier": (1, 1, 2, 4)}  # edges that the maps need
+
+
+def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
+    """LPIPS with VGG16 or AlexNet, or the same form with the shipped classifier of CIFAR-10, which needs no foreign weights.
+
+    "pixels" compares no features but the images themselves, squared. The shipped network's channels all weigh the same, and so
+    do its four maps.
+
+    Args:
+        weights: a folder of the foreign weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
+
+    Raises:
+        UserError: weights that can't be had; the line names the file, its address, and the distance that needs none.
+    """
+    if name == "pixels":
+        return Pixels()
+    if name != "cifar_classifier":
+        return Perceptual(load_classic(name, weights), load_lpips_heads(name, weights), LEAST[name])
+    network = load(name)
+    assert isinstance(network, Classifier)
+    width = network.config.width
+    return Perceptual(_Maps(network), [torch.full((width * 2**i,), 0.25) for i in range(4)], LEAST[name])
+
+
+class _Maps(nn.Module):
+    def __init__(self, network: Classifier):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, count: int) -> list[Tensor]:
+        return self.network.maps(x, count)

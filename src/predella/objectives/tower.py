@@ -1,0 +1,151 @@
+"""Tower implicit model (Peng et al.): which samples are trained, and by what.
+
+The stream is rewritten: for a pool of batches the codes are chosen that bring the answers nearest to the observations, level by
+level (Sec. 4.2) or all together, then the pool is replayed with these codes held. What remains is regression: the sum over the
+levels of the perceptual distance to the observation at that level's size (Sec. 4.1).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.losses.distances import Perceptual, Pixels
+from predella.losses.imle import choose_by_level, choose_together
+from predella.models.tower import State, Tower, fitted
+from predella.objectives.base import Objective, Phase
+from predella.objectives.perceptual import perceptual
+from predella.tasks.base import Batch
+
+
+@config
+class TowerObjectiveConfig:
+    """Args:
+    samples: candidates a level, coarse to fine; for sampling "vanilla" the first number counts, each a draw of all levels' codes.
+    sampling: "hierarchical" (Sec. 4.2) or "vanilla" (Li et al. 2020; the row -HS).
+    supervise: every level's answer, or the last alone (the row -IS).
+    distance: whose features; "cifar_classifier" is trained and shipped here, "vgg16" and "alexnet" are LPIPS and want its weights,
+        "pixels" are plain squared differences.
+    pool, replay: batches whose codes are chosen at once, and how often each is then trained on.
+    block: candidates of one image in memory at once.
+    """
+
+    kind: Literal["tower"] = "tower"
+    samples: tuple[int, ...] = (30, 20, 10)
+    sampling: Literal["hierarchical", "vanilla"] = "hierarchical"
+    supervise: Literal["all", "last"] = "all"
+    distance: Literal["cifar_classifier", "vgg16", "alexnet", "pixels"] = "cifar_classifier"
+    pool: int = 10
+    replay: int = 4
+    block: int = 10
+
+    def __post_init__(self):
+        if not self.samples or min(*self.samples, self.pool, self.replay, self.block) < 1:
+            raise ValueError(
+                f"samples, pool, replay and block must be at least 1, got {self.samples}, {self.pool}, {self.replay}, {self.block}"
+            )
+
+    def build(self, model: nn.Module) -> "TowerObjective":
+        """The objective that trains `model`.
+
+        Raises:
+            ValueError: another model, or another number of levels.
+            UserError: a network of features whose weights can't be had.
+        """
+        if not isinstance(model, Tower):
+            raise ValueError(f"{self.kind} trains a Tower, got a {type(model).__name__}")
+        if len(self.samples) != len(model.levels):
+            raise ValueError(f"samples must give one number for each of the {len(model.levels)} levels, got {self.samples}")
+        return TowerObjective(model, self, perceptual(self.distance))
+
+
+class TowerObjective(Objective):
+    """One phase on a pool's chosen codes."""
+
+    def __init__(self, model: Tower, config: TowerObjectiveConfig, distance: Perceptual | Pixels):
+        self.model, self.config, self.distance = model, config, distance
+        self.parts: Mapping[str, nn.Module] = {"model": model}
+        self.pause = config.pool * config.replay
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("generator", self.losses, {f"level_{i}": 1.0 for i in self._supervised()}, [self.model]),)
+
+    def _supervised(self) -> range:
+        levels = len(self.model.levels)
+        return range(levels) if self.config.supervise == "all" else range(levels - 1, levels)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Per level, the mean over the batch of d(answer of the chosen codes, observation at the level's size)."""
+        answers = self.model(self._condition(batch), batch.codes, self._size(batch))
+        return {
+            f"level_{i}": self.distance(answers[i], fitted(batch.target, (answers[i].shape[-2], answers[i].shape[-1]))).mean()
+            for i in self._supervised()
+        }
+
+    def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:
+        """Pools: choose codes for `pool` batches, then each of them `replay` times, in an order that the pool's seed says."""
+        pool, replay = self.config.pool, self.config.replay
+        source = since(step // replay)
+        while True:
+            batches = [self._chosen(next(source)) for _ in range(pool)]
+            for again in range(replay):
+                generator = batches[0].generator()
+                generator.manual_seed(generator.initial_seed() ^ (again + 1))
+                for i in torch.randperm(pool, generator=generator).tolist():
+                    yield batches[i]
+
+    def _chosen(self, batch: Batch) -> Batch:
+        device = next(self.model.parameters()).device
+        codes, _ = self.choose(batch.to(device))
+        return replace(batch, codes=tuple(c.cpu() for c in codes))
+
+    def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
+        condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
+        supervised, wanted = self._supervised(), {}
+        for i in supervised:
+            shrink = len(self.model.levels) - 1 - i
+            wanted[i] = self.distance.embed(fitted(batch.target, (size[0] >> shrink, size[1] >> shrink)))
+
+        def draw(level: int, count: int) -> Tensor:
+            dims = self.model.code_dims(level, size)
+            return batch.share(torch.randn(batch.whole, count, dims, generator=generator)).to(condition)
+
+        def step(level: int, codes: Tensor, below: State | None) -> State:
+            times = len(codes) // len(condition)
+            return self.model.level(level, condition.repeat_interleave(times, 0), codes, below, size)
+
+        def far(level: int, state: State) -> Tensor:
+            if level not in supervised:
+                return state.answer.new_zeros(len(state.answer))
+            times = len(state.answer) // len(condition)
+            return (self.distance.embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
+
+        samples, block = self.config.samples, self.config.block
+        if self.config.sampling == "vanilla":
+            return choose_together(samples[0], len(samples), draw, step, far, block)
+        return choose_by_level(samples, draw, step, far, block)
+
+    def _condition(self, batch: Batch) -> Tensor:
+        if batch.condition is None:
+            raise ValueError("a tower answers to a condition; give the recipe a task that makes one")
+        return batch.condition
+
+    @staticmethod
+    def _size(batch: Batch) -> tuple[int, int]:
+        return batch.target.shape[-2], batch.target.shape[-1]
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, 3, H, 5W): condition | three answers | target."""
+        size, generator = self._size(batch), batch.generator()
+        condition = self._condition(batch)
+        answers = [
+            self.model(condition, [c.to(condition) for c in self.model.draw(len(condition), size, generator)], size)[-1] for _ in range(3)
+        ]
+        shown = fitted(condition[:, :3] if condition.shape[1] >= 3 else condition[:, :1], size)
+        rows = [r.expand(-1, 3, -1, -1) if r.shape[1] == 1 else r for r in (shown, *answers, batch.target)]
+        return torch.cat(rows, -1).clamp(-1, 1)

@@ -1,0 +1,150 @@
+"""Implicit maximum likelihood on the tower: the nearest of the drawn candidates is trained, pools are replayed, runs resume."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from predella.models.tower import fitted
+from predella.objectives.tower import TowerObjectiveConfig
+from predella.recipes import find_recipe
+from predella.run import start
+from predella.tasks.base import Batch
+from test_tower import TINY, tower
+
+CONFIG = TowerObjectiveConfig(samples=(5, 4), pool=3, replay=2, block=2, distance="pixels")
+
+
+def batch(seed=1, count=2):
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(count, 3, 8, 8, generator=generator).double() * 2 - 1
+    return Batch(target, target * 0.5, seed)
+
+
+def far(built, answers, target, level):
+    return (answers[level] - fitted(target, tuple(answers[level].shape[-2:]))).square().flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("supervise", ["all", "last"])
+def test_hierarchical_choice_is_greedy_over_its_own_draws(supervise):
+    built = replace(CONFIG, supervise=supervise).build(tower())
+    data = batch()
+    codes, distance = built.choose(data)
+    generator, size = data.generator(), (8, 8)
+    for level, count in enumerate((5, 4)):
+        draws = torch.cat([torch.randn(2, k, built.model.code_dims(level, size), generator=generator) for k in built_blocks(count)], 1)
+        tried = [built.model(data.condition, [*codes[:level], draws[:, k].double()]) for k in range(count)]
+        each = torch.stack([far(built, t, data.target, level) for t in tried], 1)
+        best = each.argmin(1) if supervise == "all" or level == 1 else torch.zeros(2, dtype=torch.int64)
+        torch.testing.assert_close(codes[level], draws[torch.arange(2), best].double())
+    answers = built.model(data.condition, codes)
+    torch.testing.assert_close(distance, far(built, answers, data.target, 1))
+
+
+def built_blocks(count):
+    return [2] * (count // 2) + [1] * (count % 2)
+
+
+def test_vanilla_choice_is_the_best_whole():
+    built = replace(CONFIG, sampling="vanilla", block=5).build(tower())
+    data = batch()
+    codes, distance = built.choose(data)
+    generator = data.generator()
+    draws = [torch.randn(2, 5, built.model.code_dims(level, (8, 8)), generator=generator).double() for level in range(2)]
+    wholes = [built.model(data.condition, [d[:, k] for d in draws]) for k in range(5)]
+    each = torch.stack([sum(far(built, w, data.target, level) for level in range(2)) for w in wholes], 1)
+    torch.testing.assert_close(distance, each.min(1).values)
+    for code, draw in zip(codes, draws):
+        assert torch.equal(code, draw[torch.arange(2), each.argmin(1)])
+
+
+def test_losses_are_the_distances_at_each_level():
+    built = CONFIG.build(tower())
+    data = batch()
+    codes, _ = built.choose(data)
+    data = replace(data, codes=tuple(codes))
+    answers = built.model(data.condition, codes)
+    losses = built.losses(data)
+    assert set(losses) == {"level_0", "level_1"} == set(built.phases()[0].weights)
+    for level in range(2):
+        torch.testing.assert_close(losses[f"level_{level}"], far(built, answers, data.target, level).mean())
+    last = replace(CONFIG, supervise="last").build(built.model)
+    assert set(last.losses(data)) == {"level_1"} == set(last.phases()[0].weights)
+
+
+def test_a_pool_is_replayed_with_its_codes_and_the_next_has_new_ones():
+    built = CONFIG.build(tower())
+    asked = []
+
+    def since(number):
+        asked.append(number)
+        while True:
+            yield batch(seed=number)
+            number += 1
+
+    stream = built.stream(since, 12)
+    seen = [next(stream) for _ in range(12)]
+    assert asked == [6] and built.pause == 6  # two pools of three batches, each batch twice
+    for first, seeds in ((0, {6, 7, 8}), (6, {9, 10, 11})):
+        pool = seen[first : first + 6]
+        assert sorted(b.seed for b in pool) == sorted([*seeds, *seeds]) and {b.seed for b in pool[:3]} == seeds
+        for b in pool:
+            others = [o for o in pool if o.seed == b.seed]
+            assert len(others) == 2 and all(torch.equal(x, y) for o in others for x, y in zip(b.codes, o.codes))
+
+
+def test_processes_choose_what_one_would():
+    built = CONFIG.build(tower())
+    whole = batch(count=4)
+    codes, _ = built.choose(whole)
+    for process in range(2):
+        part = replace(whole, target=whole.target.chunk(2)[process], condition=whole.condition.chunk(2)[process], part=(process, 2))
+        own, _ = built.choose(part)
+        for a, b in zip(own, codes):
+            torch.testing.assert_close(a, b.chunk(2)[process])
+
+
+def test_resume_is_bit_for_bit(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    recipe = find_recipe("tower_jpeg")(smoke=True)
+    (stage,) = recipe.stages
+    constant = replace(recipe, stages=(replace(stage, optim={"generator": replace(stage.optim["generator"], schedule="constant")}),))
+    short = replace(constant, stages=(replace(constant.stages[0], steps=6),))
+    whole = start(constant, tmp_path / "a", "test", cpu=True)
+    start(short, tmp_path / "b", "test", cpu=True)
+    again = start(constant, tmp_path / "b", "test", cpu=True, resume=True)
+    for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_one_picture_is_learned():
+    """A tower that is trained by its nearest samples comes nearer; without choosing codes a worse fit remains."""
+    torch.set_default_dtype(torch.float32)
+    made = tower().float()
+    built = replace(CONFIG, pool=1, replay=1).build(made)
+    data = batch()
+    data = Batch(data.target.float(), data.condition.float(), 1)
+    optimizer = torch.optim.Adam(made.parameters(), 3e-3)
+    _, before = built.choose(data)
+    for seed in range(150):
+        chosen = built._chosen(replace(data, seed=seed))
+        optimizer.zero_grad()
+        sum(built.losses(chosen).values()).backward()
+        optimizer.step()
+    _, after = built.choose(data)
+    assert after.mean() < 0.5 * before.mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: replace(CONFIG, samples=(5,)).build(tower()), "one number for each of the 2 levels"),
+        (lambda: CONFIG.build(torch.nn.Linear(1, 1)), "trains a Tower"),
+        (lambda: replace(CONFIG, pool=0), "at least 1"),
+        (lambda: replace(CONFIG, samples=()), "at least 1"),
+        (lambda: CONFIG.build(tower(TINY)).losses(Batch(torch.zeros(1, 3, 8, 8))), "answers to a condition"),
+    ],
+)
+def test_wrong_input(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
