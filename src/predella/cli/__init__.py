@@ -15,6 +15,7 @@ VERBS = {
     "measure": ("measure", "metrics of pairs of files or folders"),
     "upscale": ("upscale", "enlarge photos to any size"),
     "fill": ("fill", "fill holes of a photo"),
+    "restore": ("restore", "several plausible answers to a grey photo, or to a ruined JPEG"),
     "sample": ("sample", "draw pictures from a trained model"),
     "encode": ("encode", "the exact latents of images, as a file"),
     "decode": ("decode", "images back from latents"),
