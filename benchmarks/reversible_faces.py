@@ -62,7 +62,7 @@ def main() -> None:
     draws = {"samples (prior)": lambda n: vae.sample(n, generator)}
     for name, density in densities(vae, recipe).items():
         draws[f"samples ({name})"] = lambda n, d=density: vae.decode(d.sample(n, generator)).clamp(-1, 1)
-    rows += generation.distances(images, draws, features, FACES)
+    rows += generation.distances(generation.batches(images), draws, features, FACES)
     about = environment(f"python -m benchmarks.reversible_faces {options.run.name} --data {Path(options.data).name} --part {options.part}")
     made = {k: v for k, v in about.items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = f"VAE ({sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M, as {options.run.name})"

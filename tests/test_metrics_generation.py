@@ -32,7 +32,10 @@ def test_distances_know_which_set_is_real(digits):
     real = torch.cat(list(generation.batches(digits)))
     narrow = real.mean(0, keepdim=True)
     draws = {"same": lambda n: real[:n], "one": lambda n: narrow.repeat(n, 1, 1, 1) + 0.05 * torch.randn(n, 1, 8, 8)}
-    rows = {(r["ask"], r["measure"].split("_")[0]): r["value"] for r in generation.distances(digits, draws, features, "pixels")}
+    rows = {
+        (r["ask"], r["measure"].split("_")[0]): r["value"]
+        for r in generation.distances(generation.batches(digits), draws, features, "pixels")
+    }
     assert rows["one", "fd"] > rows["same", "fd"]
     assert rows["one", "recall"] < 0.1 < rows["same", "recall"]
 

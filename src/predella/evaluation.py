@@ -14,23 +14,30 @@ from predella.apps.device import device_of, placed
 from predella.apps.fill import fill as fill_picture
 from predella.data.images import Images, Source
 from predella.errors import UserError
+from predella.image.contract import from_uint8
 from predella.image.files import Picture
-from predella.metrics import filling, generation
+from predella.image.fit import fit_square
+from predella.losses.distances import lpips
+from predella.metrics import filling, generation, restoration
 from predella.metrics import super_resolution as sr
 from predella.metrics.features import load_features
 from predella.models.base import PRETRAINED, Model, find_source, load
 from predella.models.functional_image import FunctionalImage
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
-from predella.recipe import Recipe, read_recipe
+from predella.models.tower import Tower
+from predella.recipe import Recipe, Task, read_recipe
+from predella.tasks.colorization import Colorization
+from predella.tasks.decompression import Decompression
 from predella.train.log import environment
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
-OWN = ("faces", "digits", "classes")  # measured on pictures like those of training
+OWN = ("faces", "digits", "classes", "restoration")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
+ANSWERS = 10  # a condition
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
     if asked.scales and kind != "super_resolution":
         raise UserError(f"--scales is for enlarging; {run} is measured by '{kind}'")
-    measures = list(_along(run, kind, folder, asked)) if asked.curve else [({}, _measure(kind, run, _model(folder), asked))]
+    measures = list(_along(run, kind, folder, asked, recipe)) if asked.curve else [({}, _measure(kind, run, _model(folder), asked, recipe))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if asked.ensemble else "")
     source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16)
@@ -111,16 +118,16 @@ def _model(folder: Path | None) -> Model | None:
     return None if folder is None else placed(load(folder))
 
 
-def _along(run: str, kind: str, folder: Path | None, asked: Asked) -> Iterator[tuple[dict, Measure]]:
+def _along(run: str, kind: str, folder: Path | None, asked: Asked, recipe: Recipe | None) -> Iterator[tuple[dict, Measure]]:
     """({"at": step}, its measure) of each kept checkpoint."""
     kept = sorted((folder / "checkpoints").glob("step-*")) if folder is not None else []
     if not kept:
         raise UserError(f"{run} has no checkpoints; train with --keep-every STEPS to draw a learning curve")
     for one in kept:
-        yield {"at": int(one.name.removeprefix("step-"))}, _measure(kind, run, _model(one), asked)
+        yield {"at": int(one.name.removeprefix("step-"))}, _measure(kind, run, _model(one), asked, recipe)
 
 
-def _measure(kind: str, run: str, model: Model | None, asked: Asked) -> Measure:
+def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Recipe | None) -> Measure:
     match kind:
         case "super_resolution":
             enlarge = sr.bicubic if model is None else lambda x, size: model(x.to(device_of(model)), size).cpu()
@@ -139,6 +146,9 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked) -> Measure:
         case "classes":
             assert model is not None
             return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
+        case "restoration":
+            assert isinstance(model, Tower) and recipe is not None
+            return partial(_restoration, model, recipe.task, asked)
     raise UserError(f"nothing measures '{kind}'")
 
 
@@ -164,7 +174,7 @@ def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
 
     densities = DENSITIES if model.fitted and not asked.curve else ("prior",)
     draws = {f"samples ({d})": partial(draw, d) for d in densities}
-    yield from generation.distances(images, draws, features, FACES)
+    yield from generation.distances(generation.batches(images), draws, features, FACES)
 
 
 def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
@@ -181,7 +191,33 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     count = iter(range(10**9))
     some = lambda n: draw(torch.tensor([next(count) % model.config.prior.classes for _ in range(n)]))  # noqa: E731
     features = lambda x: judge.features(x[:, :1].to(device)).cpu()  # noqa: E731
-    yield from generation.distances(images, {"samples": some}, features, JUDGE)
+    yield from generation.distances(generation.batches(images), {"samples": some}, features, JUDGE)
+
+
+def _restoration(model: Tower, task: Task, asked: Asked, images: Images) -> Iterator[dict]:
+    """Many answers to the central square of each picture, and how far the first ones are from true pictures."""
+    assert isinstance(task, (Colorization, Decompression))
+    distance = lpips("vgg16", asked.weights)
+    squares = [fit_square(from_uint8(images[i])[None], task.edge) for i in range(len(images))]
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def answer(condition: Tensor, count: int) -> Tensor:
+        size = (condition.shape[-2], condition.shape[-1])
+        several = condition.expand(count, -1, -1, -1).to(device_of(model))
+        return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for x in squares:
+            condition = task(x).condition
+            assert condition is not None
+            yield condition, x
+
+    yield from restoration.many_answers(pairs(), answer, task.residual, distance, ANSWERS)
+    if len(images) <= generation.NEIGHBOURS:
+        return
+    conditions = iter([c for c, _ in pairs()])
+    draws = {"answers": lambda count: torch.cat([answer(next(conditions), 1) for _ in range(count)])}
+    yield from generation.distances(squares, draws, load_features(FACES, asked.weights), FACES)
 
 
 def _labelled(images: Images) -> Images:

@@ -1,12 +1,15 @@
 """Distances between images: (B, …), (B, …) → (B,)."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from predella.weights import load_classic, load_lpips_heads
+
 Distance = Callable[[Tensor, Tensor], Tensor]
-Maps = Callable[[Tensor, int], list[Tensor]]  # images (B, 3, H, W) in [-1, 1], how many → feature maps (B, C, h, w), fine to coarse
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -76,3 +79,18 @@ class Perceptual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (self.embed(x) - self.embed(y)).square().sum(1)
+
+
+LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5}  # edges that their maps need
+
+
+def lpips(which: Literal["vgg16", "alexnet"], weights: Path | None = None) -> Perceptual:
+    """LPIPS 0.1 (Zhang et al. 2018) with the published weights.
+
+    Args:
+        weights: a folder that holds them; None: $PREDELLA_WEIGHTS, the cache, the official address.
+
+    Raises:
+        UserError: weights that can't be had; the line names the file and its address.
+    """
+    return Perceptual(load_classic(which, weights), load_lpips_heads(which, weights), LEAST[which])

@@ -40,21 +40,22 @@ def reconstruction(images: Images, full: Transform, restricted: Transform) -> It
 
 
 @torch.inference_mode()
-def distances(images: Images, draws: Mapping[str, Draw], features: Callable[[Tensor], Tensor], name: str) -> Iterator[dict]:
+def distances(real: Iterable[Tensor], draws: Mapping[str, Draw], features: Callable[[Tensor], Tensor], name: str) -> Iterator[dict]:
     """Fréchet distance, precision and recall of as many 8-bit samples as there are images; one row a way of drawing and measure.
 
     Args:
+        real: batches of images (B, C, H, W) in [-1, 1].
         name: of the features, which becomes part of the measures' names.
     """
-    real = collect(features, batches(images))
-    suffix = f"{name}_{count_name(len(real))}"
-    protocol = f"{len(real)} samples against {len(real)} images, features {name} (mean over positions), 8-bit samples"
+    known = collect(features, real)
+    suffix = f"{name}_{count_name(len(known))}"
+    protocol = f"{len(known)} samples against {len(known)} images, features {name} (mean over positions), 8-bit samples"
     for ask, draw in draws.items():
-        generated = collect(features, _drawn(draw, len(real)))
-        precision, recall = precision_recall(real, generated, NEIGHBOURS)
-        values = {f"fd_{suffix}": frechet_distance(real, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
+        generated = collect(features, _drawn(draw, len(known)))
+        precision, recall = precision_recall(known, generated, NEIGHBOURS)
+        values = {f"fd_{suffix}": frechet_distance(known, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
         for measure, value in values.items():
-            yield {"ask": ask, "measure": measure, "value": value, "images": len(real), "protocol": protocol}
+            yield {"ask": ask, "measure": measure, "value": value, "images": len(known), "protocol": protocol}
 
 
 def _drawn(draw: Draw, count: int) -> Iterable[Tensor]:

@@ -6,13 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from predella.losses.distances import Perceptual, Pixels
+from predella.losses.distances import Perceptual, Pixels, lpips
 from predella.models.base import load
 from predella.models.classifier import Classifier
-from predella.weights import load_classic, load_lpips_heads
 
 Name = Literal["cifar_classifier", "vgg16", "alexnet", "pixels"]
-LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5, "cifar_classifier": (1, 1, 2, 4)}  # edges that the maps need
+LEAST = (1, 1, 2, 4)  # edges that the classifier's maps need
 
 
 def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
@@ -30,11 +29,11 @@ def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
     if name == "pixels":
         return Pixels()
     if name != "cifar_classifier":
-        return Perceptual(load_classic(name, weights), load_lpips_heads(name, weights), LEAST[name])
+        return lpips(name, weights)
     network = load(name)
     assert isinstance(network, Classifier)
     width = network.config.width
-    return Perceptual(_Maps(network), [torch.full((width * 2**i,), 0.25) for i in range(4)], LEAST[name])
+    return Perceptual(_Maps(network), [torch.full((width * 2**i,), 0.25) for i in range(4)], LEAST)
 
 
 class _Maps(nn.Module):

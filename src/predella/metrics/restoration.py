@@ -1,0 +1,69 @@
+"""How many-sided, faithful and consistent several answers to one condition are."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from predella.image.contract import quantize
+from predella.losses.distances import Perceptual
+from predella.metrics.fidelity import mean
+
+BANDWIDTHS = (0.3, 0.2, 0.15)  # of faithfulness, Table 3 of Peng et al.
+Answer = Callable[[Tensor, int], Tensor]  # condition (1, C, H, W), K → (K, C, H, W)
+
+
+def lpips_diversity(embedded: Tensor) -> float:
+    """Mean LPIPS distance of different answers to one condition (Zhu et al. 2017).
+
+    Args:
+        embedded: (K, D) by `Perceptual.embed`, K ≥ 2.
+
+    Raises:
+        ValueError: one answer only.
+    """
+    if len(embedded) < 2:
+        raise ValueError(f"diversity compares answers, at least 2 are needed, got {len(embedded)}")
+    pairs = torch.combinations(torch.arange(len(embedded)))
+    return (embedded[pairs[:, 0]] - embedded[pairs[:, 1]]).square().sum(1).mean().item()
+
+
+def faithfulness_weighted_variance(embedded: Tensor, average: Tensor, truth: Tensor, bandwidth: float) -> float:
+    """Mean over answers of exp(-d(answer, truth)² / 2σ²) · d(answer, average answer), d = LPIPS (Li et al. 2020).
+
+    Args:
+        embedded, average, truth: (K, D), (1, D), (1, D) by `Perceptual.embed`; `average` of the mean of the answers' pixels.
+        bandwidth: σ.
+    """
+    to_truth, to_average = ((embedded - x).square().sum(1) for x in (truth, average))
+    return ((-to_truth.square() / (2 * bandwidth**2)).exp() * to_average).mean().item()
+
+
+@torch.inference_mode()
+def many_answers(
+    pairs: Iterator[tuple[Tensor, Tensor]], answer: Answer, residual: Callable[[Tensor, Tensor], Tensor], distance: Perceptual, count: int
+) -> Iterator[dict]:
+    """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, consistency; 8-bit answers.
+
+    Args:
+        pairs: (condition, truth), (1, C, H, W) each.
+        answer: condition, K → K answers.
+        residual: (condition, answers) → (K,), see `Task.residual`.
+        count: K.
+    """
+    found: dict[str, list[float]] = {}
+    for condition, truth in pairs:
+        answers = quantize(answer(condition, count))
+        embedded, target = distance.embed(answers), distance.embed(truth)
+        average = distance.embed(answers.mean(0, keepdim=True))
+        values = {
+            "lpips_diversity": lpips_diversity(embedded),
+            "lpips_nearest": (embedded - target).square().sum(1).min().item(),
+            **{f"faithful_variance_{s}": faithfulness_weighted_variance(embedded, average, target, s) for s in BANDWIDTHS},
+            "inconsistency": residual(condition.expand(count, -1, -1, -1), answers).mean().item(),
+        }
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    protocol = f"{count} answers a condition, mean over conditions, LPIPS 0.1 of VGG16, 8-bit answers"
+    for name, values_ in found.items():
+        yield {"ask": "answers", "measure": name, "value": mean(values_), "images": len(values_), "protocol": protocol}

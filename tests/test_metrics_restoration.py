@@ -1,0 +1,92 @@
+"""Measures of several answers: by hand on points of a line, and through `evaluate` on a run."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from predella import weights as standard
+from predella.losses.distances import Pixels, lpips
+from predella.metrics.restoration import faithfulness_weighted_variance, lpips_diversity, many_answers
+from predella.recipes import find_recipe
+from predella.run import start
+
+
+def test_diversity_is_the_mean_over_pairs():
+    points = torch.tensor([[0.0], [1.0], [3.0]])
+    assert lpips_diversity(points) == pytest.approx((1 + 9 + 4) / 3)
+    with pytest.raises(ValueError, match="at least 2 are needed, got 1"):
+        lpips_diversity(points[:1])
+
+
+def test_unfaithful_answers_do_not_count():
+    """Distances to the average are 1 and 1; to the truth 0 and 4, so the second weighs exp(-16 / 2σ²)."""
+    points, average, truth = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0]]), torch.tensor([[0.0]])
+    assert faithfulness_weighted_variance(points, average, truth, 100.0) == pytest.approx(1, rel=1e-3)
+    assert faithfulness_weighted_variance(points, average, truth, 2.0) == pytest.approx((1 + torch.exp(torch.tensor(-2.0)).item()) / 2)
+    assert faithfulness_weighted_variance(points, average, truth, 0.1) == pytest.approx(0.5)
+    assert faithfulness_weighted_variance(truth, truth, truth, 0.3) == 0  # one and the same answer
+
+
+def test_rows_are_means_over_conditions():
+    """Answers ±0.2 and 0.6 away from the condition, which is the truth; pixels as distance."""
+    shift = torch.tensor([51.0, -51.0, 153.0]).view(3, 1, 1, 1) / 255  # values of 8 bits on the scale of 2
+    truths = [torch.full((1, 1, 4, 4), v / 127.5 - 1) for v in (100.0, 120.0)]
+    rows = many_answers(
+        ((t, t) for t in truths),
+        lambda c, k: c.expand(k, -1, -1, -1) + shift,
+        lambda c, a: (a - c).abs().flatten(1).mean(1),
+        Pixels(),  # type: ignore[arg-type]
+        3,
+    )
+    values = {r["measure"]: (r["value"], r["images"]) for r in rows}
+    a, b, c = 51 / 255, -51 / 255, 153 / 255
+    tolerance = {"abs": 1e-2}  # rounding to 8 bits
+    assert values["lpips_diversity"] == (pytest.approx(((a - b) ** 2 + (a - c) ** 2 + (b - c) ** 2) / 3, **tolerance), 2)
+    assert values["lpips_nearest"][0] == pytest.approx(a * a, **tolerance)
+    assert values["inconsistency"][0] == pytest.approx((a - b + c) / 3, **tolerance)
+    assert 0 < values["faithful_variance_0.15"][0] < values["faithful_variance_0.2"][0] < values["faithful_variance_0.3"][0]
+
+
+@pytest.fixture
+def lpips_weights(vgg_weights, monkeypatch):
+    """Stand-ins for LPIPS's channel weights beside those of VGG16."""
+    from dataclasses import replace
+
+    torch.manual_seed(0)
+    heads = {f"vgg.lin{i}": torch.rand(1, c, 1, 1).half() for i, c in enumerate((64, 128, 256, 512, 512))}
+    save_file(heads, vgg_weights / "lpips_heads.safetensors")
+    digest = standard.half_digest(heads, "vgg.")
+    monkeypatch.setitem(standard.LPIPS, "vgg16", replace(standard.LPIPS["vgg16"], digest=digest))
+    return vgg_weights
+
+
+def test_lpips_takes_its_published_weights(lpips_weights, tmp_path):
+    x, y = torch.rand(2, 2, 3, 16, 16).float() * 2 - 1
+    distance = lpips("vgg16", lpips_weights)
+    assert distance(x, x).abs().max() == 0 and (distance(x, y) > 0).all()
+    assert distance.embed(x[..., :4, :4]).shape[1] < distance.embed(x).shape[1] / 10  # fewer maps of a smaller image
+    from predella.errors import UserError
+
+    save_file({"vgg.lin0": torch.ones(1)}, lpips_weights / "lpips_heads.safetensors")
+    with pytest.raises(UserError, match="does not hold the standard weights"):
+        lpips("vgg16", lpips_weights)
+    (lpips_weights / "lpips_heads.safetensors").unlink()
+    with pytest.raises(UserError, match=r"no weights of lpips \(vgg16\); put vgg.pth \(from https://github"):
+        lpips("vgg16", lpips_weights)
+    (lpips_weights / "vgg.pth").write_bytes(b"none")
+    with pytest.raises(UserError, match="its md5 does not begin with d507"):
+        lpips("vgg16", lpips_weights)
+
+
+def test_evaluate_a_tower(cli, lpips_weights, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    for name in ("tower_color", "tower_jpeg"):
+        start(find_recipe(name)(smoke=True), tmp_path / name, "test", cpu=True)
+        words = ("evaluate", tmp_path / name, "--data", "photos", "--part", "0,6", "--weights", lpips_weights, "--json")
+        status, out, err = cli(*words)
+        assert status == 0, err
+        values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
+        assert values["lpips_diversity"] > 0 and values["fd_vgg16_relu4_3_6"] > 0
+        assert values["inconsistency"] < 0.02 or name == "tower_jpeg"  # the lightness is kept
