@@ -174,7 +174,9 @@ def test_commands_in_pages_parse(file, capsys):
 def test_shipped_models_are_whole_small_and_described():
     from predella.models.base import PRETRAINED, list_pretrained, load
 
-    assert list_pretrained() == ["functional_fill", "functional_sr", "mnist_classifier", "reversible_faces", "reversible_mnist_ot"]
+    assert list_pretrained() == [
+        "cifar_classifier", "functional_fill", "functional_sr", "mnist_classifier", "reversible_faces", "reversible_mnist_ot"
+    ]  # fmt: skip
     for name in list_pretrained():
         load(name)
         card = (PRETRAINED / name / "README.md").read_text()

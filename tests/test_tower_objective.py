@@ -148,3 +148,21 @@ def test_one_picture_is_learned():
 def test_wrong_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_shipped_features_see_structure():
+    """A photo is at 0, hardly changed it is near, moved by two pixels it is nearer than its mean colour; tiny images are compared too."""
+    from predella.data.images import Source
+    from predella.image.contract import from_uint8
+    from predella.objectives.perceptual import perceptual
+
+    torch.set_default_dtype(torch.float32)
+    distance = perceptual("cifar_classifier")
+    photo = from_uint8(Source(paths=("photos",)).open()[0])[None, :, :66, :66]
+    x, moved = photo[..., :64, :64], photo[..., 2:, 2:]
+    error = (moved - x).square().mean().sqrt()
+    noisy = x + error * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert distance(x, x).item() == 0 and distance.embed(x[..., :4, :4]).isfinite().all()
+    assert 0 < distance(x, x + 0.01).item() < 0.1 * distance(x, noisy).item()
+    flat = x.mean((2, 3), keepdim=True).expand_as(x)
+    assert distance(x, moved).item() < distance(x, flat).item()

@@ -2,19 +2,20 @@
 
 >>> import predella
 >>> predella.list_pretrained()  # doctest: +SKIP
-['functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces', 'reversible_mnist_ot']
+['cifar_classifier', 'functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces', 'reversible_mnist_ot']
 """
 
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["FunctionalImage", "Reversible", "UserError", "list_pretrained", "load"]
+__all__ = ["FunctionalImage", "Reversible", "Tower", "UserError", "list_pretrained", "load"]
 
 _PLACES = {
     "load": "predella.models.base",
     "list_pretrained": "predella.models.base",
     "FunctionalImage": "predella.models.functional_image",
     "Reversible": "predella.models.reversible",
+    "Tower": "predella.models.tower",
     "UserError": "predella.errors",
 }
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from predella.models.base import list_pretrained, load
     from predella.models.functional_image import FunctionalImage
     from predella.models.reversible import Reversible
+    from predella.models.tower import Tower
 
 
 def __getattr__(name: str):

@@ -3,7 +3,7 @@
     predella train cifar_classifier --data CIFAR-10               # 2 CPU cores, about 20 min
     predella train cifar_classifier --smoke                       # 2 CPU cores, 10 s
 
-Here: see RESULTS.md.
+Here, on the first 20,000 training images: 78 % of the test images right (see RESULTS.md); what counts is the maps.
 """
 
 from dataclasses import replace
