@@ -18,7 +18,7 @@ def towers(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("towers")
     torch.set_default_dtype(torch.float32)
-    for name in ("tower_color", "tower_jpeg"):
+    for name in ("tower_color", "tower_jpeg", "tower_sr16"):
         start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
     return place
 
@@ -59,6 +59,17 @@ def test_colourings_keep_the_lightness(cli, towers, pictures, tmp_path):
     assert (rgb_to_lab(before)[:, 0] - rgb_to_lab(after)[:, 0]).abs().max() < 1  # of 100: rounding to 8 bits, colours sRGB lacks
 
 
+def test_sixteen_times_as_large(cli, towers, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)).save(tmp_path / "tiny.png")
+    words = ("restore", "super_resolution", tmp_path / "tiny.png", "--answers", "2", "--model", towers / "tower_sr16")
+    assert cli(*words, "--out", tmp_path / "o")[0] == 0
+    assert array(tmp_path / "o" / "tiny-1.png").shape == (64, 96, 3) and array(tmp_path / "o" / "tiny-sheet.png").shape == (
+        64,
+        4 * 98 - 2,
+        3,
+    )
+
+
 def test_a_folder_of_jpegs(cli, towers, pictures, tmp_path):
     (pictures / "broken.png").write_bytes(b"none")
     status, _, err = cli("restore", "decompression", pictures, "--answers", "2", "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
@@ -86,4 +97,9 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     large = tmp_path / "large.png"
     Image.new("L", (2500, 2000)).save(large)
     refuses("restore", "decompression", large, "--model", jpeg, "--out", out, says=["2500×2000", "make it smaller"])
+    Image.new("RGB", (200, 100)).save(tmp_path / "many.png")
+    Image.new("RGB", (3, 9)).save(tmp_path / "few.png")
+    sr = ("--model", towers / "tower_sr16", "--out", out)
+    refuses("restore", "super_resolution", tmp_path / "many.png", *sr, says=["3200×1600", "make it smaller"])
+    refuses("restore", "super_resolution", tmp_path / "few.png", *sr, says=["3×9", "at least 4 an edge"])
     assert not out.exists()

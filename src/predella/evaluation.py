@@ -28,6 +28,7 @@ from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.super_resolution import SuperResolution
 from predella.train.log import environment
 
 log = logging.getLogger(__name__)
@@ -196,13 +197,14 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
 
 def _restoration(model: Tower, task: Task, asked: Asked, images: Images) -> Iterator[dict]:
     """Many answers to the central square of each picture, and how far the first ones are from true pictures."""
-    assert isinstance(task, (Colorization, Decompression))
+    assert isinstance(task, (Colorization, Decompression, SuperResolution))
+    edge = task.crop(torch.Generator())
     distance = lpips("vgg16", asked.weights)
-    squares = [fit_square(from_uint8(images[i])[None], task.edge) for i in range(len(images))]
+    squares = [fit_square(from_uint8(images[i])[None], edge) for i in range(len(images))]
     generator = torch.Generator().manual_seed(asked.seed)
 
     def answer(condition: Tensor, count: int) -> Tensor:
-        size = (condition.shape[-2], condition.shape[-1])
+        size = (edge, edge)
         several = condition.expand(count, -1, -1, -1).to(device_of(model))
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 

@@ -123,9 +123,12 @@ class Recipe:
         if self.data.channels != model.channels:
             raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
         for task in self._tasks():
-            if not isinstance(task, (Decompression, Colorization)):
-                raise ValueError(f"a tower restores: its task is decompression or colorization, got {type(task).__name__}")
-            if task.edge % model.factor:
+            if isinstance(task, SuperResolution):
+                if {*task.scales, *task.choices} != {float(model.factor)}:
+                    raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
+            elif not isinstance(task, (Decompression, Colorization)):
+                raise ValueError(f"a tower's task is super_resolution, decompression or colorization, got {type(task).__name__}")
+            elif task.edge % model.factor:
                 raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {task.edge}")
             wanted = 1 if isinstance(task, Colorization) else model.channels
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):

@@ -2,8 +2,9 @@
 
 predella restore TASK IMAGE … --answers K --out DIR [--model M] [--seed N]
 
-TASK is colorization (a grey photo, or the lightness of a colour one) or decompression (a JPEG that was compressed too far). For
-each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers, and where they differ.
+TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far) or
+super_resolution (16 times as large, from few pixels). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the
+input, the answers, and where they differ.
 """
 
 import json
@@ -11,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-MODELS = {"colorization": "tower_color", "decompression": "tower_jpeg"}
+MODELS = {"colorization": "tower_color", "decompression": "tower_jpeg", "super_resolution": "tower_sr16"}
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("task", help="colorization or decompression")
+    parser.add_argument("task", help="colorization, decompression or super_resolution")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
     parser.add_argument("--answers", type=int, default=8, help="how many (default: 8)")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
-    parser.add_argument("--model", help="a run folder or a shipped name (default: tower_color or tower_jpeg)")
+    parser.add_argument("--model", help="a run folder or a shipped name (default: tower_color, tower_jpeg or tower_sr16)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -70,7 +71,8 @@ def run(options, rest) -> int:
         start, found = time.monotonic(), []
         generator = torch.Generator().manual_seed(options.seed)
         with progress(f"{file.name}: {options.answers} answers") as tell:
-            for answer in answers(model, condition, options.answers, generator):
+            times = model.config.factor if options.task == "super_resolution" else 1
+            for answer in answers(model, condition, options.answers, generator, times):
                 found.append(answer)
                 tell(len(found) / options.answers)
         for answer, path in zip(found, row):

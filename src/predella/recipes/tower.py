@@ -1,7 +1,8 @@
-"""Many plausible answers: colourings of a grey photo, restorations of a ruined JPEG (Peng et al., Sec. 5).
+"""Many plausible answers: colourings of a grey photo, restorations of a ruined JPEG, 16 times as large (Peng et al., Sec. 5).
 
     predella train tower_color --data PHOTOS/                 # 2 CPU cores
     predella train tower_jpeg --data PHOTOS/ --task.quality 10
+    predella train tower_sr16 --data FACES/ --data.box LEFT,TOP,RIGHT,BOTTOM
     predella train tower_color --smoke                        # 2 CPU cores, 20 s
 
 `NAME_cimle` is conditional IMLE (Li et al. 2020) on the same network: all codes together, the last answer alone supervised.
@@ -16,6 +17,7 @@ from predella.objectives.tower import TowerObjectiveConfig
 from predella.recipe import Optim, Recipe, Stage
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.super_resolution import SuperResolution
 
 SMALL = tuple(TowerLevel(width=w, growth=g, blocks=2) for w, g in ((48, 24), (40, 20), (32, 16)))
 TOY = tuple(TowerLevel(width=8, growth=4, blocks=1) for _ in range(3))
@@ -59,6 +61,29 @@ def tower_jpeg(smoke: bool = False) -> Recipe:
     return replace(recipe, name="tower_jpeg", task=Decompression(edge=16 if smoke else 64), model=model)
 
 
+def tower_sr16(smoke: bool = False) -> Recipe:
+    """Tower of four levels: 16 times as large, faces from 4 pixels to 64."""
+    recipe = tower_color(smoke)
+    assert isinstance(recipe.model, TowerConfig)
+    (stage,) = recipe.stages
+    assert isinstance(stage.objective, TowerObjectiveConfig)
+    objective = replace(stage.objective, samples=(4, 3, 2, 2) if smoke else (30, 20, 10, 6))
+    return replace(
+        recipe,
+        name="tower_sr16",
+        data=Source(paths=("photos",) if smoke else ("CelebA",), edge=64, smallest=64),
+        augment=Augment(rotate=False),
+        task=SuperResolution(patch=4, scales=(16.0, 16.0)),
+        model=replace(recipe.model, condition=3, answer="image", levels=(recipe.model.levels[0], *recipe.model.levels)),
+        stages=(replace(stage, objective=objective),),
+    )
+
+
+def tower_sr16_cimle(smoke: bool = False) -> Recipe:
+    """Conditional IMLE on tower_sr16's network, with as many evaluations of it."""
+    return _cimle(tower_sr16(smoke))
+
+
 def tower_color_cimle(smoke: bool = False) -> Recipe:
     """Conditional IMLE on tower_color's network, with as many evaluations of it."""
     return _cimle(tower_color(smoke))
@@ -76,4 +101,4 @@ def _cimle(recipe: Recipe) -> Recipe:
     return replace(recipe, name=f"{recipe.name}_cimle", stages=(replace(stage, objective=objective),))
 
 
-RECIPES = {f.__name__: f for f in (tower_color, tower_jpeg, tower_color_cimle, tower_jpeg_cimle)}
+RECIPES = {f.__name__: f for f in (tower_color, tower_jpeg, tower_sr16, tower_color_cimle, tower_jpeg_cimle, tower_sr16_cimle)}
