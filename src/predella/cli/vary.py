@@ -3,8 +3,8 @@
 predella vary [IMAGE …] --model M --dims 0,1,2 --out PATH [--steps N]
 
 A reversible network walks along single latent dimensions, from -3 to +3 deviations: one row a dimension, on one sheet an image.
-Without an image it walks around the prior's mean. Of a model with classes it walks along the deviations of one class: --label, or
-the image's likeliest.
+Without an image it walks around the prior's mean. Of a model with classes it walks around one class: --label, or the image's
+likeliest.
 """
 
 import json
