@@ -77,17 +77,25 @@ def refuses(cli):
     return check
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Smoke-trained run folders, one a recipe that the verbs need."""
+def smoke_runs(place, *names):
+    """Smoke-trained run folders in `place`, one a recipe."""
     from predella.recipes import find_recipe
     from predella.run import start
 
-    place = tmp_path_factory.mktemp("runs")
     torch.set_default_dtype(torch.float32)
-    for name in ("functional_sr", "functional_fill", "reversible_faces"):
+    for name in names:
         start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
     return place
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    return smoke_runs(tmp_path_factory.mktemp("runs"), "functional_sr", "functional_fill", "reversible_faces")
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory):
+    return smoke_runs(tmp_path_factory.mktemp("towers"), "tower_color", "tower_jpeg", "tower_sr16")
 
 
 @pytest.fixture

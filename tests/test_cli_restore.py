@@ -8,19 +8,6 @@ from PIL import Image
 
 from predella.image.color import rgb_to_lab
 from predella.image.files import read
-from predella.recipes import find_recipe
-from predella.run import start
-
-
-@pytest.fixture(scope="module")
-def towers(tmp_path_factory):
-    import torch
-
-    place = tmp_path_factory.mktemp("towers")
-    torch.set_default_dtype(torch.float32)
-    for name in ("tower_color", "tower_jpeg", "tower_sr16"):
-        start(find_recipe(name)(smoke=True), place / name, "test", cpu=True)
-    return place
 
 
 @pytest.fixture

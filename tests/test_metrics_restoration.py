@@ -9,8 +9,6 @@ from safetensors.torch import save_file
 from predella import weights as standard
 from predella.losses.distances import Pixels, lpips
 from predella.metrics.restoration import faithfulness_weighted_variance, lpips_diversity, many_answers
-from predella.recipes import find_recipe
-from predella.run import start
 
 
 def test_diversity_is_the_mean_over_pairs():
@@ -80,11 +78,9 @@ def test_lpips_takes_its_published_weights(lpips_weights, tmp_path):
         lpips("vgg16", lpips_weights)
 
 
-def test_evaluate_a_tower(cli, lpips_weights, tmp_path):
-    torch.set_default_dtype(torch.float32)
+def test_evaluate_a_tower(cli, lpips_weights, towers):
     for name in ("tower_color", "tower_jpeg", "tower_sr16"):
-        start(find_recipe(name)(smoke=True), tmp_path / name, "test", cpu=True)
-        words = ("evaluate", tmp_path / name, "--data", "photos", "--part", "0,6", "--weights", lpips_weights, "--json")
+        words = ("evaluate", towers / name, "--data", "photos", "--part", "0,6", "--weights", lpips_weights, "--json")
         status, out, err = cli(*words)
         assert status == 0, err
         values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}

@@ -150,6 +150,14 @@ def test_wrong_input(make, message):
         make()
 
 
+def test_missing_weights_name_the_distance_that_needs_none(tmp_path):
+    from predella.errors import UserError
+    from predella.objectives.perceptual import perceptual
+
+    with pytest.raises(UserError, match=r"no weights of vgg16; put vgg16.* \(from https.*cifar_classifier, which needs no"):
+        perceptual("vgg16", tmp_path)
+
+
 def test_the_shipped_features_see_structure():
     """A photo is at 0, hardly changed it is near, moved by two pixels it is nearer than its mean colour; tiny images are compared too."""
     from predella.data.images import Source

@@ -69,6 +69,7 @@ LAYERS = {
     "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
     "alexnet": ("relu1", "relu2", "relu3", "relu4", "relu5"),
 }
+LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5}  # edges that the layers need
 
 
 def load_classic(which: str, weights: Path | None = None) -> nn.Module:

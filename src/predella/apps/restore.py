@@ -26,7 +26,7 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     Raises:
         UserError: a picture too large to be restored as a whole, too small to be enlarged, or a tower for another task.
     """
-    times = model.config.factor if task == "super_resolution" else 1
+    times = times_of(task, model)
     height, width = (times * n for n in picture.size)
     if height * width > LARGEST:
         raise UserError(f"{name} would have {width}×{height} pixels, {LARGEST:,} can be restored at once; make it smaller or cut it")
@@ -38,6 +38,11 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     if task == "colorization":
         return lightness(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
     return x.expand(-1, model.config.condition, -1, -1) if x.shape[1] == 1 else x
+
+
+def times_of(task: Restoration, model: Tower) -> int:
+    """Edge of an answer over that of what is given."""
+    return model.config.factor if task == "super_resolution" else 1
 
 
 @torch.no_grad()

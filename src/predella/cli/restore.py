@@ -30,7 +30,7 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     import torch
 
-    from predella.apps.restore import RESTORATIONS, answers, condition_of, overview
+    from predella.apps.restore import RESTORATIONS, answers, condition_of, overview, times_of
     from predella.atomic import check_folder
     from predella.cli.latents import check_outputs, check_seed, is_file, open_model
     from predella.cli.progress import progress
@@ -71,8 +71,7 @@ def run(options, rest) -> int:
         start, found = time.monotonic(), []
         generator = torch.Generator().manual_seed(options.seed)
         with progress(f"{file.name}: {options.answers} answers") as tell:
-            times = model.config.factor if options.task == "super_resolution" else 1
-            for answer in answers(model, condition, options.answers, generator, times):
+            for answer in answers(model, condition, options.answers, generator, times_of(options.task, model)):
                 found.append(answer)
                 tell(len(found) / options.answers)
         for answer, path in zip(found, row):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from predella.weights import load_classic, load_lpips_heads
+from predella.weights import LEAST, load_classic, load_lpips_heads
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -79,9 +79,6 @@ class Perceptual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (self.embed(x) - self.embed(y)).square().sum(1)
-
-
-LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5}  # edges that their maps need
 
 
 def lpips(which: Literal["vgg16", "alexnet"], weights: Path | None = None) -> Perceptual:

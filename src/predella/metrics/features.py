@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from predella.errors import UserError, did_you_mean
-from predella.weights import LAYERS, load_classic
+from predella.weights import LAYERS, LEAST, load_classic
 
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] → (B, D)
 FEATURES = ("inception", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
@@ -32,7 +32,7 @@ def load_features(name: str, weights: Path | None = None) -> Features:
     if not layer:
         return network
     count = LAYERS[which].index(layer) + 1
-    least = 31 if which == "alexnet" else 2 ** (count - 1)
+    least = LEAST[which][count - 1]
 
     def means(x: Tensor) -> Tensor:
         if min(x.shape[-2:]) < least:

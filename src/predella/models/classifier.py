@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from predella.config import config
 from predella.image.contract import check_image
 from predella.models.base import Model
+from predella.nn.classics import relu_maps
 
 
 @config
@@ -60,14 +61,7 @@ class Classifier(Model):
 
     def maps(self, image: Tensor, count: int = 4) -> list[Tensor]:
         """(B, C, H, W) of any size → the first `count` of four maps, of width, 2, 4 and 8 · width channels; the last two at 1/2 and 1/4."""
-        out: list[Tensor] = []
-        for layer in self.body:
-            if len(out) == count:
-                break
-            image = layer(image)
-            if isinstance(layer, nn.ReLU):
-                out.append(image)
-        return out
+        return relu_maps(self.body, image, count)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, classes) logits."""

@@ -55,14 +55,19 @@ class AlexNet(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor, count: int = 5) -> list[Tensor]:
-        x, maps = imagenet(x), []
-        for layer in self.features:
-            if len(maps) == count:
-                break
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                maps.append(x)
-        return maps
+        return relu_maps(self.features, imagenet(x), count)
+
+
+def relu_maps(layers: nn.Sequential, x: Tensor, count: int) -> list[Tensor]:
+    """What the first `count` rectifiers of `layers` give for x."""
+    maps: list[Tensor] = []
+    for layer in layers:
+        if len(maps) == count:
+            break
+        x = layer(x)
+        if isinstance(layer, nn.ReLU):
+            maps.append(x)
+    return maps
 
 
 def imagenet(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from predella.errors import UserError
 from predella.losses.distances import Perceptual, Pixels, lpips
 from predella.models.base import load
 from predella.models.classifier import Classifier
@@ -29,7 +30,10 @@ def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
     if name == "pixels":
         return Pixels()
     if name != "cifar_classifier":
-        return lpips(name, weights)
+        try:
+            return lpips(name, weights)
+        except UserError as error:
+            raise UserError(f"{error}; or take the distance cifar_classifier, which needs no such weights") from None
     network = load(name)
     assert isinstance(network, Classifier)
     width = network.config.width

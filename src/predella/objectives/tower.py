@@ -17,7 +17,7 @@ from predella.losses.distances import Perceptual, Pixels
 from predella.losses.imle import choose_by_level, choose_together
 from predella.models.tower import State, Tower, fitted
 from predella.objectives.base import Objective, Phase
-from predella.objectives.perceptual import perceptual
+from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
 
@@ -37,7 +37,7 @@ class TowerObjectiveConfig:
     samples: tuple[int, ...] = (30, 20, 10)
     sampling: Literal["hierarchical", "vanilla"] = "hierarchical"
     supervise: Literal["all", "last"] = "all"
-    distance: Literal["cifar_classifier", "vgg16", "alexnet", "pixels"] = "cifar_classifier"
+    distance: Name = "cifar_classifier"
     pool: int = 10
     replay: int = 4
     block: int = 10
