@@ -129,7 +129,7 @@ class Level(nn.Module):
         inputs, styles = [condition, spatial], below.styles if below else ()
         if below is not None:
             inputs += [below.answer, CARRIED * below.features]
-        h = first = self.head(torch.cat(inputs, 1))
+        h = first = self.head(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
         if self.config.layers:
             styles = (*styles, self.mapping(vector))
             style = torch.cat(styles, 1) if self.config.styled_by == "all" else styles[-1]

@@ -19,7 +19,7 @@ from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
 from predella.tasks.super_resolution import SuperResolution
 
-SMALL = tuple(TowerLevel(width=w, growth=g, blocks=2) for w, g in ((48, 24), (40, 20), (32, 16)))
+SMALL = tuple(TowerLevel(width=w, growth=g, blocks=b) for w, g, b in ((48, 24, 2), (32, 16, 1), (16, 8, 1)))
 TOY = tuple(TowerLevel(width=8, growth=4, blocks=1) for _ in range(3))
 
 
@@ -34,10 +34,10 @@ def tower_color(smoke: bool = False) -> Recipe:
         model=TowerConfig(condition=1, answer="ab", levels=levels, code=8 if smoke else 128, hidden=8 if smoke else 128),
         stages=(
             Stage(
-                steps=12 if smoke else 4000,
+                steps=12 if smoke else 2400,
                 batch_size=4 if smoke else 16,
                 objective=TowerObjectiveConfig(
-                    samples=(4, 3, 2) if smoke else (30, 20, 10),
+                    samples=(4, 3, 2) if smoke else (24, 16, 8),
                     pool=3 if smoke else 20,
                     replay=2 if smoke else 10,
                     distance="pixels" if smoke else "cifar_classifier",
@@ -67,7 +67,7 @@ def tower_sr16(smoke: bool = False) -> Recipe:
     assert isinstance(recipe.model, TowerConfig)
     (stage,) = recipe.stages
     assert isinstance(stage.objective, TowerObjectiveConfig)
-    objective = replace(stage.objective, samples=(4, 3, 2, 2) if smoke else (30, 20, 10, 6))
+    objective = replace(stage.objective, samples=(4, 3, 2, 2) if smoke else (24, 16, 8, 6))
     return replace(
         recipe,
         name="tower_sr16",
