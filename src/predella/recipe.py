@@ -18,12 +18,14 @@ from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchC
 from predella.objectives.tower import TowerObjectiveConfig
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.layout import Layout
 from predella.tasks.masking import Masking
+from predella.tasks.pca import PrincipalComponents
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
-Task = SuperResolution | Masking | Unconditional | Decompression | Colorization
+Task = SuperResolution | Masking | Unconditional | Decompression | Colorization | PrincipalComponents | Layout
 ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig
 ObjectiveConfig = (
     FunctionalImageObjective
@@ -123,14 +125,26 @@ class Recipe:
         if self.data.channels != model.channels:
             raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
         for task in self._tasks():
-            if isinstance(task, SuperResolution):
-                if {*task.scales, *task.choices} != {float(model.factor)}:
-                    raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
-            elif not isinstance(task, (Decompression, Colorization)):
-                raise ValueError(f"a tower's task is super_resolution, decompression or colorization, got {type(task).__name__}")
-            elif task.edge % model.factor:
-                raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {task.edge}")
-            wanted = 1 if isinstance(task, Colorization) else model.channels
+            wanted: int = model.channels
+            edges: tuple[int, ...] = ()
+            match task:
+                case SuperResolution():
+                    if {*task.scales, *task.choices} != {float(model.factor)}:
+                        raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
+                case Decompression():
+                    edges = (task.edge,)
+                case Colorization():
+                    wanted, edges = 1, (task.edge,)
+                case Layout():
+                    wanted, edges = task.channels, (task.edge,)
+                case PrincipalComponents():
+                    edges = task.size
+                case _:
+                    raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
+            if any(e % model.factor for e in edges):
+                raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edges[0]}")
+            if isinstance(task, Layout) != self.data.paired:
+                raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):
                 raise ValueError(f"{type(task).__name__} gives {wanted} channels, and colours ('ab') belong to colorization; got {model}")
 

@@ -1,6 +1,8 @@
 """What there is: predella list [recipes|models|tasks|metrics|pretrained] [--json]"""
 
+import inspect
 import json
+from itertools import takewhile
 
 KINDS = ("recipes", "models", "tasks", "metrics", "pretrained")
 
@@ -22,10 +24,28 @@ def run(options, rest) -> int:
         return 0
     for kind, rows in found.items():
         print(kind)
+        rows = _grouped(rows)
         width = max((len(name) for name in rows), default=0)
         for name, text in rows.items():
             print(f"  {name:{width}}  {text}")
     return 0
+
+
+def _grouped(rows: dict[str, str]) -> dict[str, str]:
+    """Names with one text become one line: tower_color_cimle and tower_jpeg_cimle, tower_*_cimle."""
+    names: dict[str, list[str]] = {}
+    for name, text in rows.items():
+        names.setdefault(text, []).append(name)
+    return {group[0] if len(group) == 1 else _starred(group): text for text, group in names.items()}
+
+
+def _starred(names: list[str]) -> str:
+    """What all begin with, a star, what all end with."""
+
+    def shared(words: list[str]) -> str:
+        return "".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(*words)))
+
+    return f"{shared(names)}*{shared([n[::-1] for n in names])[::-1]}"
 
 
 def _rows(kind: str) -> dict[str, str]:
@@ -43,11 +63,11 @@ def _rows(kind: str) -> dict[str, str]:
 
         return {name: first(model_class(name)) for name in MODELS}
     if kind == "tasks":
-        from predella.tasks.masking import Masking
-        from predella.tasks.super_resolution import SuperResolution
-        from predella.tasks.unconditional import Unconditional
+        from typing import get_args
 
-        return {task().kind: first(task) for task in (SuperResolution, Masking, Unconditional)}
+        from predella.recipe import Task
+
+        return {task().kind: first(inspect.getmodule(task)) for task in get_args(Task)}
     if kind == "metrics":
         from predella.metrics.fidelity import METRICS
         from predella.metrics.sets import NAMES, STATISTICS

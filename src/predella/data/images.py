@@ -44,6 +44,7 @@ class Source:
         edge: make every picture a square of this many pixels: its central square, resampled; or, with `pad`, the whole picture
             in the middle of a black square. 0 = pictures keep their size.
         pad: surround with black instead of cutting and resampling (MNIST's 28 to 32).
+        paired: each file shows two pictures of equal size side by side, such as photo and label map; they are stacked to 2 · channels.
         part: (first, last), picture numbers in order, last excluded; () = all. Keeps test pictures out of training.
     """
 
@@ -55,6 +56,7 @@ class Source:
     box: tuple[int, ...] = ()
     edge: int = 0
     pad: bool = False
+    paired: bool = False
     part: tuple[int, ...] = ()
 
     def __post_init__(self):
@@ -69,8 +71,12 @@ class Source:
         """(C, H, W) uint8 as `box`, `edge` and `pad` ask.
 
         Raises:
-            ValueError: a picture smaller than `smallest` or the box, or, with pad, larger than the edge.
+            ValueError: a picture smaller than `smallest` or the box, of odd width if paired, or, with pad, larger than the edge.
         """
+        if self.paired:
+            if pixels.shape[2] % 2:
+                raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]} is no pair of equal pictures: its width is odd")
+            pixels = torch.cat(pixels.chunk(2, 2))
         if self.box:
             left, top, right, bottom = self.box
             if pixels.shape[2] < right or pixels.shape[1] < bottom:

@@ -50,6 +50,7 @@ class TowerConfig:
     hidden, layers: of each level's mapping network; layers 0 = no mapping network: the vector code is not used (the row -MN).
     weight_norm: on every convolution (without: the row -WN).
     answer: "image", or "ab": the two colour coordinates of CIELAB, up to ±127, which with the condition (lightness) make an image.
+    regression: all codes are zeros, so that there is one answer: the network without what makes it many.
     styled_by: "own" = each level's styles follow from its own vector code; "all" = from all up to its level (CHIMLE).
     """
 
@@ -64,6 +65,7 @@ class TowerConfig:
     weight_norm: bool = True
     answer: Literal["image", "ab"] = "image"
     styled_by: Literal["own", "all"] = "own"
+    regression: bool = False
 
     def __post_init__(self):
         if not self.levels:
@@ -199,7 +201,12 @@ class Tower(Model):
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> list[Tensor]:
         """Codes of all levels from N(0, 1), (count, code_dims(i, size)) each, on the CPU."""
-        return [torch.randn(count, self.code_dims(i, size), generator=generator) for i in range(len(self.levels))]
+        return [self.draw_level(i, (count,), size, generator) for i in range(len(self.levels))]
+
+    def draw_level(self, index: int, count: tuple[int, ...], size: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Codes of one level, (*count, code_dims(index, size))."""
+        shape = *count, self.code_dims(index, size)
+        return torch.zeros(shape) if self.config.regression else torch.randn(shape, generator=generator)
 
     def _base(self, size: tuple[int, int]) -> tuple[int, int]:
         factor = self.config.factor

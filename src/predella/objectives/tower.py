@@ -111,8 +111,7 @@ class TowerObjective(Objective):
             wanted[i] = self.distance.embed(fitted(batch.target, (size[0] >> shrink, size[1] >> shrink)))
 
         def draw(level: int, count: int) -> Tensor:
-            dims = self.model.code_dims(level, size)
-            return batch.share(torch.randn(batch.whole, count, dims, generator=generator)).to(condition)
+            return batch.share(self.model.draw_level(level, (batch.whole, count), size, generator)).to(condition)
 
         def step(level: int, codes: Tensor, below: State | None) -> State:
             times = len(codes) // len(condition)

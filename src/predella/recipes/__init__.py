@@ -14,6 +14,7 @@ from predella.recipes import (
     reversible_faces_paper,
     reversible_mnist_ot,
     tower,
+    tower_variants,
 )
 
 MODULES = (
@@ -24,6 +25,7 @@ MODULES = (
     reversible_faces_paper,
     reversible_mnist_ot,
     tower,
+    tower_variants,
     mnist_classifier,
     cifar_classifier,
 )

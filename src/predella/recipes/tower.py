@@ -1,11 +1,13 @@
-"""Many plausible answers: colourings of a grey photo, restorations of a ruined JPEG, 16 times as large (Peng et al., Sec. 5).
+"""Many plausible answers to one input: the five tasks of the tower (Peng et al., Sec. 2 and 5).
 
-    predella train tower_color --data PHOTOS/                 # 2 CPU cores
+    predella train tower_mnist_pca --data mnist.npz                       # digits from their first ten principal components
+    predella train tower_color --data PHOTOS/                             # 2 CPU cores, 35 min
     predella train tower_jpeg --data PHOTOS/ --task.quality 10
     predella train tower_sr16 --data FACES/ --data.box LEFT,TOP,RIGHT,BOTTOM
-    predella train tower_color --smoke                        # 2 CPU cores, 20 s
+    predella train tower_layout --data FACADES/                           # photo | label map, side by side in each file
+    predella train tower_color --smoke                                    # 2 CPU cores, 20 s
 
-`NAME_cimle` is conditional IMLE (Li et al. 2020) on the same network: all codes together, the last answer alone supervised.
+What each part of the tower is worth, its baselines and the paper's size: `recipes.tower_variants`.
 """
 
 from dataclasses import replace
@@ -13,92 +15,100 @@ from dataclasses import replace
 from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.models.tower import TowerConfig, TowerLevel
+from predella.objectives.perceptual import Name
 from predella.objectives.tower import TowerObjectiveConfig
-from predella.recipe import Optim, Recipe, Stage
+from predella.recipe import Optim, Recipe, Stage, Task
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.layout import Layout
+from predella.tasks.pca import PrincipalComponents
 from predella.tasks.super_resolution import SuperResolution
 
 SMALL = tuple(TowerLevel(width=w, growth=g, blocks=b) for w, g, b in ((48, 24, 2), (32, 16, 1), (16, 8, 1)))
-TOY = tuple(TowerLevel(width=8, growth=4, blocks=1) for _ in range(3))
+TOY = TowerLevel(width=8, growth=4, blocks=1)
+PICTURES = Source(paths=("DIV2K",), smallest=64)
+PHOTOS = Augment(rotate=False, shrink=3.0, shrink_probability=1.0)  # more of the scene in a crop
+
+
+def tower_mnist_pca(smoke: bool = False) -> Recipe:
+    """Tower of two levels: digits from the first ten principal components."""
+    data = Source(paths=("MNIST",), channels=1, edge=28, pad=True, smallest=8)
+    model = TowerConfig(condition=1, channels=1, levels=SMALL[:2])
+    recipe = _recipe("tower_mnist_pca", PrincipalComponents(), model, (24, 16), data, Augment(flip=False, rotate=False), "pixels")
+    return _toy(recipe, "digits") if smoke else recipe
 
 
 def tower_color(smoke: bool = False) -> Recipe:
     """Tower of three levels: colours for photos of 64 pixels."""
-    levels = TOY if smoke else SMALL
-    return Recipe(
-        name="tower_color",
-        data=Source(paths=("photos",) if smoke else ("DIV2K",), smallest=16 if smoke else 64),
-        augment=Augment(rotate=False, shrink=1.0 if smoke else 3.0, shrink_probability=1.0),
-        task=Colorization(edge=16 if smoke else 64),
-        model=TowerConfig(condition=1, answer="ab", levels=levels, code=8 if smoke else 128, hidden=8 if smoke else 128),
-        stages=(
-            Stage(
-                steps=12 if smoke else 2400,
-                batch_size=4 if smoke else 16,
-                objective=TowerObjectiveConfig(
-                    samples=(4, 3, 2) if smoke else (24, 16, 8),
-                    pool=3 if smoke else 20,
-                    replay=2 if smoke else 10,
-                    distance="pixels" if smoke else "cifar_classifier",
-                ),
-                optim={"generator": Optim(lr=1e-3, clip=5.0, warmup=2 if smoke else 100, schedule="cosine")},
-            ),
-        ),
-        measures="restoration",
-        ema=0.99,
-        log_every=3 if smoke else 100,
-        save_every=6 if smoke else 200,
-        sample_every=6 if smoke else 200,
-    )
+    recipe = _recipe("tower_color", Colorization(), TowerConfig(condition=1, answer="ab", levels=SMALL), (24, 16, 8))
+    return _toy(recipe) if smoke else recipe
 
 
 def tower_jpeg(smoke: bool = False) -> Recipe:
     """Tower of three levels: restorations of JPEGs of quality 5, at 64 pixels."""
-    recipe = tower_color(smoke)
-    assert isinstance(recipe.model, TowerConfig)
-    model = replace(recipe.model, condition=3, answer="image")
-    return replace(recipe, name="tower_jpeg", task=Decompression(edge=16 if smoke else 64), model=model)
+    recipe = _recipe("tower_jpeg", Decompression(), TowerConfig(levels=SMALL), (24, 16, 8))
+    return _toy(recipe) if smoke else recipe
 
 
 def tower_sr16(smoke: bool = False) -> Recipe:
     """Tower of four levels: 16 times as large, faces from 4 pixels to 64."""
-    recipe = tower_color(smoke)
-    assert isinstance(recipe.model, TowerConfig)
-    (stage,) = recipe.stages
-    assert isinstance(stage.objective, TowerObjectiveConfig)
-    objective = replace(stage.objective, samples=(4, 3, 2, 2) if smoke else (24, 16, 8, 6))
-    return replace(
-        recipe,
-        name="tower_sr16",
-        data=Source(paths=("photos",) if smoke else ("CelebA",), edge=64, smallest=64),
-        augment=Augment(rotate=False),
-        task=SuperResolution(patch=4, scales=(16.0, 16.0)),
-        model=replace(recipe.model, condition=3, answer="image", levels=(recipe.model.levels[0], *recipe.model.levels)),
-        stages=(replace(stage, objective=objective),),
+    model = TowerConfig(levels=(SMALL[0], *SMALL))
+    task, data = SuperResolution(patch=4, scales=(16.0, 16.0)), Source(paths=("CelebA",), edge=64, smallest=64)
+    recipe = _recipe("tower_sr16", task, model, (24, 16, 8, 6), data, Augment(rotate=False))
+    return _toy(recipe) if smoke else recipe
+
+
+def tower_layout(smoke: bool = False) -> Recipe:
+    """Tower of three levels: facades from label maps, at 64 pixels."""
+    task, data = Layout(), Source(paths=("facades",), paired=True, smallest=256)
+    recipe = _recipe("tower_layout", task, TowerConfig(condition=task.channels, levels=SMALL), (24, 16, 8), data, Augment(rotate=False))
+    return _toy(recipe) if smoke else recipe
+
+
+def _recipe(name: str, task: Task, model: TowerConfig, samples: tuple[int, ...], data: Source = PICTURES,
+            augment: Augment = PHOTOS, distance: Name = "cifar_classifier") -> Recipe:  # fmt: skip
+    return Recipe(
+        name=name,
+        data=data,
+        augment=augment,
+        task=task,
+        model=model,
+        stages=(
+            Stage(
+                steps=2400,
+                batch_size=16,
+                objective=TowerObjectiveConfig(samples=samples, pool=20, replay=10, distance=distance),
+                optim={"generator": Optim(lr=1e-3, clip=5.0, warmup=100, schedule="cosine")},
+            ),
+        ),
+        measures="restoration",
+        ema=0.99,
+        log_every=100,
+        save_every=200,
+        sample_every=200,
     )
 
 
-def tower_sr16_cimle(smoke: bool = False) -> Recipe:
-    """Conditional IMLE on tower_sr16's network, with as many evaluations of it."""
-    return _cimle(tower_sr16(smoke))
-
-
-def tower_color_cimle(smoke: bool = False) -> Recipe:
-    """Conditional IMLE on tower_color's network, with as many evaluations of it."""
-    return _cimle(tower_color(smoke))
-
-
-def tower_jpeg_cimle(smoke: bool = False) -> Recipe:
-    """Conditional IMLE on tower_jpeg's network, with as many evaluations of it."""
-    return _cimle(tower_jpeg(smoke))
-
-
-def _cimle(recipe: Recipe) -> Recipe:
+def _toy(recipe: Recipe, data: str = "photos") -> Recipe:
+    """Seconds long, on pictures that are always there."""
     (stage,) = recipe.stages
-    assert isinstance(stage.objective, TowerObjectiveConfig)
-    objective = replace(stage.objective, sampling="vanilla", supervise="last")
-    return replace(recipe, name=f"{recipe.name}_cimle", stages=(replace(stage, objective=objective),))
+    task, model, objective = recipe.task, recipe.model, stage.objective
+    assert isinstance(model, TowerConfig) and isinstance(objective, TowerObjectiveConfig)
+    if isinstance(task, (Colorization, Decompression)):
+        task = replace(task, edge=16)
+    if isinstance(task, Layout):
+        task = replace(task, edge=16, shrink=2)
+    objective = replace(objective, samples=(4, 3, 2, 2)[: len(model.levels)], pool=3, replay=2, distance="pixels")
+    return replace(
+        recipe,
+        data=replace(recipe.data, paths=(data,), smallest=8),
+        task=task,
+        model=replace(model, levels=(TOY,) * len(model.levels), code=8, hidden=8),
+        stages=(replace(stage, steps=12, batch_size=4, objective=objective, optim={"generator": Optim(lr=1e-3, clip=5.0, warmup=2)}),),
+        log_every=3,
+        save_every=6,
+        sample_every=6,
+    )
 
 
-RECIPES = {f.__name__: f for f in (tower_color, tower_jpeg, tower_sr16, tower_color_cimle, tower_jpeg_cimle, tower_sr16_cimle)}
+RECIPES = {f.__name__: f for f in (tower_mnist_pca, tower_sr16, tower_color, tower_jpeg, tower_layout)}

@@ -23,6 +23,7 @@ class Optim:
         muon: patterns (shell-style) of parameter names, such as "paint.encoder.body.*"; kernels count as matrices
             (out, in · area). Parameters with fewer than two axes always stay with AdamW.
         muon_lr, muon_decay: learning rate (at the top of the schedule) and weight decay of Muon.
+        slow: patterns of parameters that AdamW changes with the learning rate `slow_lr` instead.
         clip: largest gradient norm over the phase; 0 = no clipping.
         warmup: steps of linear increase.
         schedule: "constant", or "cosine" or "linear" from the stage's first step down to 0 at its last, times the warm-up.
@@ -34,6 +35,8 @@ class Optim:
     muon: tuple[str, ...] = ()
     muon_lr: float = 0.02
     muon_decay: float = 0.01
+    slow: tuple[str, ...] = ()
+    slow_lr: float = 1e-6
     clip: float = 0.0
     warmup: int = 0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -50,6 +53,13 @@ class Optim:
         return rise * fall
 
 
+def _named(named: Sequence[tuple[str, nn.Parameter]], patterns: Sequence[str], what: str) -> list[tuple[str, nn.Parameter]]:
+    chosen = [(n, p) for n, p in named if any(fnmatch(n, pattern) for pattern in patterns)]
+    if patterns and not chosen:
+        raise ValueError(f"{what}={patterns} names none of the parameters, such as '{named[0][0]}'")
+    return chosen
+
+
 class PhaseOptimizer:
     """One or two torch optimizers that step together; state in and out as plain tensors and numbers."""
 
@@ -57,17 +67,18 @@ class PhaseOptimizer:
         self.config = config
         named = [(n, p) for m in modules for n, p in m.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
-        chosen = [(n, p) for n, p in named if p.ndim >= 2 and any(fnmatch(n, pattern) for pattern in config.muon)]
-        if config.muon and not chosen:
-            raise ValueError(f"muon={config.muon} names none of the parameters, such as '{named[0][0]}'")
-        self._matrices = [p for _, p in chosen]
-        taken = {id(p) for p in self._matrices}
+        self._matrices = [p for _, p in _named(named, config.muon, "muon") if p.ndim >= 2]
+        slow = [p for _, p in _named(named, config.slow, "slow")]
+        taken = {id(p) for p in (*self._matrices, *slow)}
         rest = [p for _, p in named if id(p) not in taken]
         self._views = [nn.Parameter(p.data.view(len(p), -1)) for p in self._matrices]  # share storage with the kernels
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
         if rest:
             adam = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
             self._optimizers.append((adam, config.lr))
+        if slow:
+            adam = torch.optim.AdamW(slow, lr=config.slow_lr, betas=config.betas, weight_decay=config.weight_decay)
+            self._optimizers.append((adam, config.slow_lr))
         if self._views:
             self._optimizers.append((torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay), config.muon_lr))
 

@@ -1,0 +1,105 @@
+"""Baselines, ablations and sizes of the tower's recipes: TASK_VARIANT for each TASK in `recipes.tower`.
+
+predella train tower_sr16_cimle --data FACES/        # conditional IMLE on the same network, as many evaluations of it
+predella train tower_jpeg_regression --data PHOTOS/  # the same network with one answer
+predella train tower_jpeg_no_hs --data PHOTOS/       # Table 5, taken away one after another: HS, MN, IS, WN
+predella train tower_color_chimle --data PHOTOS/     # each level's styles see all codes up to its own (CHIMLE)
+predella train tower_color_paper --data PHOTOS/      # 209 million parameters, 256 pixels, LPIPS: GPUs
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from predella.models.tower import TowerConfig, TowerLevel
+from predella.objectives.tower import TowerObjectiveConfig
+from predella.recipe import Optim, Recipe
+from predella.recipes import tower
+from predella.tasks.colorization import Colorization
+from predella.tasks.decompression import Decompression
+from predella.tasks.layout import Layout
+from predella.tasks.super_resolution import SuperResolution
+
+PAPER = tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (64, 192), (64, 128), (64, 64)))
+
+
+def cimle(recipe: Recipe) -> Recipe:
+    """Conditional IMLE (Li et al. 2020): all codes chosen together, the last answer alone supervised."""
+    return _changed(recipe, objective={"sampling": "vanilla", "supervise": "last"})
+
+
+def chimle(recipe: Recipe) -> Recipe:
+    """CHIMLE (Peng et al. 2022): each level's styles see the codes of all levels up to its own."""
+    return _changed(recipe, model={"styled_by": "all"})
+
+
+def regression(recipe: Recipe) -> Recipe:
+    """One answer: the same network and losses without codes."""
+    (stage,) = recipe.stages
+    assert isinstance(stage.objective, TowerObjectiveConfig)
+    return _changed(recipe, model={"regression": True}, objective={"samples": (1,) * len(stage.objective.samples)})
+
+
+def no_hs(recipe: Recipe) -> Recipe:
+    """Table 5: without hierarchical sampling."""
+    return _changed(recipe, objective={"sampling": "vanilla"})
+
+
+def no_hs_mn(recipe: Recipe) -> Recipe:
+    """Table 5: without hierarchical sampling and mapping networks."""
+    return _changed(no_hs(recipe), model={"layers": 0})
+
+
+def no_hs_mn_is(recipe: Recipe) -> Recipe:
+    """Table 5: without hierarchical sampling, mapping networks and intermediate supervision."""
+    return _changed(no_hs_mn(recipe), objective={"supervise": "last"})
+
+
+def no_hs_mn_is_wn(recipe: Recipe) -> Recipe:
+    """Table 5: without hierarchical sampling, mapping networks, intermediate supervision and weight normalisation."""
+    return _changed(no_hs_mn_is(recipe), model={"weight_norm": False})
+
+
+def paper(recipe: Recipe) -> Recipe:
+    """The paper's size: 209 million parameters for 256 pixels, VGG16's LPIPS, 120 candidates a level, 20 pools of 400 pictures."""
+    (stage,) = recipe.stages
+    assert isinstance(recipe.model, TowerConfig) and isinstance(stage.objective, TowerObjectiveConfig)
+    model = replace(recipe.model, levels=PAPER, hidden=512, layers=8)
+    objective = replace(stage.objective, samples=(120,) * 4, pool=100, replay=100, distance="vgg16")
+    optim = {"generator": Optim(lr=1e-4, slow=("*mapping*",), slow_lr=1e-6)}
+    task, data = recipe.task, recipe.data
+    match task:
+        case Colorization() | Decompression():
+            task, data = replace(task, edge=256), replace(data, smallest=256)
+        case SuperResolution():
+            task, data = replace(task, patch=16), replace(data, edge=256, smallest=256)
+        case Layout():
+            task = replace(task, edge=256, shrink=1)
+    stage = replace(stage, steps=200_000, batch_size=4, objective=objective, optim=optim)
+    return replace(recipe, task=task, data=data, model=model, stages=(stage,), ema=0.999, save_every=10_000, sample_every=1000)
+
+
+VARIANTS: tuple = (cimle, chimle, regression, no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn, paper)
+
+
+def _changed(recipe: Recipe, model: dict | None = None, objective: dict | None = None) -> Recipe:
+    (stage,) = recipe.stages
+    stage = replace(stage, objective=replace(stage.objective, **objective or {}))
+    return replace(recipe, model=replace(recipe.model, **model or {}), stages=(stage,))
+
+
+def _function(name: str, base: Callable[..., Recipe], variant: Callable[[Recipe], Recipe]) -> Callable[..., Recipe]:
+    def function(smoke: bool = False) -> Recipe:
+        full = base(smoke) if smoke and variant is paper else variant(base(smoke))
+        return replace(full, name=name)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = variant.__doc__
+    return function
+
+
+RECIPES = {
+    f"{name}_{variant.__name__}": _function(f"{name}_{variant.__name__}", base, variant)
+    for name, base in tower.RECIPES.items()
+    for variant in VARIANTS
+    if not (variant is paper and name == "tower_mnist_pca")
+}

@@ -1,0 +1,109 @@
+"""Scene layout: the condition is a label map; the photo is to be found."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from predella.config import config
+from predella.errors import UserError
+from predella.image.resize import resize
+from predella.tasks.base import Batch
+
+FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pairs show them
+    ("background", "0000de"), ("facade", "0032ff"), ("window", "0080ff"), ("door", "00d0ff"), ("cornice", "20ffe0"),
+    ("sill", "70ff90"), ("balcony", "c0ff40"), ("blind", "fff000"), ("decoration", "ffa000"), ("molding", "ff5000"),
+    ("pillar", "ff0000"), ("shop", "b00000"),
+)  # fmt: skip
+NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every class's belongs to none
+SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
+
+
+@config
+class Layout:
+    """Pairs of photo and label map, which the data stack to six channels (`Source.paired`).
+
+    Args:
+        edge: of photo and condition, in pixels.
+        shrink: the training crop is `shrink` times as large; photos are resampled, labels become shares of each pixel.
+        classes: (name, colour in six hex digits) each.
+        encoding: the condition is one channel a class, -1 … 1, or the label map in colours.
+    """
+
+    kind: Literal["layout"] = "layout"
+    edge: int = 64
+    shrink: int = 4
+    classes: tuple[tuple[str, str], ...] = FACADES
+    encoding: Literal["one_hot", "colors"] = "one_hot"
+
+    def __post_init__(self):
+        if self.edge < 2 or self.shrink < 1:
+            raise ValueError(f"edge must be at least 2 and shrink at least 1, got {self.edge} and {self.shrink}")
+        if len(self.classes) < 2 or any(len(c) != 6 or not _is_hex(c) for _, c in self.classes):
+            raise ValueError(f"classes must name two or more colours of six hex digits, got {self.classes}")
+
+    @property
+    def channels(self) -> int:
+        """Of the condition."""
+        return len(self.classes) if self.encoding == "one_hot" else 3
+
+    def crop(self, generator: torch.Generator) -> int:
+        return self.edge * self.shrink
+
+    def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
+        """image (B, 6, shrink · edge, …): photo, then label map → photo (B, 3, edge, …), condition (B, channels, edge, …).
+
+        Raises:
+            ValueError: pictures that are no pairs.
+        """
+        if image.shape[1] != 6:
+            raise ValueError(
+                f"a layout needs photo and label map, 6 channels, got {image.shape[1]}; set data.paired, or --data.paired true"
+            )
+        size = image.shape[-2] // self.shrink, image.shape[-1] // self.shrink
+        photo = image[:, :3] if self.shrink == 1 else resize(image[:, :3], size).clamp(-1, 1)
+        return Batch(target=photo, condition=self.encode(image[:, 3:], size))
+
+    def encode(self, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """Label map in colours (B, 3, H, W) → condition (B, channels, *size)."""
+        if self.encoding == "colors":
+            return labels if labels.shape[-2:] == size else resize(labels, size).clamp(-1, 1)
+        shares = F.one_hot(self._distances(labels).argmin(1), len(self.classes)).movedim(-1, 1).to(labels)
+        down = shares.shape[-1] >= size[1]
+        return F.interpolate(shares, size, mode="area" if down else "nearest") * 2 - 1
+
+    def check(self, labels: Tensor, name: str) -> None:
+        """Refuse a label map (1, 3, H, W) that has a colour of no class, beyond what compression smears.
+
+        Raises:
+            UserError: names the colour, its share, and the known classes.
+        """
+        foreign = self._distances(labels).amin(1)[0] > NEAR
+        pixels = ((labels[0] + 1) * 127.5).round().long()[:, foreign]  # (3, N)
+        coarse, counts = torch.unique(pixels // 16, dim=1, return_counts=True)
+        if counts.numel() and counts.max() > SHARE * foreign.numel():
+            colour = "".join(f"{min(255, int(v) * 16 + 8):02x}" for v in coarse[:, counts.argmax()])
+            known = ", ".join(f"{k} #{v}" for k, v in self.classes)
+            raise UserError(f"{name} has {counts.max() / foreign.numel():.1%} of about #{colour}, which is no class; known are: {known}")
+
+    def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """(B,): RMS deviation of the sample from one mean colour a region: no photo's own is 0, and none names its label map.
+
+        It is 0 for a picture that is flat in every class, and about the contrast of the whole for one that ignores the layout.
+        """
+        shares = ((condition + 1) / 2).flatten(2)  # (B, K, N)
+        pixels = sample.flatten(2)
+        if self.encoding == "colors":
+            shares = F.one_hot(self._distances(condition).argmin(1), len(self.classes)).to(sample).flatten(1, 2).transpose(1, 2)
+        means = pixels @ torch.linalg.pinv(shares)  # (B, 3, K): the colours that explain the sample best
+        return (pixels - means @ shares).square().flatten(1).mean(1).sqrt()
+
+    def _distances(self, labels: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, K, H, W): largest difference of a channel to each class's colour."""
+        colours = torch.tensor([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for _, c in self.classes]).to(labels) / 127.5 - 1
+        return torch.stack([(labels - c.view(1, 3, 1, 1)).abs().amax(1) for c in colours], 1)
+
+
+def _is_hex(text: str) -> bool:
+    return all(c in "0123456789abcdefABCDEF" for c in text)
