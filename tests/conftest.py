@@ -95,7 +95,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def towers(tmp_path_factory):
-    return smoke_runs(tmp_path_factory.mktemp("towers"), "tower_color", "tower_jpeg", "tower_sr16")
+    return smoke_runs(tmp_path_factory.mktemp("towers"), "tower_color", "tower_jpeg", "tower_sr16", "tower_mnist_pca", "tower_layout")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from PIL import Image
 
 from predella.image.color import rgb_to_lab
 from predella.image.files import read
+from predella.image.jpeg import read_coefficients
 
 
 @pytest.fixture
@@ -70,6 +71,66 @@ def test_a_colour_photo_is_coloured_anew_with_a_note(cli, towers, pictures, tmp_
     assert status == 0 and "only its lightness is used" in err
 
 
+def test_exact_answers_keep_the_inputs_own_data(cli, towers, pictures, tmp_path):
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(60, 200, (4, 6, 3), dtype=np.uint8)).save(tmp_path / "tiny.png")
+    Image.fromarray(rng.integers(60, 200, (28, 28), dtype=np.uint8)).save(tmp_path / "digit.png")
+    most = {"colorization": 0.8, "super_resolution": 0.3, "pca": 0.1, "decompression": 0.1}  # steps of 8 bits; of PCA mostly rounding
+    inputs = {"colorization": pictures / "grey.png", "super_resolution": tmp_path / "tiny.png", "pca": tmp_path / "digit.png",
+              "decompression": pictures / "colour.jpg"}  # fmt: skip
+    recipes = {"colorization": "color", "super_resolution": "sr16", "pca": "mnist_pca", "decompression": "jpeg"}
+    for task, file in inputs.items():
+        off = {}
+        for exact in ((), ("--exact",)):
+            words = ("restore", task, file, "--answers", "2", "--model", towers / f"tower_{recipes[task]}", "--json", *exact)
+            status, out, _ = cli(*words, "--out", tmp_path / f"{task}{len(exact)}")
+            assert status == 0
+            off[len(exact)] = max(json.loads(out)["files"][0]["departure"])
+        assert off[1] < most[task] and off[1] < off[0] + 0.1, (task, off)
+
+
+def test_exact_answers_have_the_coefficients_of_their_file(cli, towers, tmp_path):
+    y, x = np.mgrid[:40, :51]
+    photo = np.stack([127 + 90 * np.sin(x / 9 + k) * np.cos(y / 7) for k in range(3)], -1).astype(np.uint8)
+    for name, options in {
+        "a": {"quality": 5},
+        "b": {"quality": 60, "subsampling": "4:4:4"},
+        "c": {"quality": 30, "progressive": True},
+    }.items():
+        file = tmp_path / f"{name}.jpg"
+        Image.fromarray(photo).save(file, **options)
+        words = ("restore", "decompression", file, "--answers", "1", "--model", towers / "tower_jpeg", "--exact", "--out", tmp_path / "o")
+        assert cli(*words)[0] == 0
+        known, answer = read_coefficients(file), read(tmp_path / "o" / f"{name}-1.png").pixels
+        assert known.inside(answer).item() > 0.995 > known.inside(-answer).item()
+    Image.fromarray(photo[..., 0]).save(tmp_path / "grey.jpg", quality=20)
+    cli(*words[:2], tmp_path / "grey.jpg", *words[3:])
+    assert read_coefficients(tmp_path / "grey.jpg").inside(read(tmp_path / "o" / "grey-1.png").pixels[:, :1]).item() > 0.995
+
+
+def test_a_photo_of_a_layout(cli, refuses, towers, tmp_path):
+    labels = np.zeros((44, 36, 3), np.uint8)
+    labels[:], labels[10:30, 8:20] = (0, 0x32, 0xFF), (0, 0x80, 0xFF)
+    Image.fromarray(labels).save(tmp_path / "map.png")
+    words = ("--model", towers / "tower_layout", "--out", tmp_path / "o")
+    assert cli("restore", "layout", tmp_path / "map.png", "--answers", "2", *words)[0] == 0
+    assert array(tmp_path / "o" / "map-1.png").shape == (22, 18, 3)
+    labels[:6] = (40, 200, 40)
+    Image.fromarray(labels).save(tmp_path / "other.png")
+    refuses("restore", "layout", tmp_path / "other.png", *words, says=["13.6%", "no class", "window #0080ff"])
+    refuses("restore", "layout", tmp_path / "map.png", "--exact", "--force", *words, says="layout fixes none")
+
+
+def test_notes_on_what_is_taken(cli, towers, tmp_path):
+    Image.new("RGB", (30, 40), "white").save(tmp_path / "digit.png")
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "fine.jpg", quality=95)
+    words = ("--answers", "1", "--out", tmp_path / "o", "--model")
+    _, _, err = cli("restore", "pca", tmp_path / "digit.png", *words, towers / "tower_mnist_pca")
+    assert "only its lightness is used" in err and "its central square is made 28×28" in err
+    _, _, err = cli("restore", "decompression", tmp_path / "fine.jpg", *words, towers / "tower_jpeg")
+    assert "the model knows" in err and "(quality 5)" in err
+
+
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
@@ -78,6 +139,7 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     refuses("restore", "colorization", grey, "--model", jpeg, "--out", out, says="not trained for colorization")
     refuses("restore", "decompression", grey, "--model", towers / "tower_color", "--out", out, says="not trained for decompression")
     refuses("restore", "decompression", grey, "--model", runs / "reversible_faces", "--out", out, says="can't restore")
+    refuses("restore", "decompression", grey, "--model", jpeg, "--out", out, "--exact", says=["grey.png", "no grey or colour JPEG"])
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", tmp_path / "a.png", says="must name a folder")
     refuses("restore", "decompression", grey, pictures / "none.png", "--model", jpeg, "--out", out, says="none.png")
     refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="two inputs are called grey")

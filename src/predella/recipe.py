@@ -141,8 +141,9 @@ class Recipe:
                     edges = task.size
                 case _:
                     raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
-            if any(e % model.factor for e in edges):
-                raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edges[0]}")
+            for edge in edges:
+                if edge % model.factor:
+                    raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edge}")
             if isinstance(task, Layout) != self.data.paired:
                 raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):

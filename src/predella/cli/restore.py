@@ -1,10 +1,12 @@
 """Several plausible answers to one picture.
 
-predella restore TASK IMAGE … --answers K --out DIR [--model M] [--seed N]
+predella restore TASK IMAGE … --answers K --out DIR [--exact] [--model M] [--seed N]
 
-TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far) or
-super_resolution (16 times as large, from few pixels). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the
-input, the answers, and where they differ.
+TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
+super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
+a label map). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers, and where they differ.
+--exact moves each answer until it has the input's own data: its lightness, its pixels once made small again, its components, or
+the quantised coefficients of the JPEG file.
 """
 
 import json
@@ -12,15 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-MODELS = {"colorization": "tower_color", "decompression": "tower_jpeg", "super_resolution": "tower_sr16"}
-
 
 def add_arguments(parser) -> None:
-    parser.add_argument("task", help="colorization, decompression or super_resolution")
+    parser.add_argument("task", help="colorization, decompression, super_resolution, pca or layout")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
     parser.add_argument("--answers", type=int, default=8, help="how many (default: 8)")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
-    parser.add_argument("--model", help="a run folder or a shipped name (default: tower_color, tower_jpeg or tower_sr16)")
+    parser.add_argument("--exact", action="store_true", help="keep the input's own data exactly, up to rounding to 8 bits")
+    parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -30,7 +31,7 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     import torch
 
-    from predella.apps.restore import RESTORATIONS, answers, condition_of, overview, times_of
+    from predella.apps import restore
     from predella.atomic import check_folder
     from predella.cli.latents import check_outputs, check_seed, is_file, open_model
     from predella.cli.progress import progress
@@ -38,8 +39,8 @@ def run(options, rest) -> int:
     from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, read, write
 
-    if options.task not in RESTORATIONS:
-        raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, RESTORATIONS)}")
+    if options.task not in restore.MODELS:
+        raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
     if not 1 <= options.answers <= 1000:
         raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
     check_seed(options.seed)
@@ -52,12 +53,16 @@ def run(options, rest) -> int:
     if twice:
         raise UserError(f"two inputs are called {twice[0]}; restore them into different folders")
     check_outputs([p for row in paths for p in row], options.force)
-    model = open_model(options.model or MODELS[options.task], "restore", options.cpu)
+    source = options.model or restore.MODELS[options.task]
+    model = open_model(source, "restore", options.cpu)
+    task = restore.task_of(source, options.task)
     ready = []
     for file, row in zip(images, paths):  # all are looked at before anything is written
         try:
             picture = read(file)
-            ready.append((file, row, picture, condition_of(options.task, picture, model, str(file))))
+            condition = restore.condition_of(task, picture, model, str(file))
+            keep = restore.keeper(task, condition, file) if options.exact else None
+            ready.append((file, row, picture, condition, keep))
         except UserError as error:
             if file not in lenient:
                 raise
@@ -65,21 +70,23 @@ def run(options, rest) -> int:
     if not ready:
         raise UserError(f"none of {len(images)} images could be used; see the lines above")
     done = []
-    for file, row, picture, condition in ready:
-        if options.task == "colorization" and picture.pixels.shape[1] == 3:
-            print(f"predella: {file} is in colour; only its lightness is used", file=sys.stderr)
-        start, found = time.monotonic(), []
+    for file, row, picture, condition, keep in ready:
+        for note in restore.notes(task, picture, file):
+            print(f"predella: {note}", file=sys.stderr)
+        start, found, off = time.monotonic(), [], []
         generator = torch.Generator().manual_seed(options.seed)
         with progress(f"{file.name}: {options.answers} answers") as tell:
-            for answer in answers(model, condition, options.answers, generator, times_of(options.task, model)):
-                found.append(answer)
+            for answer in restore.answers(model, condition, options.answers, generator, restore.times_of(task, model)):
+                found.append(keep(answer) if keep else answer)
+                off.append(restore.departure(task, condition, found[-1]))
                 tell(len(found) / options.answers)
         for answer, path in zip(found, row):
             write(Picture(answer), path, options.force)
-        write(Picture(overview(condition, torch.cat(found))), row[-1], options.force)
-        done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1])})
+        write(Picture(restore.overview(task, picture, condition, torch.cat(found))), row[-1], options.force)
+        done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
-            print(f"{row[-1]}  {options.answers} answers  {time.monotonic() - start:.1f} s")
+            away = "" if None in off else f"  off the input's data by {max(off):.2f} of 255 (RMS)"
+            print(f"{row[-1]}  {options.answers} answers  {time.monotonic() - start:.1f} s{away}")
     if options.json:
-        print(json.dumps({"task": options.task, "model": options.model or MODELS[options.task], "files": done}))
+        print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
     return 0

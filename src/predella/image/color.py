@@ -42,13 +42,36 @@ def rgb_to_lab(x: Tensor) -> Tensor:
 def lab_to_rgb(x: Tensor) -> Tensor:
     """(B, 3, H, W) CIELAB → sRGB in [-1, 1]; colours that sRGB lacks are clamped; differentiable."""
     _check_rgb(x, "lab_to_rgb")
+    linear = _linear(x).clamp(0, 1)
+    unit = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+    return unit * 2 - 1
+
+
+def paled(x: Tensor) -> Tensor:
+    """(B, 3, H, W) CIELAB → the same lightness and hue, chroma no larger than sRGB has it (found by halving)."""
+    _check_rgb(x, "paled")
+    lightness, colour = x[:, :1], x[:, 1:]
+
+    def fits(share: Tensor) -> Tensor:
+        linear = _linear(torch.cat([lightness, colour * share], 1))
+        return ((linear >= -1e-6) & (linear <= 1 + 1e-6)).all(1, keepdim=True)
+
+    low, high = torch.zeros_like(lightness), torch.ones_like(lightness)
+    low = torch.where(fits(high), high, low)
+    for _ in range(20):
+        middle = (low + high) / 2
+        good = fits(middle)
+        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+    return torch.cat([lightness, colour * low], 1)
+
+
+def _linear(x: Tensor) -> Tensor:
+    """CIELAB → linear RGB, outside [0, 1] for colours that sRGB lacks."""
     lightness, a, b = x.unbind(1)
     fy = (lightness + 16) / 116
     f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
     xyz = torch.where(f**3 > _EPSILON, f.clamp(min=0) ** 3, (116 * f - 16) / _KAPPA) * _white(x)
-    linear = _mixed(xyz, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64))).clamp(0, 1)
-    unit = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
-    return unit * 2 - 1
+    return _mixed(xyz, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)))
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:

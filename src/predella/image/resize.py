@@ -44,6 +44,14 @@ def taps(old: int, new: int, kernel: str = "bicubic") -> tuple[Tensor, Tensor]:
     return index, weight
 
 
+def matrix(old: int, new: int, kernel: str = "bicubic") -> Tensor:
+    """(new, old) float64 that does to one axis what `resize` does; the identity if both are equal."""
+    if old == new:
+        return torch.eye(old, dtype=torch.float64)
+    index, weight = taps(old, new, kernel)
+    return torch.zeros(new, old, dtype=torch.float64).scatter_add_(1, index, weight)
+
+
 def _resize_axis(x: Tensor, new: int, dim: int, kernel: str) -> Tensor:
     index, weight = taps(x.shape[dim], new, kernel)
     keep = weight.abs().amax(0) > 1e-12  # columns that no output uses

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -68,7 +68,10 @@ class Batch:
 
 
 class Task(Protocol):
-    """A degradation: how the condition is made, and how far an answer is from keeping to it."""
+    """A degradation: how the condition is made, and how far an answer is from keeping to it.
+
+    Tasks whose condition can be kept have also project(condition, sample), the sample moved to keep to it (`Exact`).
+    """
 
     def crop(self, generator: torch.Generator) -> int:
         """Edge length, in pixels, of the square training crop for the next batch."""
@@ -80,4 +83,13 @@ class Task(Protocol):
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): root mean square of A(sample) - condition; 0 when the sample keeps to its condition."""
+        ...
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A task whose condition can be kept exactly."""
+
+    def project(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """`sample` (B, C, H, W), moved to keep to its condition; values may leave [-1, 1]."""
         ...

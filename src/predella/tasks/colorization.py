@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from predella.config import config
-from predella.image.color import rgb_to_lab
+from predella.image.color import lab_to_rgb, paled, rgb_to_lab
 from predella.tasks.base import Batch
 
 
@@ -33,6 +33,11 @@ class Colorization:
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS difference of the lightness."""
         return (lightness(sample) - condition).square().flatten(1).mean(1).sqrt()
+
+    def project(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """The colours of `sample` on the lightness of `condition`; those that no sRGB colour of that lightness has become paler."""
+        lab = rgb_to_lab(sample)
+        return lab_to_rgb(paled(torch.cat([(condition + 1) * 50, lab[:, 1:]], 1)))
 
 
 def lightness(image: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from predella.config import config
-from predella.image.contract import from_uint8, to_uint8
+from predella.image.contract import from_uint8
+from predella.image.jpeg import coefficients_of, encode
 from predella.tasks.base import Batch
 
 
@@ -43,16 +44,18 @@ class Decompression:
         """(B,): RMS difference after compressing the sample, too."""
         return (compress(sample, self.quality) - condition).square().flatten(1).mean(1).sqrt()
 
+    def project(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """`sample` with its coefficients moved into the quantisation intervals of `condition`, as compressed again."""
+        pairs = zip(condition.split(1), sample.split(1))
+        return torch.cat([coefficients_of(encode(c[0], self.quality)).project(x) for c, x in pairs])
+
 
 def compress(image: Tensor, quality: int) -> Tensor:
     """(B, C, H, W) in [-1, 1] → what a JPEG file of that quality shows of each item."""
-    return torch.stack([_coded(x, quality) for x in to_uint8(image).cpu()]).to(image)
+    return torch.stack([_decoded(encode(x, quality)) for x in image]).to(image)
 
 
-def _coded(pixels: Tensor, quality: int) -> Tensor:
-    picture = Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy())
-    with BytesIO() as file:
-        picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-        with Image.open(file) as coded:
-            array = np.asarray(coded).copy()
+def _decoded(data: bytes) -> Tensor:
+    with Image.open(BytesIO(data)) as coded:
+        array = np.asarray(coded).copy()
     return from_uint8(torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1))

@@ -42,15 +42,15 @@ class PrincipalComponents:
 
     def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
         """image (B, C, H, W), as large as the basis → condition of the same shape, about [-1, 1]."""
-        return Batch(target=image, condition=self._known(image))
+        return Batch(target=image, condition=self.known(image))
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS difference of what the known components make of sample and input."""
-        return (self._known(sample) - condition).square().flatten(1).mean(1).sqrt()
+        return (self.known(sample) - condition).square().flatten(1).mean(1).sqrt()
 
     def project(self, condition: Tensor, sample: Tensor) -> Tensor:
         """The nearest to `sample` that has the known components of `condition`."""
-        return sample + condition - self._known(sample)
+        return sample + condition - self.known(sample)
 
     def coordinates(self, image: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """(B, C, H, W) → (B, last - first): coordinates on components first … last - 1, counted from 0; default: the known ones."""
@@ -62,7 +62,8 @@ class PrincipalComponents:
             raise ValueError(f"the basis '{self.basis}' is for images of {tuple(mean.shape)}, got {tuple(image.shape[1:])}")
         return (image - mean).flatten(1) @ components[first:last].flatten(1).T
 
-    def _known(self, image: Tensor) -> Tensor:
+    def known(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) → the same, rebuilt from its first `keep` components."""
         mean, components = (t.to(image) for t in load_components(self.basis))
         return mean + torch.tensordot(self.coordinates(image), components[: self.keep], 1)
 

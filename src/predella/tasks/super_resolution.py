@@ -7,7 +7,7 @@ from torch import Tensor
 
 from predella.config import config
 from predella.image.contract import quantize
-from predella.image.resize import resize
+from predella.image.resize import matrix, resize
 from predella.tasks.base import Batch
 
 
@@ -50,6 +50,12 @@ class SuperResolution:
         """(B,): RMS difference after making the sample small again; at most 8-bit rounding for a perfect answer."""
         again = degrade(sample, (condition.shape[-2], condition.shape[-1]))
         return (again - condition).square().flatten(1).mean(1).sqrt()
+
+    def project(self, condition: Tensor, sample: Tensor) -> Tensor:
+        """The nearest to `sample` whose bicubic reduction is `condition`, before rounding; values may leave [-1, 1]."""
+        rows, columns = (matrix(a, b).to(sample) for a, b in zip(sample.shape[-2:], condition.shape[-2:]))
+        missing = condition - rows @ sample @ columns.T
+        return sample + torch.linalg.pinv(rows) @ missing @ torch.linalg.pinv(columns).T
 
 
 def degrade(image: Tensor, size: tuple[int, int]) -> Tensor:
