@@ -48,12 +48,18 @@ def peak_mb(code: str, give_back: bool = False) -> float:
     return int(done.stdout.split()[-1]) / 1024
 
 
-def arguments(name: str) -> Namespace:
-    """The options that every benchmark takes."""
+def parser_of(name: str) -> ArgumentParser:
+    """With the options that every benchmark takes."""
     parser = ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--record", help="append the figures to this .jsonl file, for RESULTS.md")
-    return parser.parse_args(namespace=Namespace(name=name))
+    parser.set_defaults(name=name)
+    return parser
+
+
+def arguments(name: str) -> Namespace:
+    """The options of a benchmark that takes no other."""
+    return parser_of(name).parse_args()
 
 
 def report(options: Namespace, figures: dict[str, float], notes: list[str]) -> None:

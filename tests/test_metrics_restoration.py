@@ -37,6 +37,7 @@ def test_rows_are_means_over_conditions():
         lambda c, a: (a - c).abs().flatten(1).mean(1),
         Pixels(),  # type: ignore[arg-type]
         3,
+        "colorization",
     )
     values = {r["measure"]: (r["value"], r["images"]) for r in rows}
     a, b, c = 51 / 255, -51 / 255, 153 / 255

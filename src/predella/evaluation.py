@@ -17,6 +17,7 @@ from predella.errors import UserError
 from predella.image.contract import from_uint8
 from predella.image.files import Picture
 from predella.image.fit import fit_square
+from predella.image.resize import resize
 from predella.losses.distances import lpips
 from predella.metrics import filling, generation, restoration
 from predella.metrics import super_resolution as sr
@@ -26,13 +27,15 @@ from predella.models.functional_image import FunctionalImage
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
-from predella.tasks.colorization import Colorization
-from predella.tasks.decompression import Decompression
+from predella.recipes import find_recipe
+from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
+from predella.tasks.unconditional import Unconditional
 from predella.train.log import environment
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
+AS_GIVEN = {"bicubic_16": "tower_sr16", "grey": "tower_color", "jpeg": "tower_jpeg"}  # the one answer without a network → its protocol
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 OWN = ("faces", "digits", "classes", "restoration")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
@@ -93,7 +96,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
             if data:
                 raise
             raise UserError(f"{run} is measured on {one} unless --data names other pictures, and: {error}") from None
-        seen = recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
+        seen = folder is not None and recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
         if seen:
             log.warning("%s: these pictures were trained on; give others with --data or --part", one)
         for row in (row | at for at, measure in measures for row in measure(images)):
@@ -148,7 +151,7 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
             assert model is not None
             return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
         case "restoration":
-            assert isinstance(model, Tower) and recipe is not None
+            assert (model is None or isinstance(model, Tower)) and recipe is not None
             return partial(_restoration, model, recipe.task, asked)
     raise UserError(f"nothing measures '{kind}'")
 
@@ -195,31 +198,39 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     yield from generation.distances(generation.batches(images), {"samples": some}, features, JUDGE)
 
 
-def _restoration(model: Tower, task: Task, asked: Asked, images: Images) -> Iterator[dict]:
-    """Many answers to the central square of each picture, and how far the first ones are from true pictures."""
-    assert isinstance(task, (Colorization, Decompression, SuperResolution))
+def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) -> Iterator[dict]:
+    """Many answers to the central square of each picture, and how far the first ones are from true pictures.
+
+    Without a model there is one answer: what the task's condition shows by itself.
+    """
+    if isinstance(task, (Masking, Unconditional)):
+        raise UserError(f"{task.kind} gives no condition that a tower answers to")
     edge = task.crop(torch.Generator())
     distance = lpips("vgg16", asked.weights)
-    squares = [fit_square(from_uint8(images[i])[None], edge) for i in range(len(images))]
+    pairs = [_pair(task, fit_square(from_uint8(images[i])[None], edge)) for i in range(len(images))]
     generator = torch.Generator().manual_seed(asked.seed)
 
     def answer(condition: Tensor, count: int) -> Tensor:
-        size = (edge, edge)
+        if model is None:
+            shown = resize(condition, (edge, edge)) if isinstance(task, SuperResolution) else condition
+            return shown.clamp(-1, 1).expand(count, 3, -1, -1)
+        size = (pairs[0][1].shape[-2], pairs[0][1].shape[-1])
         several = condition.expand(count, -1, -1, -1).to(device_of(model))
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for x in squares:
-            condition = task(x).condition
-            assert condition is not None
-            yield condition, x
-
-    yield from restoration.many_answers(pairs(), answer, task.residual, distance, ANSWERS)
-    if len(images) <= generation.NEIGHBOURS:
+    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind)
+    if len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
         return
-    conditions = iter([c for c, _ in pairs()])
-    draws = {"answers": lambda count: torch.cat([answer(next(conditions), 1) for _ in range(count)])}
-    yield from generation.distances(squares, draws, load_features(FACES, asked.weights), FACES)
+    conditions = iter(pairs)
+    draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
+    yield from generation.distances([x for _, x in pairs], draws, load_features(FACES, asked.weights), FACES)
+
+
+def _pair(task: Task, image: Tensor) -> tuple[Tensor, Tensor]:
+    """(condition, truth)."""
+    batch = task(image)
+    assert batch.condition is not None
+    return batch.condition, batch.target
 
 
 def _labelled(images: Images) -> Images:
@@ -238,6 +249,9 @@ def _set_name(path: str) -> str:
 def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     if run in BASELINES:
         return BASELINES[run], None, None, {}
+    if run in AS_GIVEN:
+        recipe = find_recipe(AS_GIVEN[run])()
+        return recipe.measures, recipe, None, {}
     folder = find_source(run)
     if not (folder / "recipe.json").exists():
         raise UserError(f"{run} has no recipe.json that says how to measure it; evaluate a folder made by `predella train`")

@@ -2,7 +2,7 @@
 
 predella evaluate RUN --data SET … [--ensemble] [--record FILE]
 
-RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic.
+RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg, grey.
 """
 
 import json

@@ -41,7 +41,12 @@ def faithfulness_weighted_variance(embedded: Tensor, average: Tensor, truth: Ten
 
 @torch.inference_mode()
 def many_answers(
-    pairs: Iterator[tuple[Tensor, Tensor]], answer: Answer, residual: Callable[[Tensor, Tensor], Tensor], distance: Perceptual, count: int
+    pairs: Iterator[tuple[Tensor, Tensor]],
+    answer: Answer,
+    residual: Callable[[Tensor, Tensor], Tensor],
+    distance: Perceptual,
+    count: int,
+    ask: str,
 ) -> Iterator[dict]:
     """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, consistency; 8-bit answers.
 
@@ -50,12 +55,13 @@ def many_answers(
         answer: condition, K → K answers.
         residual: (condition, answers) → (K,), see `Task.residual`.
         count: K.
+        ask: the task's name, for the rows.
     """
     found: dict[str, list[float]] = {}
     for condition, truth in pairs:
         answers = quantize(answer(condition, count))
-        embedded, target = distance.embed(answers), distance.embed(truth)
-        average = distance.embed(answers.mean(0, keepdim=True))
+        colours = [x.expand(-1, 3, -1, -1) for x in (answers, truth, answers.mean(0, keepdim=True))]
+        embedded, target, average = (distance.embed(x) for x in colours)
         values = {
             "lpips_diversity": lpips_diversity(embedded),
             "lpips_nearest": (embedded - target).square().sum(1).min().item(),
@@ -66,4 +72,4 @@ def many_answers(
             found.setdefault(name, []).append(value)
     protocol = f"{count} answers a condition, mean over conditions, LPIPS 0.1 of VGG16, 8-bit answers"
     for name, values_ in found.items():
-        yield {"ask": "answers", "measure": name, "value": mean(values_), "images": len(values_), "protocol": protocol}
+        yield {"ask": ask, "measure": name, "value": mean(values_), "images": len(values_), "protocol": protocol}

@@ -1,0 +1,74 @@
+"""Tables 2–5 of the tower at small scale: trains and measures every row that the record lacks, by the command line.
+
+    python -m benchmarks.tower_table --data FACES --box L,T,R,B --train 0,9000 --test 9000,10000     # 2 CPU cores, hours
+    python -m benchmarks.tower_table … --tasks sr16 --rows cimle --seeds 1 --steps 100
+
+Faces of 64 pixels; a row is one training of `--steps` steps with equally many candidates, and one evaluation. Rows "" (the tower),
+cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the input by itself. Stop it at
+any time: what is in the record is not done again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+GIVEN = {"sr16": "bicubic_16", "color": "grey", "jpeg": "jpeg"}
+RECORD = Path("results/tower_table.jsonl")
+
+
+def main() -> None:
+    options = _options()
+    source = ["--data", options.data]
+    box = ["--box", options.box] if options.box else []
+    for task in options.tasks:
+        for seed in options.seeds:
+            for row in options.rows:
+                recipe = f"tower_{task}" + f"_{row}" * bool(row)
+                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}"
+                if _recorded(options.record, run.name, seed):
+                    continue
+                fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
+                          "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
+                          "stages.0.objective.replay": str(options.replay)}  # fmt: skip
+                if options.box:
+                    fields["data.box"] = options.box
+                words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
+                resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
+                _predella("train", recipe, *source, *words, "--out", str(run), *resume)
+                _predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
+        if task in GIVEN and not _recorded(options.record, GIVEN[task], 0):
+            _predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tower_table")
+    parser.add_argument("--data", required=True, help="pictures of faces")
+    parser.add_argument("--box", help="cut from each picture first: left,top,right,bottom")
+    parser.add_argument("--train", required=True, help="first,last picture of training")
+    parser.add_argument("--test", required=True, help="first,last picture of measuring")
+    parser.add_argument("--terms", default="", help="of the pictures")
+    parser.add_argument("--tasks", nargs="+", default=["sr16", "color", "jpeg"])
+    parser.add_argument("--rows", nargs="+", default=["", "cimle", "regression"], help="'' is the tower itself")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--pool", type=int, default=10)
+    parser.add_argument("--replay", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path("runs/tower_table"))
+    parser.add_argument("--record", type=Path, default=RECORD)
+    return parser.parse_args()
+
+
+def _recorded(record: Path, run: str, seed: int) -> bool:
+    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    return any(r["run"] == run and r["seed"] == seed for r in rows)
+
+
+def _predella(*words: str) -> None:
+    print("predella", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "predella", *words], check=True)
+
+
+if __name__ == "__main__":
+    main()
