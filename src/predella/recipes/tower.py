@@ -33,8 +33,12 @@ PHOTOS = Augment(rotate=False, shrink=3.0, shrink_probability=1.0)  # more of th
 def tower_mnist_pca(smoke: bool = False) -> Recipe:
     """Tower of two levels: digits from the first ten principal components."""
     data = Source(paths=("MNIST",), channels=1, edge=28, pad=True, smallest=8)
-    model = TowerConfig(condition=1, channels=1, levels=SMALL[:2])
-    recipe = _recipe("tower_mnist_pca", PrincipalComponents(), model, (24, 16), data, Augment(flip=False, rotate=False), "pixels")
+    levels = TowerLevel(width=32, growth=16, blocks=2), TowerLevel(width=16, growth=8, blocks=1)
+    model = TowerConfig(condition=1, channels=1, levels=levels, code=32, hidden=64)
+    recipe = _recipe("tower_mnist_pca", PrincipalComponents(), model, (40, 20), data, Augment(flip=False, rotate=False), "pixels")
+    (stage,) = recipe.stages
+    objective = replace(stage.objective, pool=10, replay=5, block=20)
+    recipe = replace(recipe, stages=(replace(stage, steps=1500, batch_size=64, objective=objective),))
     return _toy(recipe, "digits") if smoke else recipe
 
 
