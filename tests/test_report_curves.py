@@ -6,6 +6,7 @@ import re
 import pytest
 
 from predella.curves import curves_svg
+from predella.report import results
 
 
 def rows(values):
@@ -60,3 +61,16 @@ def test_records_of_several_seeds_stay_apart(tmp_path):
     lines = [{**row, "seed": 0, "value": 1}, {**row, "seed": 1, "value": 2}, {**row, "seed": 1, "value": 3}]
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert [(r["run"], r["value"]) for r in read_records(tmp_path)] == [("r, seed 0", 1), ("r, seed 1", 3)]
+
+
+def test_towers_stand_beside_conditional_imle(tmp_path):
+    def row(run, seed, measure, value, ask="colorization"):
+        return {"run": run, "set": "faces", "ask": ask, "measure": measure, "value": value, "protocol": "p", "seed": seed}
+
+    rows = [row(f"tower_color{twin}", seed, "fd_x", value) for twin, seed, value in
+            [("", 0, 6.0), ("_cimle", 0, 10.0), ("", 1, 8.0), ("_cimle", 1, 10.0), ("_regression", 0, 30.0)]]  # fmt: skip
+    rows += [row("tower_jpeg", 0, "fd_x", 5.0, "decompression"), row("tower_jpeg_cimle", 0, "fd_x", 10.0, "decompression")]
+    (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = results(tmp_path)
+    assert "fd_x over that of conditional IMLE: colorization 0.700, decompression 0.500; mean 0.600" in text
+    assert "### colorization, faces" in text and "## Generating" not in text

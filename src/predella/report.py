@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 from predella.curves import curves_svg
 from predella.errors import UserError
@@ -11,6 +12,8 @@ MARK = "<!-- made by predella; do not edit -->"
 SETS = ("Set5", "Set14", "B100")
 SCALES = ("x1.5", "x2", "x2.5", "x3", "x3.5", "x4", "x6", "x8")
 HOLES = ("strokes", "boxes", "text")
+TASKS = ("super_resolution", "colorization", "decompression", "pca", "layout")  # with many answers
+COMPARED = ("fd_", "lpips_diversity", "faithful_variance")
 Rows = list[dict]
 
 
@@ -47,7 +50,8 @@ def results(folder: Path) -> str:
     parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
-    parts += _generating([r for r in rows if r["measure"] not in ("psnr_y", "ssim_y", "psnr_holes", "benchmark")])
+    parts += _answering([r for r in rows if r["ask"] in TASKS])
+    parts += _generating([r for r in rows if r["measure"] not in ("psnr_y", "ssim_y", "psnr_holes", "benchmark") and r["ask"] not in TASKS])
     for name in curves(curve):
         parts += [f"![Learning curves]({Path(folder).name}/{name})", ""]
     parts += _benchmarks([r for r in rows if r["measure"] == "benchmark"])
@@ -92,6 +96,33 @@ def _filling(rows: Rows) -> list[str]:
             "",
         ]
     return [*out, *_provenance(rows)]
+
+
+def _answering(rows: Rows) -> list[str]:
+    """One table a task and set of pictures: a line a run, a column a measure; how far the tower is before conditional IMLE."""
+    if not rows:
+        return []
+    out, ratios = ["## Many answers", ""], {}  # measure → task → one a seed
+    for task, name in sorted({(r["ask"], r["set"]) for r in rows}, key=lambda k: (TASKS.index(k[0]), k[1])):
+        here = [r for r in rows if (r["ask"], r["set"]) == (task, name)]
+        measures = list(dict.fromkeys(r["measure"] for r in here))
+        values = {(r["run"], r["measure"]): r["value"] for r in here}
+        out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
+        for run in dict.fromkeys(r["run"] for r in here):
+            out.append(f"| {run} | " + " | ".join(f"{values[run, m]:.4g}" if (run, m) in values else "" for m in measures) + " |")
+        out += ["", *[f"* `{m}`: {p}." for m, p in {r["measure"]: r["protocol"] for r in here}.items()], ""]
+        for measure, ratio in _over_cimle(values):
+            ratios.setdefault(measure, {}).setdefault(task, []).append(ratio)
+    for measure, by_task in ratios.items():
+        shown = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
+        out.append(f"* {measure} over that of conditional IMLE: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
+    return [*out, "", *_provenance(rows)]
+
+
+def _over_cimle(values: dict[tuple[str, str], float]) -> list[tuple[str, float]]:
+    """(measure, ratio) of each run to the one whose name has _cimle besides, of the same seed."""
+    pairs = [(run.replace("_cimle", ""), run, m) for run, m in values if "_cimle" in run and m.startswith(COMPARED)]
+    return [(m, values[ours, m] / values[theirs, m]) for ours, theirs, m in pairs if (ours, m) in values and values[theirs, m]]
 
 
 def _generating(rows: Rows) -> list[str]:
