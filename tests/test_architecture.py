@@ -143,7 +143,7 @@ def test_numbers_in_the_readme_stand_in_the_records():
         assert figure in recorded, figure
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/reversible.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/reversible.md", "docs/tower.md"])
 def test_python_blocks_run(file, tmp_path):
     """The ```python blocks of a page, in order, as one program in an empty folder with a photo in it."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)

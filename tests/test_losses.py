@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture as Fitted
 
 from predella.losses import adversarial as adv
 from predella.losses import transport as ot
-from predella.losses.distances import Perceptual
+from predella.losses.distances import Perceptual, projected
 from predella.nn.critics import ImageCritic, VectorCritic
 from predella.nn.gaussian import GaussianMixture
 
@@ -182,3 +182,12 @@ def test_perceptual_distance_is_lpips_form():
         Perceptual(Edges(), [torch.ones(2)], (2,)).embed(x[..., :1, :1])
     with pytest.raises(ValueError, match="0 or more"):
         Perceptual(Edges(), [-torch.ones(2)], (1,))
+
+
+def test_projections_keep_squared_distances():
+    x = torch.randn(40, 3000)
+    kept = projected(x, 400)
+    ratio = torch.pdist(kept).square() / torch.pdist(x).square()
+    assert kept.shape == (40, 400) and ratio.mean().item() == pytest.approx(1, abs=0.02)
+    assert ratio.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.3)
+    assert torch.equal(kept, projected(x, 400))

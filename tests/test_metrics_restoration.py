@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from predella import weights as standard
@@ -87,3 +89,22 @@ def test_evaluate_a_tower(cli, lpips_weights, towers):
         values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
         assert values["lpips_diversity"] > 0 and values["fd_vgg16_relu4_3_6"] > 0
         assert values["inconsistency"] < 0.02 or name != "tower_color"  # the lightness is kept
+
+
+def test_evaluate_digits_and_layouts(cli, lpips_weights, towers, tmp_path):
+    pair = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
+    Image.fromarray(pair).save(tmp_path / "pair.png")
+    np.savez(tmp_path / "d.npz", x_test=pair[None, :28, :28, 0])
+    for name, data in {"tower_layout": tmp_path / "pair.png", "tower_mnist_pca": f"{tmp_path}/d.npz#x_test"}.items():
+        status, out, err = cli("evaluate", towers / name, "--data", data, "--weights", lpips_weights, "--json")
+        assert status == 0, err
+        assert {r["measure"]: r["value"] for r in json.loads(out)["rows"]}["lpips_diversity"] > 0
+
+
+@pytest.mark.parametrize(("name", "off"), [("grey", 0.01), ("jpeg", 0.1), ("bicubic_16", 0.1)])
+def test_an_input_by_itself_is_one_answer_that_keeps_to_it(cli, lpips_weights, name, off):
+    status, out, err = cli("evaluate", name, "--data", "photos", "--part", "0,6", "--weights", lpips_weights, "--json")
+    assert status == 0, err
+    values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
+    assert values["lpips_diversity"] < 1e-9 and values["faithful_variance_0.3"] < 1e-9 and values["inconsistency"] < off
+    assert values["fd_vgg16_relu4_3_6"] > 0

@@ -8,6 +8,8 @@ import torch
 from predella.image.color import rgb_to_lab
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
+from predella.recipes import find_recipe
+from predella.recipes import tower as tower_recipes
 
 TINY = TowerConfig(
     levels=(TowerLevel(width=6, growth=4, blocks=1), TowerLevel(width=4, growth=3, blocks=2)), code=5, spatial=2, hidden=8, layers=2
@@ -32,6 +34,33 @@ def test_the_papers_tower_has_its_parameters():
     with torch.device("meta"):
         made = Tower(PAPER)
     assert sum(p.numel() for p in made.parameters()) == pytest.approx(209e6, rel=0.002)
+
+
+def test_recipes_by_name():
+    paper = {name: find_recipe(f"tower_{name}_paper")() for name in ("sr16", "color", "jpeg", "layout")}
+    for name, recipe in paper.items():
+        with torch.device("meta"):
+            count = sum(p.numel() for p in Tower(recipe.model).parameters())
+        assert count == pytest.approx(209e6, rel=0.005), name
+        assert recipe.task.crop(torch.Generator()) == 256
+    for base in tower_recipes.RECIPES.values():
+        small = base()
+        with torch.device("meta"):
+            count = sum(p.numel() for p in Tower(small.model).parameters())
+            twin = sum(p.numel() for p in Tower(find_recipe(f"{small.name}_cimle")().model).parameters())
+        assert 0.4e6 < count < 5e6 and twin == count
+    objective = find_recipe("tower_jpeg_no_hs_mn_is")().stages[0].objective
+    assert (objective.sampling, objective.supervise) == ("vanilla", "last")
+    model = find_recipe("tower_jpeg_no_hs_mn_is_wn")().model
+    assert model.layers == 0 and not model.weight_norm and find_recipe("tower_jpeg_no_hs_mn")().model.weight_norm
+
+
+def test_regression_has_one_answer():
+    made = tower(replace(TINY, regression=True))
+    condition, codes, size = inputs(made)
+    assert all(c.abs().max() == 0 for c in codes)
+    again = made.draw(3, size, torch.Generator().manual_seed(5))
+    assert torch.equal(made(condition, codes)[-1], made(condition, [c.double() for c in again])[-1])
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,17 @@ def built_blocks(count):
     return [2] * (count // 2) + [1] * (count % 2)
 
 
+def test_projected_features_choose_nearly_the_same():
+    data, whole = batch(count=8), replace(CONFIG, samples=(8, 8), block=8)
+    exact = whole.build(tower()).choose(data)[0]
+    many = replace(whole, project=20_000).build(tower()).choose(data)[0]
+    assert torch.equal(exact[0], many[0]) and torch.equal(exact[1], many[1])  # hardly a number shares its sum with another
+    few = replace(whole, project=1).build(tower()).choose(data)[0]
+    assert not torch.equal(exact[0], few[0])
+    with pytest.raises(ValueError, match="project must be 0 or more"):
+        replace(CONFIG, project=-1)
+
+
 def test_vanilla_choice_is_the_best_whole():
     built = replace(CONFIG, sampling="vanilla", block=5).build(tower())
     data = batch()

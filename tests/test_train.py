@@ -363,3 +363,19 @@ def test_smoke_of_every_recipe(tmp_path, name):
     sheets = steps // recipe.sample_every if name != "mnist_classifier" else 0  # which has nothing to show
     assert len(list((tmp_path / "r" / "samples").glob("*.png"))) == sheets
     assert equal(model.state_dict(), weights(tmp_path / "r"))
+
+
+def test_some_parameters_may_be_slower():
+    layers = nn.ModuleDict({"mapping": nn.Linear(2, 2), "rest": nn.Linear(2, 2)})
+    before = {n: p.detach().clone() for n, p in layers.named_parameters()}
+    optimizer = Optim(lr=1e-2, slow=("mapping.*",), slow_lr=1e-4).build([layers])
+    for p in layers.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step(1.0)
+    for name, p in layers.named_parameters():
+        torch.testing.assert_close((before[name] - p).abs(), torch.full_like(p, 1e-4 if "mapping" in name else 1e-2))
+    again = Optim(lr=1e-2, slow=("mapping.*",), slow_lr=1e-4).build([layers])
+    again.load_tensors(optimizer.tensors())
+    assert again.tensors().keys() == optimizer.tensors().keys()
+    with pytest.raises(ValueError, match=r"slow=\('maping.*',\) names none"):
+        Optim(slow=("maping.*",)).build([layers])

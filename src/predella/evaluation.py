@@ -28,6 +28,7 @@ from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversi
 from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
 from predella.recipes import find_recipe
+from predella.tasks.colorization import Colorization
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
@@ -212,8 +213,10 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
 
     def answer(condition: Tensor, count: int) -> Tensor:
         if model is None:
-            shown = resize(condition, (edge, edge)) if isinstance(task, SuperResolution) else condition
-            return shown.clamp(-1, 1).expand(count, 3, -1, -1)
+            shown = resize(condition, (edge, edge)) if isinstance(task, SuperResolution) else condition.expand(-1, 3, -1, -1)
+            if isinstance(task, Colorization):
+                shown = task.project(condition, shown)  # the grey of that lightness
+            return shown.clamp(-1, 1).expand(count, -1, -1, -1)
         size = (pairs[0][1].shape[-2], pairs[0][1].shape[-1])
         several = condition.expand(count, -1, -1, -1).to(device_of(model))
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()

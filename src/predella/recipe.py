@@ -131,8 +131,8 @@ class Recipe:
                 case SuperResolution():
                     if {*task.scales, *task.choices} != {float(model.factor)}:
                         raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
-                case Decompression():
-                    edges = (task.edge,)
+                case Masking() | Unconditional():
+                    raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
                 case Colorization():
                     wanted, edges = 1, (task.edge,)
                 case Layout():
@@ -140,7 +140,7 @@ class Recipe:
                 case PrincipalComponents():
                     edges = task.size
                 case _:
-                    raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
+                    edges = (task.edge,)
             for edge in edges:
                 if edge % model.factor:
                     raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edge}")

@@ -1,6 +1,7 @@
 """Distances between images: (B, …), (B, …) → (B,)."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -79,6 +80,22 @@ class Perceptual(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (self.embed(x) - self.embed(y)).square().sum(1)
+
+
+def projected(x: Tensor, dims: int) -> Tensor:
+    """(B, D) → (B, dims): squared distances are kept in expectation, with a deviation of about √(2 / dims) of themselves.
+
+    A sparse random projection, the same at each call: every number is added to one of `dims` sums with a random sign (count
+    sketch; Weinberger et al. 2009, Eq. 1).
+    """
+    place, sign = (t.to(x.device) for t in _sketch(x.shape[1], dims))
+    return x.new_zeros(len(x), dims).index_add_(1, place, x * sign)
+
+
+@lru_cache(maxsize=16)
+def _sketch(old: int, new: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(old)
+    return torch.randint(new, (old,), generator=generator), torch.randint(2, (old,), generator=generator) * 2 - 1
 
 
 def lpips(which: Literal["vgg16", "alexnet"], weights: Path | None = None) -> Perceptual:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.losses.distances import Perceptual, Pixels
+from predella.losses.distances import Perceptual, Pixels, projected
 from predella.losses.imle import choose_by_level, choose_together
 from predella.models.tower import State, Tower, fitted
 from predella.objectives.base import Objective, Phase
@@ -29,6 +29,7 @@ class TowerObjectiveConfig:
     supervise: every level's answer, or the last alone (the row -IS).
     distance: whose features; "cifar_classifier" is trained and shipped here, "vgg16" and "alexnet" are LPIPS and want its weights,
         "pixels" are plain squared differences.
+    project: candidates are compared by so many random sums of their features (the released code: 200 a map); 0 = exactly.
     pool, replay: batches whose codes are chosen at once, and how often each is then trained on.
     block: candidates of one image in memory at once.
     """
@@ -38,6 +39,7 @@ class TowerObjectiveConfig:
     sampling: Literal["hierarchical", "vanilla"] = "hierarchical"
     supervise: Literal["all", "last"] = "all"
     distance: Name = "cifar_classifier"
+    project: int = 0
     pool: int = 10
     replay: int = 4
     block: int = 10
@@ -47,6 +49,8 @@ class TowerObjectiveConfig:
             raise ValueError(
                 f"samples, pool, replay and block must be at least 1, got {self.samples}, {self.pool}, {self.replay}, {self.block}"
             )
+        if self.project < 0:
+            raise ValueError(f"project must be 0 or more sums, got {self.project}")
 
     def build(self, model: nn.Module) -> "TowerObjective":
         """The objective that trains `model`.
@@ -105,10 +109,15 @@ class TowerObjective(Objective):
     def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
         condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
-        supervised, wanted = self._supervised(), {}
+        supervised, wanted, dims = self._supervised(), {}, self.config.project
+
+        def embed(images: Tensor) -> Tensor:
+            whole = self.distance.embed(images)
+            return projected(whole, dims) if dims else whole
+
         for i in supervised:
             shrink = len(self.model.levels) - 1 - i
-            wanted[i] = self.distance.embed(fitted(batch.target, (size[0] >> shrink, size[1] >> shrink)))
+            wanted[i] = embed(fitted(batch.target, (size[0] >> shrink, size[1] >> shrink)))
 
         def draw(level: int, count: int) -> Tensor:
             return batch.share(self.model.draw_level(level, (batch.whole, count), size, generator)).to(condition)
@@ -121,7 +130,7 @@ class TowerObjective(Objective):
             if level not in supervised:
                 return state.answer.new_zeros(len(state.answer))
             times = len(state.answer) // len(condition)
-            return (self.distance.embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
+            return (embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
 
         samples, block = self.config.samples, self.config.block
         if self.config.sampling == "vanilla":
