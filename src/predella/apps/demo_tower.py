@@ -1,0 +1,79 @@
+"""The demo's panel of the tower: a grey photo in several colours, a ruined JPEG restored several times, digits from ten numbers."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from predella.apps import restore
+from predella.apps.demo_page import Figure, Panel, Row
+from predella.apps.sheet import sheet
+from predella.image.files import Picture
+from predella.image.jpeg import encode
+from predella.image.resize import resize
+from predella.models.tower import Tower
+from predella.tasks.colorization import Colorization, lightness
+from predella.tasks.decompression import Decompression, compress
+from predella.tasks.pca import PrincipalComponents
+
+DIGITS = (3, 5, 12)  # of scikit-learn's handwritten digits: a three, a five, a two
+
+
+def towers(photos: dict[str, Tensor]) -> Panel:
+    """System 2: many right answers."""
+    painter, mender, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_jpeg", "tower_mnist_pca"))
+    photo = photos["chelsea"][..., :288, 60:380]
+    grey = lightness(photo)
+    colours = _answers(painter, Colorization(), grey, 5)
+    part = photos["coffee"][..., 96:256, 280:440]
+    task = Decompression()
+    ruined = compress(part, task.quality)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "ruined.jpg"
+        file.write_bytes(encode(part[0], task.quality))
+        mended = _answers(mender, task, ruined, 3, file)
+    components = PrincipalComponents()
+    digits = torch.cat([components.known(_digit(i)) for i in DIGITS])
+    lines = [torch.cat([d, *restore.answers(writer, d, 12, torch.Generator().manual_seed(0))]) for d in digits.split(1)]
+    away = [restore.departure(Colorization(), grey, c) or 0.0 for c in colours]
+    rows = (
+        Row(
+            "A grey photo in several plausible colours, its lightness kept.",
+            (
+                Figure("tower-grey", grey.expand(-1, 3, -1, -1), "the lightness of a photo"),
+                *(Figure(f"tower-colours-{i}", c, f"answer {i}, {a:.1f} of 255 off") for i, (c, a) in enumerate(zip(colours, away), 1)),
+            ),
+        ),
+        Row(
+            f"A JPEG of quality {task.quality} restored several times; every coefficient stays in its interval.",
+            (
+                Figure("tower-jpeg", _twice(ruined), "the JPEG"),
+                *(Figure(f"tower-jpeg-{i}", _twice(m), f"answer {i}") for i, m in enumerate(mended, 1)),
+                Figure("tower-jpeg-true", _twice(part), "the photo"),
+            ),
+        ),
+        Row(
+            "Digits from ten numbers: the first principal components of one, and what they may be of.",
+            (Figure("tower-digits", F.interpolate(sheet(lines, gap=1), scale_factor=3), "left: what the ten numbers say"),),
+        ),
+    )
+    count = sum(p.numel() for p in painter.parameters())
+    return Panel("Tower implicit model", f"One input, many answers: {count:,} parameters for colours, a random code a level for each.", rows)
+
+
+def _answers(model: Tower, task: restore.Task, condition: Tensor, count: int, file: Path = Path()) -> list[Tensor]:
+    keep = restore.keeper(task, condition, file)
+    return [keep(a) for a in restore.answers(model, condition, count, torch.Generator().manual_seed(0))]
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2)
+
+
+def _digit(index: int) -> Tensor:
+    """(1, 1, 28, 28): one of scikit-learn's digits of 8×8 pixels as MNIST shows them, 20×20 in the middle of black."""
+    pixels = torch.from_numpy(load_digits().images[index]).float()[None, None] / 8 - 1
+    return F.pad(resize(pixels, (20, 20)).clamp(-1, 1), (4, 4, 4, 4), value=-1.0)
