@@ -27,8 +27,8 @@ from predella.models.functional_image import FunctionalImage
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
-from predella.recipes import find_recipe
 from predella.tasks.colorization import Colorization
+from predella.tasks.decompression import Decompression
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
@@ -36,7 +36,11 @@ from predella.train.log import environment
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
-AS_GIVEN = {"bicubic_16": "tower_sr16", "grey": "tower_color", "jpeg": "tower_jpeg"}  # the one answer without a network → its protocol
+AS_GIVEN: dict[str, Task] = {  # the one answer without a network
+    "bicubic_16": SuperResolution(patch=4, scales=(16.0, 16.0)),
+    "grey": Colorization(),
+    "jpeg": Decompression(),
+}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 OWN = ("faces", "digits", "classes", "restoration")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
@@ -97,7 +101,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
             if data:
                 raise
             raise UserError(f"{run} is measured on {one} unless --data names other pictures, and: {error}") from None
-        seen = folder is not None and recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
+        seen = recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
         if seen:
             log.warning("%s: these pictures were trained on; give others with --data or --part", one)
         for row in (row | at for at, measure in measures for row in measure(images)):
@@ -152,8 +156,8 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
             assert model is not None
             return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
         case "restoration":
-            assert (model is None or isinstance(model, Tower)) and recipe is not None
-            return partial(_restoration, model, recipe.task, asked)
+            assert model is None or isinstance(model, Tower)
+            return partial(_restoration, model, AS_GIVEN[run] if recipe is None else recipe.task, asked)
     raise UserError(f"nothing measures '{kind}'")
 
 
@@ -253,8 +257,7 @@ def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     if run in BASELINES:
         return BASELINES[run], None, None, {}
     if run in AS_GIVEN:
-        recipe = find_recipe(AS_GIVEN[run])()
-        return recipe.measures, recipe, None, {}
+        return "restoration", None, None, {}
     folder = find_source(run)
     if not (folder / "recipe.json").exists():
         raise UserError(f"{run} has no recipe.json that says how to measure it; evaluate a folder made by `predella train`")

@@ -11,7 +11,6 @@ from torch import Tensor
 from predella.apps import restore
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
-from predella.image.files import Picture
 from predella.image.jpeg import encode
 from predella.image.resize import resize
 from predella.models.tower import Tower
@@ -19,7 +18,7 @@ from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression, compress
 from predella.tasks.pca import PrincipalComponents
 
-DIGITS = (3, 5, 12)  # of scikit-learn's handwritten digits: a three, a five, a two
+DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a five
 
 
 def towers(photos: dict[str, Tensor]) -> Panel:
@@ -61,10 +60,12 @@ def towers(photos: dict[str, Tensor]) -> Panel:
         ),
     )
     count = sum(p.numel() for p in painter.parameters())
-    return Panel("Tower implicit model", f"One input, many answers: {count:,} parameters for colours, a random code a level for each.", rows)
+    return Panel(
+        "Tower implicit model", f"One input, many answers: {count:,} parameters for colours, a random code a level for each.", rows
+    )
 
 
-def _answers(model: Tower, task: restore.Task, condition: Tensor, count: int, file: Path = Path()) -> list[Tensor]:
+def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: int, file: Path = Path()) -> list[Tensor]:
     keep = restore.keeper(task, condition, file)
     return [keep(a) for a in restore.answers(model, condition, count, torch.Generator().manual_seed(0))]
 

@@ -14,9 +14,7 @@ from predella.image.contract import quantize
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
 from predella.image.jpeg import coarseness, encode, read_coefficients
-from predella.models.base import find_source
 from predella.models.tower import Tower, fitted
-from predella.recipe import Task, read_recipe
 from predella.tasks.base import Exact
 from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression
@@ -31,25 +29,11 @@ MODELS = {  # what restores by default
 LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS = 50  # of moving an answer to its input's data and back into the range of pixels
+Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
 Keep = Callable[[Tensor], Tensor]  # answers → answers that keep to the input
 
 
-def task_of(source: str, kind: str) -> Task:
-    """The task that a model was trained for, by its recipe.
-
-    Raises:
-        UserError: no recipe, or another task than `kind`.
-    """
-    file = find_source(source) / "recipe.json"
-    if not file.exists():
-        raise UserError(f"{source} has no recipe.json that says what it restores; give a folder made by `predella train`")
-    task = read_recipe(file.read_text()).task
-    if task.kind != kind:
-        raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another with --model")
-    return task
-
-
-def condition_of(task: Task, picture: Picture, model: Tower, name: str) -> Tensor:
+def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -> Tensor:
     """(1, C, H, W) that a tower for `task` answers to; grey and colour are taken by either.
 
     Raises:
@@ -78,12 +62,12 @@ def condition_of(task: Task, picture: Picture, model: Tower, name: str) -> Tenso
     return x.expand(-1, model.config.condition, -1, -1) if x.shape[1] == 1 else x
 
 
-def times_of(task: Task, model: Tower) -> int:
+def times_of(task: Restoration, model: Tower) -> int:
     """Edge of an answer over that of the condition."""
     return model.config.factor if isinstance(task, SuperResolution) else 1
 
 
-def keeper(task: Task, condition: Tensor, path: Path) -> Keep:
+def keeper(task: Restoration, condition: Tensor, path: Path) -> Keep:
     """What moves answers (B, C, H, W) in [-1, 1] until they keep to the condition's own data and to the range of pixels.
 
     The JPEG of a decompression is read again: its quantised coefficients say what to keep.
@@ -106,14 +90,14 @@ def keeper(task: Task, condition: Tensor, path: Path) -> Keep:
     return keep
 
 
-def departure(task: Task, condition: Tensor, answer: Tensor) -> float | None:
+def departure(task: Restoration, condition: Tensor, answer: Tensor) -> float | None:
     """Root mean square of how far an 8-bit answer is from the condition's data, in 8-bit steps; None where nothing is fixed."""
     if isinstance(task, Layout):
         return None
     return task.residual(condition, quantize(answer)).item() * 127.5
 
 
-def notes(task: Task, picture: Picture, path: Path) -> Iterator[str]:
+def notes(task: Restoration, picture: Picture, path: Path) -> Iterator[str]:
     """What a user should know of how the picture is taken."""
     if isinstance(task, (Colorization, PrincipalComponents)) and picture.pixels.shape[1] == 3:
         yield f"{path} is in colour; only its lightness is used"
@@ -148,7 +132,7 @@ def spread(found: Tensor) -> Tensor:
     return deviation / deviation.max().clamp(min=1e-6) * 2 - 1
 
 
-def overview(task: Task, picture: Picture, condition: Tensor, found: Tensor) -> Tensor:
+def overview(task: Restoration, picture: Picture, condition: Tensor, found: Tensor) -> Tensor:
     """(1, 3, H, W): the input, all answers, and how much they differ, in rows of at most 12."""
     shown = fitted(picture.rgb() if isinstance(task, Layout) else condition, (found.shape[-2], found.shape[-1]))
     three = [x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (shown, found, spread(found))]

@@ -55,7 +55,7 @@ def run(options, rest) -> int:
     check_outputs([p for row in paths for p in row], options.force)
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
-    task = restore.task_of(source, options.task)
+    task = _task_of(source, options.task)
     ready = []
     for file, row in zip(images, paths):  # all are looked at before anything is written
         try:
@@ -90,3 +90,22 @@ def run(options, rest) -> int:
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
     return 0
+
+
+def _task_of(source: str, kind: str):
+    """The task that a model was trained for, by its recipe.
+
+    Raises:
+        UserError: no recipe, or another task than `kind`.
+    """
+    from predella.errors import UserError
+    from predella.models.base import find_source
+    from predella.recipe import read_recipe
+
+    file = find_source(source) / "recipe.json"
+    if not file.exists():
+        raise UserError(f"{source} has no recipe.json that says what it restores; give a folder made by `predella train`")
+    task = read_recipe(file.read_text()).task
+    if task.kind != kind:
+        raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another with --model")
+    return task
