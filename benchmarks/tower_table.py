@@ -3,9 +3,9 @@
     python -m benchmarks.tower_table --data FACES --box L,T,R,B --train 0,9000 --test 9000,10000     # 2 CPU cores, hours
     python -m benchmarks.tower_table … --tasks sr16 --rows cimle --seeds 1 --steps 100
 
-Faces of 64 pixels; a row is one training of `--steps` steps with equally many candidates, and one evaluation. Rows "" (the tower),
-cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the input by itself. Stop it at
-any time: what is in the record is not done again.
+Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
+evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
+input by itself. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse

@@ -47,16 +47,17 @@ class Perceptual(nn.Module):
         maps: (x, count) → the network's first `count` maps.
         weights: one (C,) a map, 0 or more.
         least: the smallest edge that gives the first map, the first two, …; smaller images are compared by fewer maps.
+        pixels: weight of the mean squared difference of the images themselves, besides; LPIPS has none.
     """
 
-    def __init__(self, maps: nn.Module, weights: Sequence[Tensor], least: Sequence[int]):
+    def __init__(self, maps: nn.Module, weights: Sequence[Tensor], least: Sequence[int], pixels: float = 0.0):
         super().__init__()
         if len(weights) != len(least) or any((w < 0).any() for w in weights):
             raise ValueError("perceptual distances need weights of 0 or more and a least edge for each map")
         self.maps = maps.requires_grad_(False).eval()
         for i, w in enumerate(weights):
             self.register_buffer(f"root_{i}", w.sqrt().view(1, -1, 1, 1))
-        self.least = tuple(least)
+        self.least, self.pixels = tuple(least), pixels
 
     def train(self, mode: bool = True) -> "Perceptual":
         """Always in evaluation mode."""
@@ -72,7 +73,7 @@ class Perceptual(nn.Module):
         if not count:
             raise ValueError(f"images must have edges of at least {self.least[0]} pixels, got {x.shape[-1]}×{x.shape[-2]}")
         x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
-        out = []
+        out = [x.flatten(1) * (self.pixels / x[0].numel()) ** 0.5] if self.pixels else []
         for i, f in enumerate(self.maps(x, count)):
             unit = f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
             out.append((unit * getattr(self, f"root_{i}") / (f.shape[-2] * f.shape[-1]) ** 0.5).flatten(1))

@@ -19,7 +19,7 @@ def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
     """LPIPS with VGG16 or AlexNet, or the same form with the shipped classifier of CIFAR-10, which needs no foreign weights.
 
     "pixels" compares no features but the images themselves, squared. The shipped network's channels all weigh the same, and so
-    do its four maps.
+    do its four maps; pixels are compared besides, for what features of unit length leave out (contrast, the finest pattern).
 
     Args:
         weights: a folder of the foreign weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
@@ -37,7 +37,7 @@ def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
     network = load(name)
     assert isinstance(network, Classifier)
     width = network.config.width
-    return Perceptual(_Maps(network), [torch.full((width * 2**i,), 0.25) for i in range(4)], LEAST)
+    return Perceptual(_Maps(network), [torch.full((width * 2**i,), 0.25) for i in range(4)], LEAST, pixels=1.0)
 
 
 class _Maps(nn.Module):

@@ -7,6 +7,7 @@ predella train tower_color_chimle --data PHOTOS/     # each level's styles see a
 predella train tower_color_paper --data PHOTOS/      # 209 million parameters, 256 pixels, LPIPS: GPUs
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,8 +24,8 @@ PAPER = tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (
 
 
 def cimle(recipe: Recipe) -> Recipe:
-    """Conditional IMLE (Li et al. 2020): all codes chosen together, the last answer alone supervised."""
-    return _changed(recipe, objective={"sampling": "vanilla", "supervise": "last"})
+    """Conditional IMLE (Li et al. 2020): all codes chosen together, the last answer alone supervised; as many evaluations of levels."""
+    return _changed(no_hs(recipe), objective={"supervise": "last"})
 
 
 def chimle(recipe: Recipe) -> Recipe:
@@ -40,8 +41,12 @@ def regression(recipe: Recipe) -> Recipe:
 
 
 def no_hs(recipe: Recipe) -> Recipe:
-    """Table 5: without hierarchical sampling."""
-    return _changed(recipe, objective={"sampling": "vanilla"})
+    """Table 5: without hierarchical sampling; as many evaluations of levels."""
+    (stage,) = recipe.stages
+    assert isinstance(stage.objective, TowerObjectiveConfig)
+    each = stage.objective.samples
+    draws = math.ceil(sum(each) / len(each))  # each evaluates all levels
+    return _changed(recipe, objective={"sampling": "vanilla", "samples": (draws,) * len(each)})
 
 
 def no_hs_mn(recipe: Recipe) -> Recipe:
