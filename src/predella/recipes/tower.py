@@ -26,6 +26,7 @@ from predella.tasks.super_resolution import SuperResolution
 
 SMALL = tuple(TowerLevel(width=w, growth=g, blocks=b) for w, g, b in ((48, 24, 2), (32, 16, 1), (16, 8, 1)))
 TOY = TowerLevel(width=8, growth=4, blocks=1)
+KERNELS = Optim(lr=1e-3, clip=5.0, warmup=20, schedule="cosine", muon=("levels.*.original1", "levels.*.weight"), muon_lr=0.1)
 PICTURES = Source(paths=("DIV2K",), smallest=64)
 PHOTOS = Augment(rotate=False, shrink=3.0, shrink_probability=1.0)  # more of the scene in a crop
 
@@ -82,7 +83,7 @@ def _recipe(name: str, task: Task, model: TowerConfig, samples: tuple[int, ...],
                 steps=2400,
                 batch_size=16,
                 objective=TowerObjectiveConfig(samples=samples, pool=20, replay=10, distance=distance),
-                optim={"generator": Optim(lr=1e-3, clip=5.0, warmup=100, schedule="cosine")},
+                optim={"generator": KERNELS},
             ),
         ),
         measures="restoration",
