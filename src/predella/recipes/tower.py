@@ -36,10 +36,10 @@ def tower_mnist_pca(smoke: bool = False) -> Recipe:
     data = Source(paths=("MNIST",), channels=1, edge=28, pad=True, smallest=8)
     levels = TowerLevel(width=32, growth=16, blocks=2), TowerLevel(width=16, growth=8, blocks=1)
     model = TowerConfig(condition=1, channels=1, levels=levels, code=32, hidden=64)
-    recipe = _recipe("tower_mnist_pca", PrincipalComponents(), model, (40, 20), data, Augment(flip=False, rotate=False), "pixels")
+    recipe = _recipe("tower_mnist_pca", PrincipalComponents(), model, (200, 30), data, Augment(flip=False, rotate=False), "pixels")
     (stage,) = recipe.stages
-    objective = replace(stage.objective, pool=10, replay=5, block=20)
-    recipe = replace(recipe, stages=(replace(stage, steps=1500, batch_size=64, objective=objective),))
+    objective = replace(stage.objective, pool=10, block=20)
+    recipe = replace(recipe, stages=(replace(stage, steps=1000, batch_size=64, objective=objective),))
     return _toy(recipe, "digits") if smoke else recipe
 
 
@@ -80,7 +80,7 @@ def _recipe(name: str, task: Task, model: TowerConfig, samples: tuple[int, ...],
         model=model,
         stages=(
             Stage(
-                steps=2400,
+                steps=1600,
                 batch_size=16,
                 objective=TowerObjectiveConfig(samples=samples, pool=20, replay=10, distance=distance),
                 optim={"generator": KERNELS},
