@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from predella import weights as standard
-from predella.losses.distances import Pixels, lpips
+from predella.losses.distances import Perceptual, Pixels, lpips
 from predella.metrics.restoration import faithfulness_weighted_variance, lpips_diversity, many_answers
 
 
@@ -61,6 +61,26 @@ def lpips_weights(vgg_weights, monkeypatch):
     digest = standard.half_digest(heads, "vgg.")
     monkeypatch.setitem(standard.LPIPS, "vgg16", replace(standard.LPIPS["vgg16"], digest=digest))
     return vgg_weights
+
+
+@pytest.mark.parametrize(("which", "net"), [("vgg16", "vgg"), ("alexnet", "alex")])
+def test_lpips_is_that_of_torchmetrics(which, net, monkeypatch):
+    """Same form, same published weights of the channels; on features of random weights, which both share."""
+    import torchmetrics.functional.image.lpips as oracle
+
+    from predella.nn.classics import VGG16, AlexNet
+
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float32)
+    network = VGG16() if which == "vgg16" else AlexNet()
+    monkeypatch.setattr(oracle, "_get_tv_model_features", lambda *a, **k: network.features)
+    theirs = oracle._LPIPS(net=net)
+    heads = [layer.model[1].weight.detach().flatten() for layer in theirs.lins]
+    ours = Perceptual(network, heads, standard.LEAST[which])
+    x, y = torch.rand(2, 4, 3, 70, 64) * 2 - 1
+    torch.testing.assert_close(ours(x, y), theirs(x, y).flatten(), atol=1e-6, rtol=1e-4)
+    halves = {f"{net}.lin{i}": h for i, h in enumerate(heads)}
+    assert standard.half_digest(halves, f"{net}.") == standard.LPIPS[which].digest  # those that we look for
 
 
 def test_lpips_takes_its_published_weights(lpips_weights, tmp_path):
