@@ -146,6 +146,8 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     large = tmp_path / "large.png"
     Image.new("L", (2500, 2000)).save(large)
     refuses("restore", "decompression", large, "--model", jpeg, "--out", out, says=["2500×2000", "make it smaller"])
+    Image.new("L", (1500, 1000)).save(tmp_path / "wide.png")
+    refuses("restore", "decompression", tmp_path / "wide.png", "--answers", "200", "--model", jpeg, "--out", out, says="at most 133")
     Image.new("RGB", (200, 100)).save(tmp_path / "many.png")
     Image.new("RGB", (3, 9)).save(tmp_path / "few.png")
     sr = ("--model", towers / "tower_sr16", "--out", out)

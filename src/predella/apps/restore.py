@@ -27,14 +27,15 @@ MODELS = {  # what restores by default
     "pca": "tower_mnist_pca", "layout": "tower_layout",
 }  # fmt: skip
 LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
+TOGETHER = 200_000_000  # pixels of all answers to one picture
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS = 50  # of moving an answer to its input's data and back into the range of pixels
 Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
 Keep = Callable[[Tensor], Tensor]  # answers → answers that keep to the input
 
 
-def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -> Tensor:
-    """(1, C, H, W) that a tower for `task` answers to; grey and colour are taken by either.
+def condition_of(task: Restoration, picture: Picture, model: Tower, name: str, count: int = 1) -> Tensor:
+    """(1, C, H, W) that a tower for `task` answers to `count` times; grey and colour are taken by either.
 
     Raises:
         UserError: a picture too large to be restored as a whole, too small to be enlarged, a label map with unknown classes.
@@ -45,6 +46,9 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
         height, width = (times * n for n in picture.size)
         if height * width > LARGEST:
             raise UserError(f"{name} would have {width}×{height} pixels, {LARGEST:,} can be restored at once; make it smaller or cut it")
+        if count * height * width > TOGETHER:
+            most = TOGETHER // (height * width)
+            raise UserError(f"{count} answers of {width}×{height} pixels for {name} are too many at once; ask for at most {most}")
     match task:
         case SuperResolution():
             if min(picture.size) < SMALLEST:

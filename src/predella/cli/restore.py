@@ -60,7 +60,7 @@ def run(options, rest) -> int:
     for file, row in zip(images, paths):  # all are looked at before anything is written
         try:
             picture = read(file)
-            condition = restore.condition_of(task, picture, model, str(file))
+            condition = restore.condition_of(task, picture, model, str(file), options.answers)
             keep = restore.keeper(task, condition, file) if options.exact else None
             ready.append((file, row, picture, condition, keep))
         except UserError as error:
