@@ -5,7 +5,7 @@
 For each of 500 test digits a kernel density is fitted to 200 answers' coordinates; the truth's rank is the share of 200 further
 answers whose density is higher. Were digit and answers drawn alike, ranks would be uniform and `inside_90`, the share of digits in
 the smallest region that holds 90 % of the density, 0.9. `rank_0` … `rank_9`: share of digits by tenths of the rank.
-`fitted_inside_90`: the same with a Gaussian of the training digits' overall deviations, the same for every digit, in place of answers.
+`fitted_inside_90`: the same with a Gaussian of these digits' overall deviations, the same for every digit, in place of answers.
 """
 
 import numpy as np

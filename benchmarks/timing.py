@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -72,10 +73,11 @@ def report(options: Namespace, figures: dict[str, float], notes: list[str]) -> N
     if options.record:
         from predella.train.log import environment
 
-        made = {k: v for k, v in environment(f"python -m benchmarks.{name}").items() if k in ("commit", "command", "hardware", "torch")}
+        made = environment(shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]))
+        made = {k: v for k, v in made.items() if k in ("commit", "command", "hardware", "torch")}
+        rows = [{"run": name, "set": getattr(options, "model", ""), "ask": key, "measure": "benchmark", "value": value,
+                 "protocol": "one run", **made} for key, value in figures.items()]  # fmt: skip
         with open(options.record, "a") as stream:
-            for key, value in figures.items():
-                row = {"run": name, "set": "", "ask": key, "measure": "benchmark", "value": value, "protocol": "one run", **made}
-                stream.write(json.dumps(row) + "\n")
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
     if options.json:
         print(json.dumps({k: round(v, 4) for k, v in figures.items()}))

@@ -38,7 +38,7 @@ def main() -> None:
                 resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
                 _predella("train", recipe, *source, *words, "--out", str(run), *resume)
                 _predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
-        if task in GIVEN and not _recorded(options.record, GIVEN[task], 0):
+        if task in GIVEN and not _recorded(options.record, GIVEN[task], None):
             _predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
 
 
@@ -60,9 +60,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _recorded(record: Path, run: str, seed: int) -> bool:
+def _recorded(record: Path, run: str, seed: int | None) -> bool:
+    """Whether the last of its rows, recall, is there."""
     rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    return any(r["run"] == run and r["seed"] == seed for r in rows)
+    return any((r["run"], r["seed"]) == (run, seed) and r["measure"].startswith("recall_") for r in rows)
 
 
 def _predella(*words: str) -> None:

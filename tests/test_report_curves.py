@@ -72,5 +72,5 @@ def test_towers_stand_beside_conditional_imle(tmp_path):
     rows += [row("tower_jpeg", 0, "fd_x", 5.0, "decompression"), row("tower_jpeg_cimle", 0, "fd_x", 10.0, "decompression")]
     (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, rows)))
     text = results(tmp_path)
-    assert "fd_x over that of conditional IMLE: colorization 0.700, decompression 0.500; mean 0.600" in text
+    assert "fd_x over that of conditional IMLE: colorization (faces) 0.700, decompression (faces) 0.500; mean 0.600" in text
     assert "### colorization, faces" in text and "## Generating" not in text

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from predella.models.tower import fitted
+from predella.models.tower import Tower, fitted
 from predella.objectives.tower import TowerObjectiveConfig
+from predella.recipe import override
 from predella.recipes import find_recipe
 from predella.run import start
 from predella.tasks.base import Batch
@@ -185,3 +186,32 @@ def test_the_shipped_features_see_structure():
     assert 0 < distance(x, x + 0.01).item() < 0.1 * distance(x, noisy).item()
     flat = x.mean((2, 3), keepdim=True).expand_as(x)
     assert distance(x, moved).item() < distance(x, flat).item()
+
+
+def test_the_distance_follows_the_images_to_their_device():
+    """As on an accelerator: parts are moved by the trainer, the distance is no part."""
+    torch.set_default_dtype(torch.float32)
+    recipe = find_recipe("tower_jpeg")()
+    built = recipe.stages[0].objective.build(Tower(recipe.model))
+    for part in built.parts.values():
+        part.to("meta")
+    images = torch.zeros(2, 3, 64, 64, device="meta")
+    codes = tuple(c.to("meta") for c in built.model.draw(2, (64, 64), torch.Generator()))
+    losses = built.losses(Batch(images, images, 1, codes=codes))
+    assert all(v.device.type == "meta" for v in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages.0.steps": "7"}, "7 steps; its objective needs a multiple of 6"),
+        ({"task.edge": "8"}, "need answers of more than 8×8 pixels, got 8×8"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_a_run_as_it_was(tmp_path, changes, message):
+    torch.set_default_dtype(torch.float32)
+    start(find_recipe("tower_jpeg")(smoke=True), tmp_path / "r", "test", cpu=True)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.is_file()}
+    with pytest.raises(ValueError, match=message):
+        start(override(find_recipe("tower_jpeg")(smoke=True), changes), tmp_path / "r", "test", force=True, cpu=True)
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.is_file()}

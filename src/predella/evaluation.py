@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -212,7 +212,7 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
     edge = task.crop(torch.Generator())
     distance = lpips("vgg16", asked.weights)
-    pairs = [_pair(task, fit_square(from_uint8(images[i])[None], edge)) for i in range(len(images))]
+    pairs = [_pair(task, fit_square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
     generator = torch.Generator().manual_seed(asked.seed)
 
     def answer(condition: Tensor, count: int) -> Tensor:
@@ -225,7 +225,8 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
         several = condition.expand(count, -1, -1, -1).to(device_of(model))
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 
-    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind)
+    details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
+    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind, details)
     if len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
         return
     conditions = iter(pairs)
@@ -233,9 +234,9 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
     yield from generation.distances([x for _, x in pairs], draws, load_features(FACES, asked.weights), FACES)
 
 
-def _pair(task: Task, image: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """(condition, truth)."""
-    batch = task(image)
+    batch = task(image, torch.tensor([seed]))
     assert batch.condition is not None
     return batch.condition, batch.target
 

@@ -139,11 +139,15 @@ class Recipe:
                     wanted, edges = task.channels, (task.edge,)
                 case PrincipalComponents():
                     edges = task.size
+                    if task.channels != model.channels:
+                        raise ValueError(f"the basis '{task.basis}' has {task.channels} channels and the model {model.channels}")
                 case _:
                     edges = (task.edge,)
             for edge in edges:
                 if edge % model.factor:
                     raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edge}")
+            if isinstance(task, Layout) and (self.data.edge or self.augment.shrink > 1):
+                raise ValueError("label maps can't be resampled; leave data.edge at 0 and augment.shrink at 1, and set task.shrink")
             if isinstance(task, Layout) != self.data.paired:
                 raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):

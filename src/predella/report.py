@@ -40,7 +40,8 @@ def read_records(folder: Path) -> Rows:
     seeds: dict[str, set] = {}
     for row in found:
         seeds.setdefault(row["run"], set()).add(row.get("seed"))
-    return [{**r, "run": f"{r['run']}, seed {r['seed']}"} if len(seeds[r["run"]]) > 1 else r for r in found]
+    shown = lambda r: f"{r['run']}, seed {r['seed']}" if len(seeds[r["run"]]) > 1 else r["run"]  # noqa: E731
+    return [{**r, "run": shown(r), "name": r["run"]} for r in found]
 
 
 def results(folder: Path) -> str:
@@ -111,18 +112,23 @@ def _answering(rows: Rows) -> list[str]:
         for run in dict.fromkeys(r["run"] for r in here):
             out.append(f"| {run} | " + " | ".join(f"{values[run, m]:.4g}" if (run, m) in values else "" for m in measures) + " |")
         out += ["", *[f"* `{m}`: {p}." for m, p in {r["measure"]: r["protocol"] for r in here}.items()], ""]
-        for measure, ratio in _over_cimle(values):
-            ratios.setdefault(measure, {}).setdefault(task, []).append(ratio)
+        for measure, ratio in _over_cimle(here):
+            ratios.setdefault(measure, {}).setdefault(f"{task} ({name})", []).append(ratio)
     for measure, by_task in ratios.items():
         shown = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
         out.append(f"* {measure} over that of conditional IMLE: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
     return [*out, "", *_provenance(rows)]
 
 
-def _over_cimle(values: dict[tuple[str, str], float]) -> list[tuple[str, float]]:
+def _over_cimle(rows: Rows) -> list[tuple[str, float]]:
     """(measure, ratio) of each run to the one whose name has _cimle besides, of the same seed."""
-    pairs = [(run.replace("_cimle", ""), run, m) for run, m in values if "_cimle" in run and m.startswith(COMPARED)]
-    return [(m, values[ours, m] / values[theirs, m]) for ours, theirs, m in pairs if (ours, m) in values and values[theirs, m]]
+    values = {(r["name"], r.get("seed"), r["measure"]): r["value"] for r in rows}
+    out = []
+    for (name, seed, measure), theirs in values.items():
+        ours = values.get((name.replace("_cimle", ""), seed, measure))
+        if "_cimle" in name and measure.startswith(COMPARED) and ours is not None and theirs:
+            out.append((measure, ours / theirs))
+    return out
 
 
 def _generating(rows: Rows) -> list[str]:

@@ -17,6 +17,7 @@ from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
+from predella.tasks.layout import Layout
 from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
 from predella.train.log import environment
@@ -83,7 +84,11 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
+    for task in (recipe.task, *(stage.task for stage in recipe.stages)):
+        if isinstance(task, Layout):
+            task.check_pictures(images)
     for part in parts:
+        part.check()
         part.objective.check(show, images.labels)
         for phase in part.objective.phases():
             part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written

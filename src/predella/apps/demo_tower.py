@@ -11,6 +11,7 @@ from torch import Tensor
 from predella.apps import restore
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
+from predella.image.contract import quantize
 from predella.image.jpeg import encode
 from predella.image.resize import resize
 from predella.models.tower import Tower
@@ -36,8 +37,8 @@ def towers(photos: dict[str, Tensor]) -> Panel:
         mended = _answers(mender, task, ruined, 3, file)
     components = PrincipalComponents()
     digits = torch.cat([components.known(_digit(i)) for i in DIGITS])
-    lines = [torch.cat([d, *restore.answers(writer, d, 12, torch.Generator().manual_seed(0))]) for d in digits.split(1)]
-    away = [restore.departure(Colorization(), grey, c) or 0.0 for c in colours]
+    lines = [torch.cat([d, *_answers(writer, components, d, 12)]) for d in digits.split(1)]
+    away = [127.5 * Colorization().residual(grey, quantize(c)).item() for c in colours]
     rows = (
         Row(
             "A grey photo in several plausible colours, its lightness kept.",
@@ -60,14 +61,12 @@ def towers(photos: dict[str, Tensor]) -> Panel:
         ),
     )
     count = sum(p.numel() for p in painter.parameters())
-    return Panel(
-        "Tower implicit model", f"One input, many answers: {count:,} parameters for colours, a random code a level for each.", rows
-    )
+    return Panel("Tower implicit model", f"One input, many answers: {count:,} parameters for colours, random codes for each.", rows)
 
 
 def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: int, file: Path = Path()) -> list[Tensor]:
-    keep = restore.keeper(task, condition, file)
-    return [keep(a) for a in restore.answers(model, condition, count, torch.Generator().manual_seed(0))]
+    own, size = restore.own_data(task, condition, file), (condition.shape[-2], condition.shape[-1])
+    return [own.keep(a) for a in restore.answers(model, condition, size, count, torch.Generator().manual_seed(0))]
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Several answers to one picture: colourings, restorations, enlargements, digits from a few numbers, photos of a layout."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from predella.image.contract import quantize
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
 from predella.image.jpeg import coarseness, encode, read_coefficients
+from predella.image.resize import resize
 from predella.models.tower import Tower, fitted
 from predella.tasks.base import Exact
 from predella.tasks.colorization import Colorization, lightness
@@ -27,28 +29,45 @@ MODELS = {  # what restores by default
     "pca": "tower_mnist_pca", "layout": "tower_layout",
 }  # fmt: skip
 LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
-TOGETHER = 200_000_000  # pixels of all answers to one picture
 SMALLEST = 4  # pixels of an edge that is enlarged
-ROUNDS = 50  # of moving an answer to its input's data and back into the range of pixels
+ROUNDS = 50  # at most, of moving an answer to its input's data and back into the range of pixels
+SETTLED = 1e-3  # of [-1, 1]: a round that changes no pixel by more is the last
+SHOWN, EDGE = 22, 512  # answers on a sheet, and the largest edge of each in pixels
 Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
-Keep = Callable[[Tensor], Tensor]  # answers → answers that keep to the input
 
 
-def condition_of(task: Restoration, picture: Picture, model: Tower, name: str, count: int = 1) -> Tensor:
-    """(1, C, H, W) that a tower for `task` answers to `count` times; grey and colour are taken by either.
+@dataclass(frozen=True)
+class OwnData:
+    """What of an answer the input fixes.
+
+    Attributes:
+        project: (B, C, H, W) → the same with the input's own data; values may leave [-1, 1].
+        departure: (B, C, H, W) → (B,): root mean square of how far answers are from them, in steps of 8 bits.
+    """
+
+    project: Callable[[Tensor], Tensor]
+    departure: Callable[[Tensor], Tensor]
+
+    def keep(self, answers: Tensor) -> Tensor:
+        """`answers`, moved to the input's data and back into the range of pixels until they settle."""
+        for _ in range(ROUNDS):
+            before, answers = answers, self.project(answers).clamp(-1, 1)
+            if (answers - before).abs().max() < SETTLED:
+                break
+        return answers
+
+
+def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -> Tensor:
+    """(1, C, H, W) that a tower for `task` answers to; grey and colour are taken by either.
 
     Raises:
         UserError: a picture too large to be restored as a whole, too small to be enlarged, a label map with unknown classes.
     """
-    x = picture.pixels
-    times = times_of(task, model)
-    if not isinstance(task, PrincipalComponents):
-        height, width = (times * n for n in picture.size)
-        if height * width > LARGEST:
-            raise UserError(f"{name} would have {width}×{height} pixels, {LARGEST:,} can be restored at once; make it smaller or cut it")
-        if count * height * width > TOGETHER:
-            most = TOGETHER // (height * width)
-            raise UserError(f"{count} answers of {width}×{height} pixels for {name} are too many at once; ask for at most {most}")
+    height, width = size_of(task, picture, model)
+    if height * width > LARGEST:
+        raise UserError(
+            f"the answer to {name} would have {width}×{height} pixels, {LARGEST:,} can be made at once; cut it or make it smaller"
+        )
     match task:
         case SuperResolution():
             if min(picture.size) < SMALLEST:
@@ -56,25 +75,34 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str, c
         case Colorization():
             return lightness(picture.rgb())
         case PrincipalComponents():
-            return task.known(fit_square(x.mean(1, keepdim=True), task.size[0]))
+            return task.known(fit_square(_with_channels(picture.pixels, model.config.channels), task.size[0]))
         case Layout():
             task.check(picture.rgb(), name)
-            size = picture.size[0] // task.shrink, picture.size[1] // task.shrink
-            if min(size) < 1:
+            if min(height, width) < 1:
                 raise UserError(f"{name} has {picture.size[1]}×{picture.size[0]} pixels; its photo is {task.shrink} times smaller")
-            return task.encode(picture.rgb(), size)
-    return x.expand(-1, model.config.condition, -1, -1) if x.shape[1] == 1 else x
+            return task.encode(picture.rgb(), (height, width))
+    return _with_channels(picture.pixels, model.config.condition)
 
 
-def times_of(task: Restoration, model: Tower) -> int:
-    """Edge of an answer over that of the condition."""
-    return model.config.factor if isinstance(task, SuperResolution) else 1
+def size_of(task: Restoration, picture: Picture, model: Tower) -> tuple[int, int]:
+    """(height, width) of an answer."""
+    height, width = picture.size
+    match task:
+        case SuperResolution():
+            return model.config.factor * height, model.config.factor * width
+        case PrincipalComponents():
+            return task.size
+        case Layout():
+            return height // task.shrink, width // task.shrink
+    return height, width
 
 
-def keeper(task: Restoration, condition: Tensor, path: Path) -> Keep:
-    """What moves answers (B, C, H, W) in [-1, 1] until they keep to the condition's own data and to the range of pixels.
+def _with_channels(x: Tensor, channels: int) -> Tensor:
+    return x.mean(1, keepdim=True).expand(-1, channels, -1, -1) if x.shape[1] != channels else x
 
-    The JPEG of a decompression is read again: its quantised coefficients say what to keep.
+
+def own_data(task: Restoration, condition: Tensor, path: Path) -> OwnData:
+    """The condition's own data; of a JPEG the file's quantised coefficients.
 
     Raises:
         UserError: a task without such data, or a file that is no JPEG.
@@ -82,28 +110,14 @@ def keeper(task: Restoration, condition: Tensor, path: Path) -> Keep:
     if not isinstance(task, Exact):
         raise UserError(f"--exact is for tasks whose input fixes numbers of the answer, {task.kind} fixes none; leave it out")
     if isinstance(task, Decompression):
-        project = read_coefficients(path).project
-    else:
-        project = lambda x: task.project(condition, x)  # noqa: E731
-
-    def keep(answers: Tensor) -> Tensor:
-        for _ in range(ROUNDS):
-            answers = project(answers).clamp(-1, 1)
-        return answers
-
-    return keep
+        known = read_coefficients(path)
+        return OwnData(known.project, lambda x: known.departure(quantize(x)))
+    return OwnData(lambda x: task.project(condition, x), lambda x: task.residual(condition, quantize(x)) * 127.5)
 
 
-def departure(task: Restoration, condition: Tensor, answer: Tensor) -> float | None:
-    """Root mean square of how far an 8-bit answer is from the condition's data, in 8-bit steps; None where nothing is fixed."""
-    if isinstance(task, Layout):
-        return None
-    return task.residual(condition, quantize(answer)).item() * 127.5
-
-
-def notes(task: Restoration, picture: Picture, path: Path) -> Iterator[str]:
+def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iterator[str]:
     """What a user should know of how the picture is taken."""
-    if isinstance(task, (Colorization, PrincipalComponents)) and picture.pixels.shape[1] == 3:
+    if picture.pixels.shape[1] == 3 and (isinstance(task, Colorization) or model.config.condition == 1):
         yield f"{path} is in colour; only its lightness is used"
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
@@ -114,30 +128,60 @@ def notes(task: Restoration, picture: Picture, path: Path) -> Iterator[str]:
 
 
 @torch.no_grad()
-def answers(model: Tower, condition: Tensor, count: int, generator: torch.Generator, times: int = 1) -> Iterator[Tensor]:
-    """`count` answers (1, C, H, W) to one condition of any size, each from independent codes of all levels (Peng et al., Sec. 4.2).
+def answers(model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """`count` answers (1, C, *size) to one condition of any size, each from independent codes of all levels (Peng et al., Sec. 4.2).
 
-    The condition's border is repeated to a size that divides, and cut off again.
-
-    Args:
-        times: edge of the answer over that of the condition; 1, or the tower's factor.
+    A condition as large as its answers has its border repeated to a size that divides, and cut off again.
     """
-    height, width = (times * n for n in condition.shape[-2:])
-    padded = (pad_to(condition, model.config.factor) if times == 1 else condition).to(device_of(model))
-    size = (times * padded.shape[-2], times * padded.shape[-1])
+    condition, factor, whole = condition.to(device_of(model)), model.config.factor, size
+    if tuple(condition.shape[-2:]) == tuple(size):
+        condition = pad_to(condition, factor)
+        if condition.shape[-2:] == (factor, factor):  # a base of one position has no deviation to normalise by
+            condition = torch.cat([condition, condition.flip(-1)], -1)
+        whole = condition.shape[-2], condition.shape[-1]
     for _ in range(count):
-        codes = [c.to(padded) for c in model.draw(1, size, generator)]
-        yield model(padded, codes, size)[-1][..., :height, :width].clamp(-1, 1).cpu()
+        codes = [c.to(condition) for c in model.draw(1, whole, generator)]
+        yield model(condition, codes, whole)[-1][..., : size[0], : size[1]].clamp(-1, 1).cpu()
 
 
-def spread(found: Tensor) -> Tensor:
-    """(K, C, H, W) answers → (1, 1, H, W) in [-1, 1]: their deviation at each pixel, mean over channels; white = the largest."""
-    deviation = found.std(0, correction=0).mean(0)[None, None]
-    return deviation / deviation.max().clamp(min=1e-6) * 2 - 1
+def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
+    """The answer with what of the input's file still holds: profile, resolution, transparency."""
+    if isinstance(task, (PrincipalComponents, Layout)):
+        return Picture(answer)
+    same = picture.size == tuple(answer.shape[-2:])
+    profile = picture.icc if picture.pixels.shape[1] == answer.shape[1] else None
+    return replace(picture, pixels=answer, alpha=picture.alpha if same else None, bits=8, icc=profile)
 
 
-def overview(task: Restoration, picture: Picture, condition: Tensor, found: Tensor) -> Tensor:
-    """(1, 3, H, W): the input, all answers, and how much they differ, in rows of at most 12."""
-    shown = fitted(picture.rgb() if isinstance(task, Layout) else condition, (found.shape[-2], found.shape[-1]))
-    three = [x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (shown, found, spread(found))]
-    return sheet(list(torch.cat(three).split(12)))
+class Overview:
+    """The sheet of one picture: its input, the first answers, and where all differ."""
+
+    def __init__(self, task: Restoration, picture: Picture, condition: Tensor):
+        self.input = picture.rgb() if isinstance(task, Layout) else condition
+        self.first: list[Tensor] = []
+        self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, answer: Tensor) -> None:
+        """(1, C, H, W)."""
+        self.count, self.sum, self.squares = self.count + 1, self.sum + answer.double(), self.squares + answer.double().square()
+        if len(self.first) < SHOWN:
+            self.first.append(_reduced(answer))
+
+    def spread(self) -> Tensor:
+        """(1, 1, H, W) in [-1, 1]: the answers' deviation at each pixel, mean over channels; white = the largest."""
+        mean = self.sum / self.count
+        deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
+        return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
+
+    def picture(self) -> Tensor:
+        """(1, 3, H, W), in rows of at most 12."""
+        edges = self.first[0].shape[-2], self.first[0].shape[-1]
+        parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges)]
+        return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)))
+
+
+def _reduced(x: Tensor) -> Tensor:
+    """No edge longer than EDGE."""
+    height, width = x.shape[-2:]
+    part = EDGE / max(height, width)
+    return x if part >= 1 else resize(x, (max(1, round(height * part)), max(1, round(width * part)))).clamp(-1, 1)

@@ -37,7 +37,7 @@ def run(options, rest) -> int:
     from predella.cli.progress import progress
     from predella.cli.upscale import expand
     from predella.errors import UserError, did_you_mean
-    from predella.image.files import Picture, read, write
+    from predella.image.files import Picture, write
 
     if options.task not in restore.MODELS:
         raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
@@ -56,40 +56,56 @@ def run(options, rest) -> int:
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
-    ready = []
+    usable = []
     for file, row in zip(images, paths):  # all are looked at before anything is written
         try:
-            picture = read(file)
-            condition = restore.condition_of(task, picture, model, str(file), options.answers)
-            keep = restore.keeper(task, condition, file) if options.exact else None
-            ready.append((file, row, picture, condition, keep))
+            _prepare(task, model, file, options.exact)
+            usable.append((file, row))
         except UserError as error:
             if file not in lenient:
                 raise
             print(f"predella: left out: {error}", file=sys.stderr)
-    if not ready:
+    if not usable:
         raise UserError(f"none of {len(images)} images could be used; see the lines above")
     done = []
-    for file, row, picture, condition, keep in ready:
-        for note in restore.notes(task, picture, file):
+    for file, row in usable:
+        picture, condition, own = _prepare(task, model, file, options.exact)
+        for note in restore.notes(task, picture, file, model):
             print(f"predella: {note}", file=sys.stderr)
-        start, found, off = time.monotonic(), [], []
-        generator = torch.Generator().manual_seed(options.seed)
+        start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
+        generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {options.answers} answers") as tell:
-            for answer in restore.answers(model, condition, options.answers, generator, restore.times_of(task, model)):
-                found.append(keep(answer) if keep else answer)
-                off.append(restore.departure(task, condition, found[-1]))
-                tell(len(found) / options.answers)
-        for answer, path in zip(found, row):
-            write(Picture(answer), path, options.force)
-        write(Picture(restore.overview(task, picture, condition, torch.cat(found))), row[-1], options.force)
+            for path, answer in zip(row, restore.answers(model, condition, size, options.answers, generator)):
+                if own and options.exact:
+                    answer = own.keep(answer)
+                off.append(own.departure(answer).item() if own else None)
+                overview.add(answer)
+                write(restore.as_file(task, picture, answer), path, options.force)
+                tell(len(off) / options.answers)
+        write(Picture(overview.picture()), row[-1], options.force)
         done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
-            away = "" if None in off else f"  off the input's data by {max(off):.2f} of 255 (RMS)"
+            away = f"  off the input's data by {max(off):.2f} of 255 (RMS)" if own else ""
             print(f"{row[-1]}  {options.answers} answers  {time.monotonic() - start:.1f} s{away}")
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
     return 0
+
+
+def _prepare(task, model, file: Path, exact: bool):
+    """The picture, its condition, and its own data (None where it has none, which --exact refuses)."""
+    from predella.apps import restore
+    from predella.errors import UserError
+    from predella.image.files import read
+
+    picture = read(file)
+    condition = restore.condition_of(task, picture, model, str(file))
+    try:
+        return picture, condition, restore.own_data(task, condition, file)
+    except UserError:
+        if exact:
+            raise
+        return picture, condition, None
 
 
 def _task_of(source: str, kind: str):

@@ -9,6 +9,7 @@ Several processes: torchrun --nproc-per-node 2 -m predella train RECIPE …
 """
 
 import ctypes
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last state")
     parser.add_argument("--force", action="store_true", help="start again in a folder that holds a run")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe and stop")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="where LPIPS' weights are (default: $PREDELLA_WEIGHTS)")
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
 
 
@@ -58,6 +60,8 @@ def run(options, rest: list[str]) -> int:
         print(recipe.to_json(), end="")
         return 0
     _keep_freed_memory()
+    if options.weights:
+        os.environ["PREDELLA_WEIGHTS"] = str(options.weights)
     command = "predella " + shlex.join(sys.argv[1:])
     if options.resume and recipe.name != options.recipe and not options.recipe.endswith(".json"):
         raise UserError(f"{folder} holds a run of {recipe.name}, not of {options.recipe}; name that recipe, or another --out")

@@ -30,11 +30,13 @@ class Plane:
         levels: (rows, columns, 8, 8) quantised coefficients.
         steps: (8, 8) quantisation table.
         factors: (vertical, horizontal): pixels of the image a sample of the plane.
+        offset: what stands for the plane's 0 after 127.5 is taken from 8 bits: 0.5 for luma (0 is 128), 0 for chroma.
     """
 
     levels: Tensor
     steps: Tensor
     factors: tuple[int, int]
+    offset: float
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,20 @@ class Coefficients:
 
     def inside(self, sample: Tensor) -> Tensor:
         """(B,): share of the coefficients whose interval holds those of `sample`, taken as an encoder would."""
+        return (self._outside(sample) == 0).float().mean(1)
+
+    def departure(self, sample: Tensor) -> Tensor:
+        """(B,): root mean square of how far the coefficients of `sample` are from their intervals, in 8-bit steps."""
+        return self._outside(sample).square().mean(1).sqrt()
+
+    def _outside(self, sample: Tensor) -> Tensor:
+        """(B, N): of all coefficients of all planes."""
         ycc = sample if sample.shape[1] == 1 else _mixed(torch.tensor(_TO_YCC, dtype=torch.float64), sample)
-        right, all_ = torch.zeros(len(sample)), 0
+        out = []
         for i, plane in enumerate(self.planes):
-            away = (self._found(ycc[:, i : i + 1], plane) - plane.levels * plane.steps).abs() <= plane.steps / 2
-            right, all_ = right + away.flatten(1).sum(1).cpu(), all_ + away[0].numel()
-        return right / all_
+            away = (self._found(ycc[:, i : i + 1], plane) - plane.levels * plane.steps).abs() - plane.steps / 2
+            out.append(away.clamp(min=0).flatten(1))
+        return torch.cat(out, 1)
 
     def _kept(self, x: Tensor, plane: Plane) -> Tensor:
         """(B, 1, H, W), one component."""
@@ -83,11 +93,12 @@ class Coefficients:
     def _found(self, x: Tensor, plane: Plane) -> Tensor:
         """(B, 1, H, W) → (B, rows, columns, 8, 8): an encoder's coefficients before they are rounded."""
         rows, columns = plane.levels.shape[:2]
-        bottom, right = (n * EDGE * f - e for n, f, e in zip((rows, columns), plane.factors, self.size))
-        padded = F.pad(x.cpu().float() * 127.5, (0, right, 0, bottom), mode="replicate")
-        small = F.avg_pool2d(padded, plane.factors)
+        high, wide = plane.factors  # beyond the border an encoder repeats columns before, rows after it makes planes smaller
+        x = F.pad(x.cpu().float() * 127.5, (0, columns * EDGE * wide - self.size[1], 0, -self.size[0] % high), mode="replicate")
+        small = F.avg_pool2d(x, plane.factors)
+        small = F.pad(small, (0, 0, 0, rows * EDGE - small.shape[-2]), mode="replicate")
         blocks = small.view(len(x), rows, EDGE, columns, EDGE).transpose(2, 3)
-        return _basis() @ (blocks - 0.5) @ _basis().T  # 0 of [-1, 1] is 127.5, that of the file 128
+        return _basis() @ (blocks - plane.offset) @ _basis().T
 
 
 def read_coefficients(path: Path | str) -> Coefficients:
@@ -103,10 +114,12 @@ def read_coefficients(path: Path | str) -> Coefficients:
     try:
         with Image.open(path) as image:
             kind, components, turned = image.format, len(image.getbands()), image.getexif().get(0x0112, 1) != 1
+            plain = image.info.get("adobe_transform", 1) == 1 or components == 1
+            plain &= [layer[0] for layer in getattr(image, "layer", [])] != [82, 71, 66]  # components called R, G, B
     except Exception as error:
         raise UserError(f"{path} can't be read ({error})") from None
-    if kind != "JPEG" or components not in (1, 3):
-        raise UserError(f"{path} is no grey or colour JPEG file ({kind}, {components} components); only such a file says what to keep")
+    if kind not in ("JPEG", "MPO") or components not in (1, 3) or not plain:
+        raise UserError(f"{path} is no grey or YCbCr JPEG file ({kind}, {components} components); only such a file says what to keep")
     if turned:
         raise UserError(f"{path} is stored turned (EXIF orientation); save it upright, for example with jpegtran -rotate")
     try:
@@ -121,7 +134,7 @@ def read_coefficients(path: Path | str) -> Coefficients:
     for i, levels in enumerate([file.Y, file.Cb, file.Cr][:components]):
         steps = torch.from_numpy(np.asarray(file.qt[file.quant_tbl_no[i]], dtype=np.float32))
         vertical, horizontal = (int(n) for n in largest // sampling[i])
-        planes.append(Plane(torch.from_numpy(np.array(levels, dtype=np.float32)), steps, (vertical, horizontal)))
+        planes.append(Plane(torch.from_numpy(np.array(levels, dtype=np.float32)), steps, (vertical, horizontal), 0.0 if i else 0.5))
     return Coefficients(tuple(planes), (int(file.height), int(file.width)))
 
 
@@ -144,9 +157,13 @@ def coefficients_of(data: bytes) -> Coefficients:
 
 def coarseness(file: Path | BytesIO) -> float | None:
     """Mean quantisation step of the luma of a JPEG file, None of another file."""
-    with Image.open(file) as image:
+    try:
+        image = Image.open(file)
+    except OSError:  # a file that other libraries read
+        return None
+    with image:
         tables = getattr(image, "quantization", None)
-    return None if not tables else float(np.mean(tables[0]))
+    return float(np.mean(next(iter(tables.values())))) if tables else None
 
 
 def _basis() -> Tensor:

@@ -29,14 +29,14 @@ def lpips_diversity(embedded: Tensor) -> float:
 
 
 def faithfulness_weighted_variance(embedded: Tensor, average: Tensor, truth: Tensor, bandwidth: float) -> float:
-    """Mean over answers of exp(-d(answer, truth)² / 2σ²) · d(answer, average answer), d = LPIPS (Li et al. 2020).
+    """Mean over answers of exp(-d(answer, truth) / 2σ²) · d(answer, average answer), d = LPIPS (Li et al. 2020).
 
     Args:
         embedded, average, truth: (K, D), (1, D), (1, D) by `Perceptual.embed`; `average` of the mean of the answers' pixels.
-        bandwidth: σ.
+        bandwidth: σ. LPIPS is itself a squared distance of features, so this is a Gaussian kernel on them.
     """
     to_truth, to_average = ((embedded - x).square().sum(1) for x in (truth, average))
-    return ((-to_truth.square() / (2 * bandwidth**2)).exp() * to_average).mean().item()
+    return ((-to_truth / (2 * bandwidth**2)).exp() * to_average).mean().item()
 
 
 @torch.inference_mode()
@@ -47,6 +47,7 @@ def many_answers(
     distance: Perceptual,
     count: int,
     ask: str,
+    details: str = "",
 ) -> Iterator[dict]:
     """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, consistency; 8-bit answers.
 
@@ -55,7 +56,7 @@ def many_answers(
         answer: condition, K → K answers.
         residual: (condition, answers) → (K,), see `Task.residual`.
         count: K.
-        ask: the task's name, for the rows.
+        ask, details: the task's name, and its numbers, for the rows.
     """
     found: dict[str, list[float]] = {}
     for condition, truth in pairs:
@@ -70,6 +71,6 @@ def many_answers(
         }
         for name, value in values.items():
             found.setdefault(name, []).append(value)
-    protocol = f"{count} answers a condition, mean over conditions, LPIPS 0.1 of VGG16, 8-bit answers"
+    protocol = f"{count} answers a condition, mean over conditions, LPIPS 0.1 of VGG16, 8-bit answers" + f"; {details}" * bool(details)
     for name, values_ in found.items():
         yield {"ask": ask, "measure": name, "value": mean(values_), "images": len(values_), "protocol": protocol}

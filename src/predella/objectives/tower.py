@@ -74,6 +74,15 @@ class TowerObjective(Objective):
         self.parts: Mapping[str, nn.Module] = {"model": model}
         self.pause = config.pool * config.replay
 
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        """Raise ValueError for answers that are too small for the network's norms or for the distance."""
+        size, levels = self._size(batch), len(self.model.levels)
+        if (size[0] >> levels) * (size[1] >> levels) < 2:
+            raise ValueError(f"{levels} levels need answers of more than {2**levels}×{2**levels} pixels, got {size[1]}×{size[0]}")
+        self.distance.to(batch.target.device)
+        for i in self._supervised():
+            self.distance.embed(fitted(batch.target[:1], (size[0] >> levels - 1 - i, size[1] >> levels - 1 - i)))
+
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("generator", self.losses, {f"level_{i}": 1.0 for i in self._supervised()}, [self.model]),)
 
@@ -84,6 +93,7 @@ class TowerObjective(Objective):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Per level, the mean over the batch of d(answer of the chosen codes, observation at the level's size)."""
         answers = self.model(self._condition(batch), batch.codes, self._size(batch))
+        self.distance.to(batch.target.device)  # it is no part: nothing of it trains
         return {
             f"level_{i}": self.distance(answers[i], fitted(batch.target, (answers[i].shape[-2], answers[i].shape[-1]))).mean()
             for i in self._supervised()
@@ -110,6 +120,7 @@ class TowerObjective(Objective):
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
         condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
         supervised, wanted, dims = self._supervised(), {}, self.config.project
+        self.distance.to(batch.target.device)
 
         def embed(images: Tensor) -> Tensor:
             whole = self.distance.embed(images)

@@ -102,7 +102,7 @@ def _toy(recipe: Recipe, data: str = "photos") -> Recipe:
     if isinstance(task, (Colorization, Decompression)):
         task = replace(task, edge=16)
     if isinstance(task, Layout):
-        task = replace(task, edge=16, shrink=2)
+        task, model = replace(task, edge=16, shrink=2, encoding="colors"), replace(model, condition=3)  # of any photo's other half
     objective = replace(objective, samples=(4, 3, 2, 2)[: len(model.levels)], pool=3, replay=2, distance="pixels")
     return replace(
         recipe,

@@ -1,6 +1,6 @@
 """Scene layout: the condition is a label map; the photo is to be found."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from predella.config import config
 from predella.errors import UserError
+from predella.image.contract import from_uint8
 from predella.image.resize import resize
 from predella.tasks.base import Batch
 
@@ -17,7 +18,15 @@ FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pa
     ("pillar", "ff0000"), ("shop", "b00000"),
 )  # fmt: skip
 NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every class's belongs to none
+FLAT = 0.25  # in [-1, 1]: a neighbourhood that spans less has one colour
 SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
+
+
+class Pictures(Protocol):
+    """A sequence of 8-bit pictures (C, H, W)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int) -> Tensor: ...
 
 
 @config
@@ -79,13 +88,25 @@ class Layout:
         Raises:
             UserError: names the colour, its share, and the known classes.
         """
-        foreign = self._distances(labels).amin(1)[0] > NEAR
+        spans = F.max_pool2d(labels, 3, 1, 1) + F.max_pool2d(-labels, 3, 1, 1)  # what compression smears is not flat
+        foreign = (self._distances(labels).amin(1)[0] > NEAR) & (spans.amax(1)[0] < FLAT)
         pixels = ((labels[0] + 1) * 127.5).round().long()[:, foreign]  # (3, N)
         coarse, counts = torch.unique(pixels // 16, dim=1, return_counts=True)
         if counts.numel() and counts.max() > SHARE * foreign.numel():
             colour = "".join(f"{min(255, int(v) * 16 + 8):02x}" for v in coarse[:, counts.argmax()])
             known = ", ".join(f"{k} #{v}" for k, v in self.classes)
-            raise UserError(f"{name} has {counts.max() / foreign.numel():.1%} of about #{colour}, which is no class; known are: {known}")
+            raise UserError(
+                f"{name} has {counts.max() / foreign.numel():.1%} of about #{colour}, which is no class; known are: {known} (task.classes)"
+            )
+
+    def check_pictures(self, pictures: Pictures) -> None:
+        """Refuse pairs (6, H, W) in 8 bits whose label maps are not of these classes; the first eight are looked at.
+
+        Raises:
+            UserError: see `check`; or pictures that are no pairs.
+        """
+        for i in range(min(8, len(pictures)) if self.encoding == "one_hot" else 0):
+            self.check(from_uint8(pictures[i][3:])[None], f"the right half of picture {i}, where its label map should be,")
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS deviation of the sample from one mean colour a region: no photo's own is 0, and none names its label map.

@@ -40,6 +40,11 @@ class PrincipalComponents:
         _, height, width = load_components(self.basis)[0].shape
         return height, width
 
+    @property
+    def channels(self) -> int:
+        """Of the basis."""
+        return len(load_components(self.basis)[0])
+
     def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
         """image (B, C, H, W), as large as the basis → condition of the same shape, about [-1, 1]."""
         return Batch(target=image, condition=self.known(image))
@@ -100,6 +105,11 @@ def load_components(basis: str) -> tuple[Tensor, Tensor]:
     except Exception as error:
         raise UserError(f"{basis} is no file of components ({error}); make one with predella.tasks.pca.save_components") from None
     rows = components.flatten(1)
-    if mean.ndim != 3 or components.shape[1:] != mean.shape or (rows @ rows.T - torch.eye(len(rows))).abs().max() > 1e-4:
-        raise UserError(f"{basis} must hold mean (C, H, W) and orthonormal components (K, C, H, W); see predella.tasks.pca")
+    if (
+        mean.ndim != 3
+        or mean.shape[1] != mean.shape[2]
+        or components.shape[1:] != mean.shape
+        or (rows @ rows.T - torch.eye(len(rows))).abs().max() > 1e-4
+    ):
+        raise UserError(f"{basis} must hold mean (C, N, N) and orthonormal components (K, C, N, N) of squares; see predella.tasks.pca")
     return mean, components

@@ -45,6 +45,11 @@ class Part:
     stream: Stream
     optim: Mapping[str, Optim]
 
+    def check(self) -> None:
+        """Raise ValueError if the stage would end where its objective can't be saved."""
+        if self.steps % self.objective.pause:
+            raise ValueError(f"stage '{self.name}' has {self.steps} steps; its objective needs a multiple of {self.objective.pause}")
+
 
 class NotFinite(RuntimeError):
     """A loss became infinite or not a number; the message names step, phase and terms."""
@@ -74,8 +79,7 @@ class Trainer:
         self.save_every, self.log_every, self.sample_every, self.keep_every = save_every, log_every, sample_every, keep_every
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
-            if part.steps % part.objective.pause:
-                raise ValueError(f"stage '{part.name}' has {part.steps} steps; its objective needs a multiple of {part.objective.pause}")
+            part.check()
             for module in part.objective.parts.values():
                 module.to(engine.device)
         self.ema = EMA(model, ema)
