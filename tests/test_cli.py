@@ -334,12 +334,19 @@ def test_a_pickle_never_runs(tmp_path, runs):
         (("functional_sr", "--model.field.width", "0"), "width must be at least 1"),
         (("functional_sr", "--model.mask", "true"), "masks belong to masking"),
         (("functional_sr", "--smoke", "--stages.0.optim.hypernetwork.muon", "nothing.*"), "names none"),
+        (("tower_layout", "--data", "photos"), "the right half of picture 0"),
+        (("tower_jpeg", "--smoke", "--stages.0.objective.distance", "vgg16", "--weights", "."), "holds no weights of vgg16; put"),
+        (("tower_jpeg", "--smoke", "--task.edge", "8"), "more than 8×8 pixels"),
+        (("tower_jpeg", "--smoke", "--stages.0.steps", "7"), "needs a multiple of 6"),
+        (("tower_color", "--data.paired", "true"), "pairs belong to layout"),
+        (("tower_layout", "--augment.shrink", "2"), "label maps can't be resampled"),
         (("--seed", "7", "functional_sr"), "write the recipe's name first"),
         (("none.json",), "none.json does not exist"),
     ],
 )
 def test_train_refuses(refuses, tmp_path, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREDELLA_WEIGHTS", "")  # what --weights sets is undone
     refuses("train", *words, says=says)
     assert files(tmp_path) == []
 
