@@ -144,6 +144,17 @@ def answers(model: Tower, condition: Tensor, size: tuple[int, int], count: int, 
         yield model(condition, codes, whole)[-1][..., : size[0], : size[1]].clamp(-1, 1).cpu()
 
 
+def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, seed: int = 0) -> list[Picture]:
+    """`count` plausible answers to a picture; the same seed gives the same answers.
+
+    Raises:
+        UserError: see `condition_of`.
+    """
+    condition, size = condition_of(task, picture, model, "the picture"), size_of(task, picture, model)
+    generator = torch.Generator().manual_seed(seed)
+    return [as_file(task, picture, a) for a in answers(model, condition, size, count, generator)]
+
+
 def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
     """The answer with what of the input's file still holds: profile, resolution, transparency."""
     if isinstance(task, (PrincipalComponents, Layout)):
