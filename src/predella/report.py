@@ -111,7 +111,10 @@ def _answering(rows: Rows) -> list[str]:
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
         for run in dict.fromkeys(r["run"] for r in here):
             out.append(f"| {run} | " + " | ".join(f"{values[run, m]:.4g}" if (run, m) in values else "" for m in measures) + " |")
-        out += ["", *[f"* `{m}`: {p}." for m, p in {r["measure"]: r["protocol"] for r in here}.items()], ""]
+        named: dict[str, list[str]] = {}  # protocol → measures
+        for measure, protocol in {r["measure"]: r["protocol"] for r in here}.items():
+            named.setdefault(protocol, []).append(f"`{measure}`")
+        out += ["", *[f"* {', '.join(m)}: {p}." for p, m in named.items()], ""]
         for measure, ratio in _over_cimle(here):
             ratios.setdefault(measure, {}).setdefault(f"{task} ({name})", []).append(ratio)
     for measure, by_task in ratios.items():
