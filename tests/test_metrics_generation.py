@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from benchmarks.vae import VAE, of_size
+from PIL import Image
 
 from predella import evaluation
 from predella.data.images import Source
+from predella.evaluation import _overlap
 from predella.metrics import generation
+from predella.recipe import override
 from predella.recipes import find_recipe
 from predella.run import start
 
@@ -119,3 +123,16 @@ def test_the_baseline_has_as_many_parameters_and_learns():
         small.loss(x).backward()
         optimizer.step()
     assert small.loss(x).item() < first - 1
+
+
+def test_parts_of_joined_folders_are_told_apart(tmp_path):
+    for folder, count in (("a", 3), ("b", 4)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            Image.new("RGB", (8, 8)).save(tmp_path / folder / f"{i}.png")
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    recipe = override(find_recipe("tower_color")(), {"data.paths": json.dumps([a, b]), "data.part": "0,5"})
+    seen = partial(_overlap, recipe)
+    assert seen(a, ()) and seen(b, (0, 2)) and seen(b, (1, 9)) and not seen(b, (2, 4)) and not seen(str(tmp_path / "c"), ())
+    away = override(recipe, {"data.paths": json.dumps([str(tmp_path / "none"), b])})
+    assert _overlap(away, b, (2, 4))  # how many pictures came before is not known

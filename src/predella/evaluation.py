@@ -12,7 +12,7 @@ from torch import Tensor
 
 from predella.apps.device import device_of, placed
 from predella.apps.fill import fill as fill_picture
-from predella.data.images import Images, Source
+from predella.data.images import Images, Source, count_pictures
 from predella.errors import UserError
 from predella.image.contract import from_uint8
 from predella.image.files import Picture
@@ -115,12 +115,19 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
 
 
 def _overlap(recipe: Recipe, path: str, part: tuple[int, ...]) -> bool:
-    """Whether pictures of `path` were among those of training, as far as paths and parts tell."""
-    mine = {Path(p).resolve() for p in recipe.data.paths} | {Path(p).name for p in recipe.data.paths}
-    if Path(path).resolve() not in mine and Path(path).name not in mine:
-        return False
-    a, b = (p or (0, 1 << 62) for p in (recipe.data.part, part))
-    return a[0] < b[1] and b[0] < a[1]
+    """Whether pictures of `path` were among those of training, as far as paths and parts tell; parts count over joined paths."""
+    first, last = recipe.data.part or (0, 1 << 62)
+    for mine in recipe.data.paths:
+        if Path(mine).resolve() == Path(path).resolve() or Path(mine).name == Path(path).name:
+            here = part or (0, 1 << 62)
+            return max(0, first) < here[1] and here[0] < last
+        if recipe.data.part and len(recipe.data.paths) > 1:
+            try:
+                before = count_pictures(mine)
+                first, last = first - before, last - before
+            except UserError:  # not at hand: what follows may begin anywhere
+                first, last = -(1 << 62), 1 << 62
+    return False
 
 
 def _model(folder: Path | None) -> Model | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from predella.apps.demo_page import Figure, Panel, Row, overview, page
 from predella.apps.demo_reversible import reversible_networks
+from predella.apps.demo_tower import towers
 from predella.apps.fill import fill
 from predella.apps.upscale import enlarge_bands
 from predella.atomic import write_text
@@ -75,7 +76,7 @@ def functional_images(photos: dict[str, Tensor]) -> Panel:
     return Panel("Functional images", text, (both, one, filled))
 
 
-PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images, reversible_networks)
+PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images, towers, reversible_networks)
 
 
 def demo(folder: Path, force: bool = False, say: Callable[[str], None] = lambda line: None) -> Path:

@@ -1,7 +1,6 @@
-"""The demo's panel of the tower: a grey photo in several colours, a ruined JPEG restored several times, digits from ten numbers."""
+"""The demo's panel of the tower: a grey photo in several colours, digits from ten numbers."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +11,9 @@ from predella.apps import restore
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.image.contract import quantize
-from predella.image.jpeg import encode
 from predella.image.resize import resize
 from predella.models.tower import Tower
 from predella.tasks.colorization import Colorization, lightness
-from predella.tasks.decompression import Decompression, compress
 from predella.tasks.pca import PrincipalComponents
 
 DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a five
@@ -24,53 +21,34 @@ DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a f
 
 def towers(photos: dict[str, Tensor]) -> Panel:
     """System 2: many right answers."""
-    painter, mender, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_jpeg", "tower_mnist_pca"))
-    photo = photos["chelsea"][..., :288, 60:380]
+    painter, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_mnist_pca"))
+    photo = photos["chelsea"][..., :300, 60:360]
     grey = lightness(photo)
     colours = _answers(painter, Colorization(), grey, 5)
-    part = photos["coffee"][..., 96:256, 280:440]
-    task = Decompression()
-    ruined = compress(part, task.quality)
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "ruined.jpg"
-        file.write_bytes(encode(part[0], task.quality))
-        mended = _answers(mender, task, ruined, 3, file)
     components = PrincipalComponents()
-    digits = torch.cat([components.known(_digit(i)) for i in DIGITS])
-    lines = [torch.cat([d, *_answers(writer, components, d, 12)]) for d in digits.split(1)]
+    known = [components.known(_digit(i)) for i in DIGITS]
+    digits = sheet([torch.cat([d, *_answers(writer, components, d, 12)]) for d in known], gap=1).expand(-1, 3, -1, -1)
     away = [127.5 * Colorization().residual(grey, quantize(c)).item() for c in colours]
+    painted = [
+        Figure(f"tower-colours-{i}", c, f"answer {i}; lightness off by {a:.1f} of 255") for i, (c, a) in enumerate(zip(colours, away), 1)
+    ]
     rows = (
         Row(
             "A grey photo in several plausible colours, its lightness kept.",
-            (
-                Figure("tower-grey", grey.expand(-1, 3, -1, -1), "the lightness of a photo"),
-                *(Figure(f"tower-colours-{i}", c, f"answer {i}, {a:.1f} of 255 off") for i, (c, a) in enumerate(zip(colours, away), 1)),
-            ),
-        ),
-        Row(
-            f"A JPEG of quality {task.quality} restored several times; every coefficient stays in its interval.",
-            (
-                Figure("tower-jpeg", _twice(ruined), "the JPEG"),
-                *(Figure(f"tower-jpeg-{i}", _twice(m), f"answer {i}") for i, m in enumerate(mended, 1)),
-                Figure("tower-jpeg-true", _twice(part), "the photo"),
-            ),
+            (Figure("tower-grey", grey.expand(-1, 3, -1, -1), "the lightness of a photo"), *painted),
         ),
         Row(
             "Digits from ten numbers: the first principal components of one, and what they may be of.",
-            (Figure("tower-digits", F.interpolate(sheet(lines, gap=1), scale_factor=3), "left: what the ten numbers say"),),
+            (Figure("tower-digits", F.interpolate(digits, scale_factor=3), "left: what the ten numbers say"),),
         ),
     )
     count = sum(p.numel() for p in painter.parameters())
     return Panel("Tower implicit model", f"One input, many answers: {count:,} parameters for colours, random codes for each.", rows)
 
 
-def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: int, file: Path = Path()) -> list[Tensor]:
-    own, size = restore.own_data(task, condition, file), (condition.shape[-2], condition.shape[-1])
-    return [own.keep(a) for a in restore.answers(model, condition, size, count, torch.Generator().manual_seed(0))]
-
-
-def _twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2)
+def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: int) -> list[Tensor]:
+    own, size = restore.own_data(task, condition, Path()), (condition.shape[-2], condition.shape[-1])
+    return [own.keep(a) for a in restore.answers(task, model, condition, size, count, torch.Generator().manual_seed(0))]
 
 
 def _digit(index: int) -> Tensor:

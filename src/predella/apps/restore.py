@@ -6,11 +6,13 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from kornia.filters import guided_blur
 from torch import Tensor
 
 from predella.apps.device import device_of
 from predella.apps.sheet import sheet
 from predella.errors import UserError
+from predella.image.color import lab_to_rgb, paled, rgb_to_lab
 from predella.image.contract import quantize
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
@@ -29,9 +31,11 @@ MODELS = {  # what restores by default
     "pca": "tower_mnist_pca", "layout": "tower_layout",
 }  # fmt: skip
 LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
+LARGEST_COLORED = 40_000_000  # where only the lightness is as large
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS = 50  # at most, of moving an answer to its input's data and back into the range of pixels
 SETTLED = 1e-3  # of [-1, 1]: a round that changes no pixel by more is the last
+EPSILON = 1e-3  # variance of the lightness (0 … 1) above which colours follow it
 SHOWN, EDGE = 22, 512  # answers on a sheet, and the largest edge of each in pixels
 Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
 
@@ -128,11 +132,24 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
 
 
 @torch.no_grad()
-def answers(model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator) -> Iterator[Tensor]:
+def answers(
+    task: Restoration, model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator
+) -> Iterator[Tensor]:
     """`count` answers (1, C, *size) to one condition of any size, each from independent codes of all levels (Peng et al., Sec. 4.2).
 
-    A condition as large as its answers has its border repeated to a size that divides, and cut off again.
+    Colours are found for the picture made as small as those of the training, where a scene is coherent, and laid over its lightness.
     """
+    if isinstance(task, Colorization) and min(size) > task.edge:
+        part = task.edge / min(size)
+        small = resize(condition, (round(size[0] * part), round(size[1] * part))).clamp(-1, 1)
+        for answer in _whole(model, small, (small.shape[-2], small.shape[-1]), count, generator):
+            yield _laid_over(condition, rgb_to_lab(answer)[:, 1:])
+    else:
+        yield from _whole(model, condition, size, count, generator)
+
+
+def _whole(model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """A condition as large as its answers has its border repeated to a size that divides, and cut off again."""
     condition, factor, whole = condition.to(device_of(model)), model.config.factor, size
     if tuple(condition.shape[-2:]) == tuple(size):
         condition = pad_to(condition, factor)
@@ -144,6 +161,14 @@ def answers(model: Tower, condition: Tensor, size: tuple[int, int], count: int, 
         yield model(condition, codes, whole)[-1][..., : size[0], : size[1]].clamp(-1, 1).cpu()
 
 
+def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:
+    """Lightness (1, 1, H, W) and smaller a, b (1, 2, h, w) → (1, 3, H, W); colours follow the edges of the lightness (He et al. 2010)."""
+    times = condition.shape[-1] / colours.shape[-1]
+    large = resize(colours, (condition.shape[-2], condition.shape[-1]), "bilinear")
+    followed = guided_blur((condition + 1) / 2, large, 4 * round(times) + 1, EPSILON, border_type="replicate")
+    return lab_to_rgb(paled(torch.cat([(condition + 1) * 50, followed], 1)))
+
+
 def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, seed: int = 0) -> list[Picture]:
     """`count` plausible answers to a picture; the same seed gives the same answers.
 
@@ -152,7 +177,7 @@ def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, s
     """
     condition, size = condition_of(task, picture, model, "the picture"), size_of(task, picture, model)
     generator = torch.Generator().manual_seed(seed)
-    return [as_file(task, picture, a) for a in answers(model, condition, size, count, generator)]
+    return [as_file(task, picture, a) for a in answers(task, model, condition, size, count, generator)]
 
 
 def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:

@@ -75,7 +75,7 @@ def run(options, rest) -> int:
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
         generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {options.answers} answers") as tell:
-            for path, answer in zip(row, restore.answers(model, condition, size, options.answers, generator)):
+            for path, answer in zip(row, restore.answers(task, model, condition, size, options.answers, generator)):
                 if own and options.exact:
                     answer = own.keep(answer)
                 off.append(own.departure(answer).item() if own else None)
