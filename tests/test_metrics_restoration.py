@@ -21,10 +21,10 @@ def test_diversity_is_the_mean_over_pairs():
 
 
 def test_unfaithful_answers_do_not_count():
-    """Distances to the average are 1 and 1; to the truth 0 and 4, so the second weighs exp(-16 / 2σ²)."""
+    """Distances to the average are 1 and 1; to the truth 0 and 4, so the second weighs exp(-4 / 2σ²)."""
     points, average, truth = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0]]), torch.tensor([[0.0]])
     assert faithfulness_weighted_variance(points, average, truth, 100.0) == pytest.approx(1, rel=1e-3)
-    assert faithfulness_weighted_variance(points, average, truth, 2.0) == pytest.approx((1 + torch.exp(torch.tensor(-2.0)).item()) / 2)
+    assert faithfulness_weighted_variance(points, average, truth, 2.0) == pytest.approx((1 + torch.exp(torch.tensor(-0.5)).item()) / 2)
     assert faithfulness_weighted_variance(points, average, truth, 0.1) == pytest.approx(0.5)
     assert faithfulness_weighted_variance(truth, truth, truth, 0.3) == 0  # one and the same answer
 

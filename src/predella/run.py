@@ -17,7 +17,6 @@ from predella.models.functional_image import FunctionalImageConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
-from predella.tasks.layout import Layout
 from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
 from predella.train.log import environment
@@ -85,7 +84,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for task in (recipe.task, *(stage.task for stage in recipe.stages)):
-        if isinstance(task, Layout):
+        if hasattr(task, "check_pictures"):
             task.check_pictures(images)
     for part in parts:
         part.check()
