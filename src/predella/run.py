@@ -84,8 +84,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for task in (recipe.task, *(stage.task for stage in recipe.stages)):
-        if hasattr(task, "check_pictures"):
-            task.check_pictures(images)
+        check = getattr(task, "check_pictures", None)  # of tasks that take only certain pictures
+        if check is not None:
+            check(images)
     for part in parts:
         part.check()
         part.objective.check(show, images.labels)
