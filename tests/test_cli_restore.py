@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from predella.apps.restore import restore
 from predella.image.color import rgb_to_lab
-from predella.image.files import read
+from predella.image.files import Picture, read
 from predella.image.jpeg import read_coefficients
+from predella.models.base import load
+from predella.tasks.colorization import Colorization, lightness
 
 
 @pytest.fixture
@@ -169,6 +173,24 @@ def test_a_photo_of_a_layout(cli, refuses, towers, tmp_path):
     refuses("restore", "layout", tmp_path / "map.png", "--exact", "--force", *words, says="layout fixes none")
 
 
+def test_shipped_weights_restore(cli, pictures, tmp_path):
+    words = ("restore", "colorization", pictures / "grey.png", "--answers", "2", "--exact", "--out", tmp_path / "o", "--json")
+    assert max(json.loads(cli(*words)[1])["files"][0]["departure"]) < 1
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "digit.png")
+    out = cli("restore", "pca", tmp_path / "digit.png", "--answers", "3", "--exact", "--out", tmp_path / "p", "--json")[1]
+    assert max(json.loads(out)["files"][0]["departure"]) < 5  # black has no such components among digits
+
+
+def test_restoring_from_python():
+    torch.set_default_dtype(torch.float32)
+    grey = Picture(torch.linspace(-1, 1, 96 * 80).view(1, 1, 96, 80))
+    painted = restore(grey, load("tower_color"), Colorization(), count=2, seed=3)
+    assert [p.pixels.shape for p in painted] == [(1, 3, 96, 80)] * 2 and not torch.equal(painted[0].pixels, painted[1].pixels)
+    assert (
+        rgb_to_lab(painted[0].pixels)[:, :1] - rgb_to_lab(Colorization().project(lightness(grey.rgb()), grey.rgb()))[:, :1]
+    ).abs().max() < 0.1
+
+
 def test_notes_on_what_is_taken(cli, towers, tmp_path):
     Image.new("RGB", (30, 40), "white").save(tmp_path / "digit.png")
     Image.new("RGB", (40, 40), "white").save(tmp_path / "fine.jpg", quality=95)
@@ -182,6 +204,7 @@ def test_notes_on_what_is_taken(cli, towers, tmp_path):
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
+    refuses("restore", "layout", grey, "--out", out, says="train the recipe tower_layout and name its folder with --model")
     refuses("restore", "colorization", grey, "--answers", "0", "--out", out, says="1…1000, got 0")
     refuses("restore", "colorization", grey, "--answers", "10000", "--out", out, says="1…1000, got 10000")
     refuses("restore", "colorization", grey, "--model", jpeg, "--out", out, says="not trained for colorization")

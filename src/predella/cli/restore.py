@@ -38,6 +38,7 @@ def run(options, rest) -> int:
     from predella.cli.upscale import expand
     from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, write
+    from predella.models.base import list_pretrained
 
     if options.task not in restore.MODELS:
         raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
@@ -54,6 +55,8 @@ def run(options, rest) -> int:
         raise UserError(f"two inputs are called {twice[0]}; restore them into different folders")
     check_outputs([p for row in paths for p in row], options.force)
     source = options.model or restore.MODELS[options.task]
+    if options.model is None and source not in list_pretrained():
+        raise UserError(f"no weights for {options.task} are shipped; train the recipe {source} and name its folder with --model")
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
     usable = []
