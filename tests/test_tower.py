@@ -55,6 +55,20 @@ def test_recipes_by_name():
     assert model.layers == 0 and not model.weight_norm and find_recipe("tower_jpeg_no_hs_mn")().model.weight_norm
 
 
+def test_answers_may_start_from_their_condition():
+    made = tower(replace(TINY, skip=True))
+    condition, codes, size = inputs(made)
+    with torch.no_grad():
+        for level in made.levels:
+            level.answer[-1].parametrizations.weight.original0.zero_()
+            level.answer[-1].bias.zero_()
+    small, large = made(condition, codes)
+    torch.testing.assert_close(large, condition.clamp(-0.98, 0.98))
+    torch.testing.assert_close(small, fitted(condition, (4, 6)).clamp(-0.98, 0.98))
+    with pytest.raises(ValueError, match="skip adds to a condition like the answer"):
+        TowerConfig(skip=True, condition=12)
+
+
 def test_regression_has_one_answer():
     made = tower(replace(TINY, regression=True))
     condition, codes, size = inputs(made)

@@ -17,6 +17,7 @@ from predella.image.color import lab_to_rgb
 from predella.models.base import Model
 from predella.nn.residual import RRDB, SLOPE, MappingNetwork, Style, convolution
 
+REACH = 0.98  # of [-1, 1]: what a skipped condition is clamped to, so that it can be left in both directions
 CARRIED = 0.1  # weight of the level below's features
 
 
@@ -51,6 +52,7 @@ class TowerConfig:
     weight_norm: on every convolution (without: the row -WN).
     answer: "image", or "ab": the two colour coordinates of CIELAB, up to ±127, which with the condition (lightness) make an image.
     regression: all codes are zeros, so that there is one answer: the network without what makes it many.
+    skip: an answer starts from the condition at its size, to which the network adds before the squashing; the paper's does not.
     styled_by: "own" = each level's styles follow from its own vector code; "all" = from all up to its level (CHIMLE).
     """
 
@@ -66,6 +68,7 @@ class TowerConfig:
     answer: Literal["image", "ab"] = "image"
     styled_by: Literal["own", "all"] = "own"
     regression: bool = False
+    skip: bool = False
 
     def __post_init__(self):
         if not self.levels:
@@ -76,6 +79,10 @@ class TowerConfig:
                 f"{self.condition}, {self.channels}, {self.code}, {self.spatial}, {self.hidden}, {self.layers}"
             )
 
+        if self.skip and (self.condition != self.channels or self.answer != "image"):
+            raise ValueError(
+                f"skip adds to a condition like the answer, got {self.condition} channels for {self.channels} of '{self.answer}'"
+            )
         if self.answer == "ab" and (self.condition, self.channels) != (1, 3):
             raise ValueError(f"colours need one channel of lightness and make three, got {self.condition} and {self.channels}")
 
@@ -142,7 +149,10 @@ class Level(nn.Module):
                 h = block(h)
         h = first + self.tail(h)
         features = F.leaky_relu(self.up(F.interpolate(h, scale_factor=2, mode="nearest")), SLOPE)
-        answer = torch.tanh(self.answer(features))
+        found = self.answer(features)
+        if self.config.skip:
+            found = found + torch.atanh(larger.clamp(-REACH, REACH))
+        answer = torch.tanh(found)
         if self.config.answer == "ab":
             answer = lab_to_rgb(torch.cat([(larger + 1) * 50, answer * 127], 1))
         return State(answer, features, styles)

@@ -68,7 +68,7 @@ def paper(recipe: Recipe) -> Recipe:
     """The paper's size: 209 million parameters for 256 pixels, VGG16's LPIPS, 120 candidates a level, 20 pools of 400 pictures."""
     (stage,) = recipe.stages
     assert isinstance(recipe.model, TowerConfig) and isinstance(stage.objective, TowerObjectiveConfig)
-    model = replace(recipe.model, levels=PAPER, hidden=512, layers=8)
+    model = replace(recipe.model, levels=PAPER, hidden=512, layers=8, skip=False)
     objective = replace(stage.objective, samples=(120,) * 4, pool=100, replay=100, distance="vgg16")
     optim = {"generator": Optim(lr=1e-4, slow=("*mapping*",), slow_lr=1e-6)}
     task, data = recipe.task, recipe.data
