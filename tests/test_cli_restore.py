@@ -121,7 +121,8 @@ def test_departures_are_from_the_files_own_coefficients(cli, towers, tmp_path, q
     off = [
         json.loads(cli(*words, *exact, "--out", tmp_path / f"o{len(exact)}")[1])["files"][0]["departure"][0] for exact in ((), ("--exact",))
     ]
-    assert off[1] < 0.1 < off[0]
+    assert off[1] < 0.1 and off[1] <= off[0]
+    assert read_coefficients(tmp_path / "a.jpg").departure(-read(tmp_path / "a.jpg").pixels).item() > 10 > off[0]
     Image.fromarray(photo).save(tmp_path / "b.png")
     out = cli(*words[:2], tmp_path / "b.png", *words[3:], "--out", tmp_path / "p")[1]
     assert json.loads(out)["files"][0]["departure"] == [None]
