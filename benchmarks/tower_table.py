@@ -5,7 +5,8 @@
 
 Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
-input by itself. Stop it at any time: what is in the record is not done again.
+input by itself. With `--distance` the rows are trained by other features than the recipe's, and named after them. Stop it at any
+time: what is in the record is not done again.
 """
 
 import argparse
@@ -26,12 +27,15 @@ def main() -> None:
         for seed in options.seeds:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
-                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}"
+                features = f"_{options.distance}" * bool(options.distance)
+                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{features}"
                 if _recorded(options.record, run.name, seed):
                     continue
                 fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
                           "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
                           "stages.0.objective.replay": str(options.replay)}  # fmt: skip
+                if options.distance:
+                    fields["stages.0.objective.distance"] = options.distance
                 if options.box:
                     fields["data.box"] = options.box
                 words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
@@ -55,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--replay", type=int, default=4)
+    parser.add_argument("--distance", default="", help="features that train, such as vgg16 (default: the recipe's)")
     parser.add_argument("--out", type=Path, default=Path("runs/tower_table"))
     parser.add_argument("--record", type=Path, default=RECORD)
     return parser.parse_args()

@@ -340,6 +340,7 @@ def test_a_pickle_never_runs(tmp_path, runs):
         (("tower_jpeg", "--smoke", "--stages.0.steps", "7"), "needs a multiple of 6"),
         (("tower_color", "--data.paired", "true"), "pairs belong to layout"),
         (("tower_layout", "--augment.shrink", "2"), "label maps can't be resampled"),
+        (("tower_layout", "--data.smallest", "200"), "data.smallest must be task.edge · task.shrink = 256 or more, got 200"),
         (("--seed", "7", "functional_sr"), "write the recipe's name first"),
         (("none.json",), "none.json does not exist"),
     ],

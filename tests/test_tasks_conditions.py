@@ -10,6 +10,7 @@ from predella.errors import UserError
 from predella.image import jpeg
 from predella.image.color import lab_to_rgb, paled, rgb_to_lab
 from predella.image.contract import quantize
+from predella.image.fit import cut_square
 from predella.image.jpeg import coefficients_of, encode, read_coefficients
 from predella.image.resize import matrix, resize
 from predella.tasks.base import Exact
@@ -200,3 +201,10 @@ def test_jpegs_that_say_nothing_to_keep(tmp_path):
 def test_wrong_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_square_is_cut_without_resampling():
+    x = torch.arange(35.0).view(1, 1, 5, 7)
+    torch.testing.assert_close(cut_square(x, 3), x[..., 1:4, 2:5])
+    with pytest.raises(ValueError, match="7×5 is smaller than 6 pixels"):
+        cut_square(x, 6)

@@ -16,7 +16,7 @@ from predella.data.images import Images, Source, count_pictures
 from predella.errors import UserError
 from predella.image.contract import from_uint8
 from predella.image.files import Picture
-from predella.image.fit import fit_square
+from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
 from predella.losses.distances import lpips
 from predella.metrics import filling, generation, restoration
@@ -29,6 +29,7 @@ from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.layout import Layout
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
@@ -219,7 +220,8 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
     edge = task.crop(torch.Generator())
     distance = lpips("vgg16", asked.weights)
-    pairs = [_pair(task, fit_square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
+    square = cut_square if isinstance(task, Layout) else fit_square  # label maps can't be resampled
+    pairs = [_pair(task, square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
     generator = torch.Generator().manual_seed(asked.seed)
 
     def answer(condition: Tensor, count: int) -> Tensor:

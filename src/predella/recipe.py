@@ -148,6 +148,11 @@ class Recipe:
                     raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edge}")
             if isinstance(task, Layout) and (self.data.edge or self.augment.shrink > 1):
                 raise ValueError("label maps can't be resampled; leave data.edge at 0 and augment.shrink at 1, and set task.shrink")
+            if isinstance(task, Layout) and self.data.smallest < task.edge * task.shrink:
+                raise ValueError(
+                    f"label maps can't be resampled; data.smallest must be task.edge · task.shrink = {task.edge * task.shrink} or more, "
+                    f"got {self.data.smallest}"
+                )
             if isinstance(task, Layout) != self.data.paired:
                 raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):

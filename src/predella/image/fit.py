@@ -14,6 +14,19 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if right or bottom else x
 
 
+def cut_square(x: Tensor, edge: int) -> Tensor:
+    """The central edge × edge of (B, C, H, W), not resampled.
+
+    Raises:
+        ValueError: a smaller picture.
+    """
+    height, width = x.shape[-2:]
+    if min(height, width) < edge:
+        raise ValueError(f"{width}×{height} is smaller than {edge} pixels")
+    top, left = (height - edge) // 2, (width - edge) // 2
+    return x[..., top : top + edge, left : left + edge]
+
+
 def fit_square(x: Tensor, edge: int, box: Box | None = None, surround: bool = False) -> Tensor:
     """The central square (of `box` = left, top, right, bottom, if given) of (B, C, H, W), resampled to edge × edge.
 
@@ -32,6 +45,5 @@ def fit_square(x: Tensor, edge: int, box: Box | None = None, surround: bool = Fa
         top, left = (edge - height) // 2, (edge - width) // 2
         return F.pad(x, (left, edge - width - left, top, edge - height - top), value=-1.0)
     short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    x = x[..., top : top + short, left : left + short]
+    x = cut_square(x, short)
     return x if short == edge else resize(x, (edge, edge)).clamp(-1, 1)

@@ -106,7 +106,7 @@ def _toy(recipe: Recipe, data: str = "photos") -> Recipe:
     objective = replace(objective, samples=(4, 3, 2, 2)[: len(model.levels)], pool=3, replay=2, distance="pixels")
     return replace(
         recipe,
-        data=replace(recipe.data, paths=(data,), smallest=8),
+        data=replace(recipe.data, paths=(data,), smallest=32 if isinstance(task, Layout) else 8),
         task=task,
         model=replace(model, levels=(TOY,) * len(model.levels), code=8, hidden=8),
         stages=(replace(stage, steps=12, batch_size=4, objective=objective, optim={"generator": Optim(lr=1e-3, clip=5.0, warmup=2)}),),

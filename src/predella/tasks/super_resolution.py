@@ -1,5 +1,6 @@
 """Super-resolution: the condition is the image made smaller by MATLAB's bicubic and rounded to 8 bits."""
 
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -53,9 +54,16 @@ class SuperResolution:
 
     def project(self, condition: Tensor, sample: Tensor) -> Tensor:
         """The nearest to `sample` whose bicubic reduction is `condition`, before rounding; values may leave [-1, 1]."""
-        rows, columns = (matrix(a, b).to(sample) for a, b in zip(sample.shape[-2:], condition.shape[-2:]))
-        missing = condition - rows @ sample @ columns.T
-        return sample + torch.linalg.pinv(rows) @ missing @ torch.linalg.pinv(columns).T
+        (rows, up), (columns, across) = (_reduction(a, b) for a, b in zip(sample.shape[-2:], condition.shape[-2:]))
+        missing = condition - rows.to(sample) @ sample @ columns.to(sample).T
+        return sample + up.to(sample) @ missing @ across.to(sample).T
+
+
+@lru_cache(maxsize=4)
+def _reduction(high: int, low: int) -> tuple[Tensor, Tensor]:
+    """Of one axis: the matrix that makes it small, and its pseudo-inverse."""
+    down = matrix(high, low)
+    return down, torch.linalg.pinv(down)
 
 
 def degrade(image: Tensor, size: tuple[int, int]) -> Tensor:
