@@ -182,6 +182,17 @@ def test_shipped_weights_restore(cli, pictures, tmp_path):
     assert max(json.loads(out)["files"][0]["departure"]) < 5  # black has no such components among digits
 
 
+def test_a_ruined_jpeg_is_restored_by_shipped_weights(cli, refuses, pictures, tmp_path):
+    with Image.open(pictures / "colour.jpg") as photo:
+        photo.save(tmp_path / "ruined.jpg", quality=5)
+    cli("restore", "decompression", tmp_path / "ruined.jpg", "--answers", "2", "--exact", "--out", tmp_path / "o")
+    first, second = (array(tmp_path / "o" / f"ruined-{i}.png") for i in (1, 2))
+    assert first.shape == array(tmp_path / "ruined.jpg").shape and (first != second).mean() > 0.1
+    refuses(
+        "restore", "super_resolution", pictures / "grey.png", "--out", tmp_path / "s", says="no weights for super_resolution are shipped"
+    )
+
+
 def test_restoring_from_python():
     torch.set_default_dtype(torch.float32)
     grey = Picture(torch.linspace(-1, 1, 96 * 80).view(1, 1, 96, 80))

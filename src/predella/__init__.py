@@ -3,7 +3,7 @@
 >>> import predella
 >>> predella.list_pretrained()  # doctest: +SKIP
 ['cifar_classifier', 'functional_fill', 'functional_sr', 'mnist_classifier', 'reversible_faces', 'reversible_mnist_ot',
- 'tower_color', 'tower_mnist_pca']
+ 'tower_color', 'tower_jpeg', 'tower_mnist_pca']
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The demo's panel of the tower: a grey photo in several colours, digits from ten numbers."""
+"""The demo's panel of the tower: a grey photo in several colours, a ruined JPEG restored several times, digits from ten numbers."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from predella.image.contract import quantize
 from predella.image.resize import resize
 from predella.models.tower import Tower
 from predella.tasks.colorization import Colorization, lightness
+from predella.tasks.decompression import Decompression, compress
 from predella.tasks.pca import PrincipalComponents
 
 DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a five
@@ -21,21 +22,31 @@ DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a f
 
 def towers(photos: dict[str, Tensor]) -> Panel:
     """System 2: many right answers."""
-    painter, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_mnist_pca"))
+    painter, mender, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_jpeg", "tower_mnist_pca"))
     photo = photos["chelsea"][..., :300, 60:360]
     grey = lightness(photo)
     colours = _answers(painter, Colorization(), grey, 5)
+    part = photos["astronaut"][..., :160, 140:300]
+    task = Decompression()
+    ruined = compress(part, task.quality)
+    mended = list(restore.answers(task, mender, ruined, (ruined.shape[-2], ruined.shape[-1]), 3, torch.Generator().manual_seed(0)))
     components = PrincipalComponents()
     known = [components.known(_digit(i)) for i in DIGITS]
     digits = sheet([torch.cat([d, *_answers(writer, components, d, 12)]) for d in known], gap=1).expand(-1, 3, -1, -1)
     away = [127.5 * Colorization().residual(grey, quantize(c)).item() for c in colours]
-    painted = [
-        Figure(f"tower-colours-{i}", c, f"answer {i}; lightness off by {a:.1f} of 255") for i, (c, a) in enumerate(zip(colours, away), 1)
-    ]
+    painted = [Figure(f"tower-colours-{i}", c, f"answer {i}") for i, c in enumerate(colours, 1)]
     rows = (
         Row(
-            "A grey photo in several plausible colours, its lightness kept.",
+            f"A grey photo in several plausible colours, its lightness kept up to {max(away):.1f} of 255.",
             (Figure("tower-grey", grey.expand(-1, 3, -1, -1), "the lightness of a photo"), *painted),
+        ),
+        Row(
+            f"A JPEG of quality {task.quality} restored several times.",
+            (
+                Figure("tower-jpeg", _twice(ruined), "the JPEG"),
+                *(Figure(f"tower-jpeg-{i}", _twice(m), f"answer {i}") for i, m in enumerate(mended, 1)),
+                Figure("tower-jpeg-true", _twice(part), "the photo"),
+            ),
         ),
         Row(
             "Digits from ten numbers: the first principal components of one, and what they may be of.",
@@ -55,3 +66,7 @@ def _digit(index: int) -> Tensor:
     """(1, 1, 28, 28): one of scikit-learn's digits of 8×8 pixels as MNIST shows them, 20×20 in the middle of black."""
     pixels = torch.from_numpy(load_digits().images[index]).float()[None, None] / 8 - 1
     return F.pad(resize(pixels, (20, 20)).clamp(-1, 1), (4, 4, 4, 4), value=-1.0)
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2)
