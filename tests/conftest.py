@@ -98,6 +98,11 @@ def towers(tmp_path_factory):
     return smoke_runs(tmp_path_factory.mktemp("towers"), "tower_color", "tower_jpeg", "tower_sr16", "tower_mnist_pca", "tower_layout")
 
 
+@pytest.fixture(scope="session")
+def internals(tmp_path_factory):
+    return smoke_runs(tmp_path_factory.mktemp("internals"), "meta_internal_dataset", "meta_internal_plain")
+
+
 @pytest.fixture
 def vgg_weights(tmp_path, monkeypatch):
     """A folder with stand-ins for VGG16's weights, known by their digest."""

@@ -10,14 +10,17 @@ from predella.data.images import Source
 from predella.errors import UserError, did_you_mean
 from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
+from predella.objectives.meta_internal import MetaInternalObjectiveConfig
 from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
 from predella.objectives.tower import TowerObjectiveConfig
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
+from predella.tasks.internal import Internal
 from predella.tasks.layout import Layout
 from predella.tasks.masking import Masking
 from predella.tasks.pca import PrincipalComponents
@@ -25,8 +28,8 @@ from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
-Task = SuperResolution | Masking | Unconditional | Decompression | Colorization | PrincipalComponents | Layout
-ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig
+Task = SuperResolution | Masking | Unconditional | Decompression | Colorization | PrincipalComponents | Layout | Internal
+ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig | MetaInternalConfig
 ObjectiveConfig = (
     FunctionalImageObjective
     | ReversibleMatchConfig
@@ -34,6 +37,7 @@ ObjectiveConfig = (
     | ReversibleGANConfig
     | ClassifierObjectiveConfig
     | TowerObjectiveConfig
+    | MetaInternalObjectiveConfig
 )
 
 
@@ -87,7 +91,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0
@@ -111,6 +115,8 @@ class Recipe:
             self._check_functional(self.model)
         elif isinstance(self.model, TowerConfig):
             self._check_tower(self.model)
+        elif isinstance(self.model, MetaInternalConfig):
+            self._check_internal(self.model)
         else:
             self._check_sized(self.model)
 
@@ -131,7 +137,7 @@ class Recipe:
                 case SuperResolution():
                     if {*task.scales, *task.choices} != {float(model.factor)}:
                         raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
-                case Masking() | Unconditional():
+                case Masking() | Unconditional() | Internal():
                     raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
                 case Colorization():
                     wanted, edges = 1, (task.edge,)
@@ -157,6 +163,19 @@ class Recipe:
                 raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):
                 raise ValueError(f"{type(task).__name__} gives {wanted} channels, and colours ('ab') belong to colorization; got {model}")
+
+    def _check_internal(self, model: MetaInternalConfig) -> None:
+        longest = self.data.longest or max(self.data.stretch, default=0)
+        if self.data.channels != 3 or longest != model.finest:
+            raise ValueError(
+                f"data.longest must be model.finest = {model.finest} (or data.stretch end in it) with 3 channels, "
+                f"got {longest} and {self.data.channels}"
+            )
+        if not all(isinstance(t, Internal) for t in self._tasks()):
+            raise ValueError(f"this model trains on the internal task, got {self.task}")
+        scales = [s.objective.scale for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
+        if scales != list(range(len(self.stages))) or len(scales) > model.scales:
+            raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, got {scales}")
 
     def _check_sized(self, model: ReversibleConfig | ClassifierConfig) -> None:
         if self.data.channels != model.channels:

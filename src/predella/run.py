@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
@@ -25,7 +27,8 @@ from predella.train.trainer import Part, Trainer
 log = logging.getLogger("predella.train")
 RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
 MODEL_OF: dict[type, str] = {
-    FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower"
+    FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower",
+    MetaInternalConfig: "meta_internal",
 }  # fmt: skip
 
 
@@ -56,8 +59,9 @@ def build_model(recipe: Recipe) -> Model:
         return cls(recipe.model)
 
 
-def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, force: bool = False, cpu: bool = False) -> Model:
-    """Train `recipe` into `folder`; the folder is a model folder at every checkpoint.
+def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, force: bool = False, cpu: bool = False,
+          tell: Callable[[float], None] | None = None) -> Model:  # fmt: skip
+    """Train `recipe` into `folder`; the folder is a model folder at every checkpoint. `tell` hears the fraction done after each step.
 
     Raises:
         UserError: the folder holds another run, or the data can't be used.
@@ -108,7 +112,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     log.info("%s: %s parameters, %d pictures, into %s", recipe.name, f"{numbers:,}", len(images), folder)
     trainer = Trainer(model, parts, folder, engine, ema=recipe.ema, save_every=recipe.save_every,
                       log_every=recipe.log_every, sample_every=recipe.sample_every, keep_every=recipe.keep_every,
-                      show=show)  # fmt: skip
+                      show=show, tell=tell)  # fmt: skip
     trainer.fit(resume)
     model.load_state_dict(trainer.ema.shadow)
     if engine.main:

@@ -1,6 +1,7 @@
 """Many pictures on one: contact sheets."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -25,3 +26,10 @@ def near_square(pictures: Tensor) -> list[Tensor]:
     """(N, C, H, W) cut into rows so that the sheet is about as wide as high."""
     columns = max(1, round(len(pictures) ** 0.5 * (pictures.shape[-2] / pictures.shape[-1]) ** 0.5))
     return list(pictures.split(columns))
+
+
+def framed(pictures: list[Tensor]) -> list[Tensor]:
+    """(1, C, H, W) each, of any sizes → rows for a sheet; smaller ones stand at the top left of white."""
+    height, width = max(p.shape[-2] for p in pictures), max(p.shape[-1] for p in pictures)
+    same = [F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2]), value=1.0) for p in pictures]
+    return near_square(torch.cat(same))

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from predella.config import config
@@ -92,19 +93,28 @@ class Batches:
             crop = crop.flip(-1)
         return torch.rot90(crop, int(f * 4), (-2, -1)) if self.augment.rotate else crop
 
+    def _whole(self, n: int) -> Tensor:
+        """The picture itself, mirrored or not."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, 1, n))
+        image = from_uint8(self.images[self._place(n)])
+        return image.flip(-1) if self.augment.flip and torch.rand((), generator=generator) < 0.5 else image
+
     def __call__(self, step: int) -> Batch:
         """This process's share of batch `step` (0, 1, …)."""
         seed = seed_of(self.seed, 2, step)
         edge = self.task.crop(torch.Generator().manual_seed(seed))
         share = self.batch_size // self.world
         first = step * self.batch_size + self.rank * share
-        image = torch.stack([self._item(n, edge) for n in range(first, first + share)])
+        if edge:
+            image, sizes = torch.stack([self._item(n, edge) for n in range(first, first + share)]), ()
+        else:
+            image, sizes = _stacked([self._whole(n) for n in range(first, first + share)])
         seeds = torch.tensor([seed_of(self.seed, 3, n) for n in range(first, first + share)])
         batch = self.task(image, seeds)
         label = None
         if self.images.labels is not None:
             label = torch.tensor([int(self.images.labels[self._place(n)]) for n in range(first, first + share)])
-        return Batch(batch.target, batch.condition, seed, label, (self.rank, self.world))
+        return Batch(batch.target, batch.condition, seed, label, (self.rank, self.world), sizes=sizes)
 
     def whole(self) -> Iterator[Batch]:
         """Batches 0, 1, … with the items of all processes."""
@@ -127,3 +137,10 @@ class Batches:
             finally:
                 for future in ahead:
                     future.cancel()
+
+
+def _stacked(pictures: list[Tensor]) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
+    """(C, h, w) of any sizes → (B, C, H, W), zeros to the right and below, and the sizes."""
+    sizes = tuple((p.shape[-2], p.shape[-1]) for p in pictures)
+    height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
+    return torch.stack([F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pictures]), sizes

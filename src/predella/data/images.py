@@ -44,6 +44,8 @@ class Source:
         edge: make every picture a square of this many pixels: its central square, resampled; or, with `pad`, the whole picture
             in the middle of a black square. 0 = pictures keep their size.
         pad: surround with black instead of cutting and resampling (MNIST's 28 to 32).
+        longest: resample every picture so that its longest edge has so many pixels; its aspect is kept. 0 = not.
+        stretch: (height, width): resample every picture to this, whatever its aspect; () = not.
         paired: each file shows two pictures of equal size side by side, such as photo and label map; they are stacked to 2 · channels.
         part: (first, last), picture numbers in order, last excluded; () = all. Keeps test pictures out of training.
     """
@@ -56,6 +58,8 @@ class Source:
     box: tuple[int, ...] = ()
     edge: int = 0
     pad: bool = False
+    longest: int = 0
+    stretch: tuple[int, ...] = ()
     paired: bool = False
     part: tuple[int, ...] = ()
 
@@ -66,6 +70,11 @@ class Source:
             raise ValueError(f"part must be (first, last) with 0 ≤ first < last, got {self.part}")
         if self.edge < 0 or (self.pad and not self.edge):
             raise ValueError(f"edge must be positive, and given with pad; got edge={self.edge}, pad={self.pad}")
+
+        if self.stretch and not (len(self.stretch) == 2 and min(self.stretch) > 0):
+            raise ValueError(f"stretch must be (height, width) in pixels, got {self.stretch}")
+        if self.longest < 0 or bool(self.edge) + bool(self.longest) + bool(self.stretch) > 1:
+            raise ValueError(f"one of edge, longest and stretch may be given, got {self.edge}, {self.longest}, {self.stretch}")
 
     def shaped(self, pixels: Tensor) -> Tensor:
         """(C, H, W) uint8 as `box`, `edge` and `pad` ask.
@@ -85,6 +94,12 @@ class Source:
         height, width = pixels.shape[1:]
         if min(height, width) < self.smallest:
             raise ValueError(f"{width}×{height} is smaller than {self.smallest} pixels")
+        if self.longest or self.stretch:
+            times = self.longest / max(height, width)
+            size = max(1, round(height * times)), max(1, round(width * times))
+            if self.stretch:
+                size = self.stretch[0], self.stretch[1]
+            return pixels.contiguous() if size == (height, width) else to_uint8(resize(from_uint8(pixels)[None], size))[0]
         if self.edge == 0 or height == width == self.edge:
             return pixels.contiguous()
         if self.pad:

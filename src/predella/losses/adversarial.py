@@ -7,6 +7,7 @@ the objective's business: an image for a GAN, a draw of the prior for an adversa
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Term = Callable[[Tensor], Tensor]
@@ -41,6 +42,20 @@ def literal(logits: Tensor) -> Tensor:
     return (-1 - logits).clamp(max=0).mean()
 
 
+def positive(logits: Tensor) -> Tensor:
+    """E[D]."""
+    return logits.mean()
+
+
+def gradient_norms(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """(B, H, W): Euclidean norm over the channels of d(Σ logits)/dx at (B, C, H, W), differentiable by the critic's parameters."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return slope.square().sum(1).add(1e-16).sqrt()
+
+
 HINGE = Adversarial(hinge_real, hinge_fake, negative)
 HINGE_LITERAL = Adversarial(hinge_real, hinge_fake, literal)
+WASSERSTEIN = Adversarial(negative, positive, negative)  # Arjovsky et al. 2017
 ADVERSARIAL: dict[str, Adversarial] = {"hinge": HINGE, "hinge_literal": HINGE_LITERAL}

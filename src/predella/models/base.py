@@ -20,7 +20,10 @@ from predella.errors import UserError, did_you_mean
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
-MODELS: dict[str, str] = {"functional_image": "FunctionalImage", "reversible": "Reversible", "tower": "Tower", "classifier": "Classifier"}
+MODELS: dict[str, str] = {
+    "functional_image": "FunctionalImage", "reversible": "Reversible", "tower": "Tower", "meta_internal": "MetaInternal",
+    "classifier": "Classifier",
+}  # fmt: skip
 
 
 class Model(nn.Module):

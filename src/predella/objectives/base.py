@@ -60,6 +60,9 @@ class Objective:
         Called before anything is written.
         """
 
+    def follow(self, before: "Objective") -> None:
+        """Before a stage's `begin`: take over from the objective of the stage before what only training needs, such as a critic."""
+
     def begin(self, batches: Iterator[Batch]) -> None:
         """Once, before the stage's first step: what the data must say first (which dimensions, which statistics).
 

@@ -9,6 +9,7 @@ from predella.recipes import (
     functional_fill,
     functional_sr,
     functional_sr_paper,
+    meta_internal,
     mnist_classifier,
     reversible_faces,
     reversible_faces_paper,
@@ -26,6 +27,7 @@ MODULES = (
     reversible_mnist_ot,
     tower,
     tower_variants,
+    meta_internal,
     mnist_classifier,
     cifar_classifier,
 )

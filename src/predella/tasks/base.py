@@ -23,6 +23,7 @@ class Batch:
         label: (B,) int64, for pictures that have classes.
         part: (process, processes): these are items B · process … B · (process + 1) of the whole batch.
         gather: (B, …) of this process → (B · processes, …) of all, differentiable; for losses that compare sets.
+        sizes: (height, width) of each item where pictures differ: an item fills its target's top left, zeros the rest; () = all fill it.
         codes: one (B, D) a level, coarse to fine; filled by IMLE.
     """
 
@@ -33,6 +34,7 @@ class Batch:
     part: tuple[int, int] = (0, 1)
     gather: Callable[[Tensor], Tensor] = _alone
     codes: tuple[Tensor, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def to(self, device) -> "Batch":
         """The same batch on another device."""
@@ -41,7 +43,7 @@ class Batch:
         )
         assert target is not None
         codes = tuple(c.to(device, non_blocking=True) for c in self.codes)
-        return Batch(target, condition, self.seed, label, self.part, self.gather, codes)
+        return Batch(target, condition, self.seed, label, self.part, self.gather, codes, self.sizes)
 
     @property
     def whole(self) -> int:
@@ -51,6 +53,12 @@ class Batch:
     def share(self, draws: Tensor) -> Tensor:
         """Of one draw for each item of the whole batch, those of this process: many processes then see what one would."""
         return draws.chunk(self.part[1])[self.part[0]]
+
+    def by_size(self) -> list[tuple[Tensor, Tensor]]:
+        """(items (n,), their pictures (n, C, h, w)) for each size that occurs, in order of the first item."""
+        sizes = self.sizes or (tuple(self.target.shape[-2:]),) * len(self.target)
+        groups = [torch.tensor([i for i, s in enumerate(sizes) if s == size]) for size in dict.fromkeys(sizes)]
+        return [(items, self.target[items.to(self.target.device)][..., : sizes[items[0]][0], : sizes[items[0]][1]]) for items in groups]
 
     def labels(self) -> Tensor:
         """The classes.
@@ -74,7 +82,7 @@ class Task(Protocol):
     """
 
     def crop(self, generator: torch.Generator) -> int:
-        """Edge length, in pixels, of the square training crop for the next batch."""
+        """Edge length, in pixels, of the square training crop for the next batch; 0 = whole pictures, of any size."""
         ...
 
     def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:

@@ -26,7 +26,8 @@ class Optim:
         slow: patterns of parameters that AdamW changes with the learning rate `slow_lr` instead.
         clip: largest gradient norm over the phase; 0 = no clipping.
         warmup: steps of linear increase.
-        schedule: "constant", or "cosine" or "linear" from the stage's first step down to 0 at its last, times the warm-up.
+        schedule: "constant"; "cosine" or "linear" from the stage's first step down to 0 at its last; "drop": a tenth for the last
+            fifth of the stage's steps. Times the warm-up.
     """
 
     lr: float = 1e-4
@@ -39,7 +40,7 @@ class Optim:
     slow_lr: float = 1e-6
     clip: float = 0.0
     warmup: int = 0
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "drop"] = "constant"
 
     def build(self, modules: Sequence[nn.Module]) -> "PhaseOptimizer":
         """The optimizer of one phase."""
@@ -49,7 +50,8 @@ class Optim:
         """Learning rate at `step` of `steps`, as a fraction of the top."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         done = min(1.0, step / max(1, steps))
-        fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}[self.schedule]
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        fall = {"constant": 1.0, "cosine": cosine, "linear": 1 - done, "drop": 0.1 if done >= 0.8 else 1.0}[self.schedule]
         return rise * fall
 
 

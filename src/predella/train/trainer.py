@@ -69,14 +69,16 @@ class Trainer:
         ema: decay of the moving average.
         save_every, log_every, sample_every: in steps.
         show: a fixed batch for the sample sheets, or None.
+        tell: hears the fraction of all steps that is done, after each.
         keep_every: in steps; a copy of the averaged model stays in checkpoints/step-N, for learning curves. 0 = none.
     """
 
     def __init__(self, model: Model, parts: Sequence[Part], folder: Path, engine: Engine, *, ema: float = 0.999,
                  save_every: int = 1000, log_every: int = 100, sample_every: int = 2000, show: Batch | None = None,
-                 keep_every: int = 0):  # fmt: skip
+                 keep_every: int = 0, tell: Callable[[float], None] | None = None):  # fmt: skip
         self.model, self.parts, self.folder, self.engine = model.to(engine.device), parts, Path(folder), engine
         self.save_every, self.log_every, self.sample_every, self.keep_every = save_every, log_every, sample_every, keep_every
+        self.tell = tell
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
             part.check()
@@ -106,6 +108,8 @@ class Trainer:
                 if index != self.stage or not self.optimizers:
                     self._enter(index)
                 if self.step == sum(p.steps for p in self.parts[:index]):
+                    if index:
+                        self.parts[index].objective.follow(self.parts[index - 1].objective)
                     self._begin(self.parts[index])
                 self._run_stage(self.parts[index], runlog)
         self._end(self.parts[-1])
@@ -158,6 +162,8 @@ class Trainer:
                         seen.setdefault(name, []).append(value)
             self.ema.update(self.step)
             self.step += 1
+            if self.tell is not None:
+                self.tell(self.step / sum(p.steps for p in self.parts))
             if self.step % self.log_every == 0 or self.step == before + part.steps:
                 if self.engine.main:
                     factors = {f"lr_{n}": o.config.lr * o.config.factor(local, part.steps) for n, o in self.optimizers.items()}

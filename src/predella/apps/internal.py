@@ -1,0 +1,151 @@
+"""What a model of pictures' own patches is for: variations, other sizes, mixtures, harmonised pastes, edits, animations.
+
+All of them are `MetaInternal.generate` with other noise, sizes, weights or a picture put in between (Shaham et al. 2019, Sec. 4;
+Bensadoun et al. 2021, Sec. 5.2).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from predella.errors import UserError
+from predella.image.pyramid import Size
+from predella.image.resize import resize
+from predella.models.meta_internal import ASPECT, MetaInternal
+from predella.nn.hyper import Weights
+
+LARGEST = 2_000_000  # pixels of an answer
+SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250
+DILATED = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
+
+
+def at_home(model: MetaInternal, picture: Tensor, name: str) -> Tensor:
+    """(1, 3, H, W) resampled so that its longest edge is the model's last.
+
+    Raises:
+        UserError: an aspect that the scales can't hold, or fewer pixels than the coarsest scale has.
+    """
+    height, width = picture.shape[-2:]
+    if max(height, width) > ASPECT * min(height, width):
+        raise UserError(f"{name} has {width}×{height} pixels; the longest edge may be {ASPECT:g} times the shortest, cut it")
+    if max(height, width) < model.edges[0]:
+        raise UserError(
+            f"{name} has {width}×{height} pixels; the coarsest scale of this model needs {model.edges[0]}, take a larger picture"
+        )
+    return resize(picture, model.fit((height, width))).clamp(-1, 1)
+
+
+def check_size(size: Size, width: int = 64) -> None:
+    """Refuse a size that is none, or would not fit in memory.
+
+    Args:
+        width: channels of the primary network.
+
+    Raises:
+        UserError: more than LARGEST pixels; says how much they would need.
+    """
+    if min(size) < 1:
+        raise UserError(f"--size must be at least 1x1, got {size[1]}x{size[0]}")
+    if size[0] * size[1] > LARGEST:
+        needed = 3 * 4 * width * size[0] * size[1] / 2**30  # a layer's input, output and copy
+        raise UserError(f"{size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {LARGEST:,} pixels can be made at once")
+
+
+def check_scale(model: MetaInternal, scale: int) -> None:
+    """Refuse a scale that the model does not have.
+
+    Raises:
+        UserError: says which it has.
+    """
+    if not 0 <= scale < int(model.grown):
+        raise UserError(f"--from-scale must lie in 0…{int(model.grown) - 1} for this model, got {scale}")
+
+
+@torch.no_grad()
+def weights_of(model: MetaInternal, picture: Tensor) -> list[Weights]:
+    """θ of a picture's own generator, one forward pass."""
+    return model.all_weights(model.embed(picture.to(model.first.device)))
+
+
+@torch.no_grad()
+def variations(model: MetaInternal, weights: Sequence[Weights], size: Size, count: int, generator: torch.Generator,
+               start: int = 0, picture: Tensor | None = None) -> Iterator[Tensor]:  # fmt: skip
+    """`count` samples (1, 3, *size); from scale `start` on, on top of `picture` as small as the scale below (0 = from noise alone)."""
+    sizes = model.sizes(size)
+    for _ in range(count):
+        noise = model.draw(1, sizes, generator)
+        yield _from(model, weights, noise, sizes, start, picture)
+
+
+def _from(model: MetaInternal, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: list[Size], start: int,
+          picture: Tensor | None) -> Tensor:  # fmt: skip
+    below = None
+    if start:
+        assert picture is not None
+        below = resize(picture, sizes[start - 1]).clamp(-1, 1)
+    device = model.first.device
+    moved = [None if z is None else z.to(device) for z in noise]
+    made = model.generate(weights[start:], moved[start:], sizes[start:], below=None if below is None else below.to(device))
+    return made[-1].clamp(-1, 1).cpu()
+
+
+@torch.no_grad()
+def mixed(model: MetaInternal, a: Tensor, b: Tensor, share: float, start: int) -> list[Weights]:
+    """θ of picture a below scale `start`, and from there on those of (1 - share) · e(a) + share · e(b) (Sec. 5.2)."""
+    first, second = model.embed(a), model.embed(b)
+    between = torch.lerp(first, second, share)
+    return [model.weights(first if i < start else between, i) for i in range(int(model.grown))]
+
+
+@torch.no_grad()
+def blended(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, naive: Tensor, mask: Tensor, start: int,
+            grow: int, generator: torch.Generator) -> Tensor:  # fmt: skip
+    """`picture` with what the model makes of `naive`, a paste or an edit, where the mask is: (1, 3, H, W).
+
+    Args:
+        picture, naive: (1, 3, H, W) of one size.
+        mask: (1, 1, H, W) in 0 … 1, of the changed place.
+        start: the scale that is given `naive`; the higher, the more of it stays.
+        grow: pixels that the mask grows by before its border is blurred.
+    """
+    sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
+    made = _from(model, weights, model.draw(1, sizes, generator), sizes, start, naive)
+    soft = softened(mask, grow, SHARP * max(picture.shape[-2:]) / 250)
+    return torch.lerp(picture.cpu(), made, soft)
+
+
+def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:
+    """(1, 1, H, W) → the same, larger by a disk of `grow` pixels, blurred by σ pixels, inside as it was."""
+    if grow:
+        y, x = torch.meshgrid(*[torch.arange(-grow, grow + 1)] * 2, indexing="ij")
+        disk = (x.square() + y.square() <= grow * grow).to(mask).view(1, 1, *x.shape)
+        mask = (F.conv2d(mask, disk, padding=grow) > 0.5).to(mask)
+    edge = 2 * int(3 * sigma) + 1
+    blurred = gaussian_blur2d(mask, (edge, edge), (sigma, sigma), border_type="replicate")
+    return blurred / blurred.amax().clamp(min=1e-6)
+
+
+@torch.no_grad()
+def frames(model: MetaInternal, weights: Sequence[Weights], size: Size, count: int, generator: torch.Generator,
+           start: int = 2, back: float = 0.1, inertia: float = 0.9) -> Iterator[Tensor]:  # fmt: skip
+    """`count` pictures (1, 3, *size) of a random walk in the noise around the reconstruction's (Shaham et al. 2019, Sup. 3).
+
+    z_t = a · z_rec + (1 - a) · (z_{t-1} + d), d = b · (z_{t-1} - z_{t-2}) + (1 - b) · noise, at every scale from `start` on;
+    those below keep the reconstruction's.
+
+    Args:
+        back: a, how strongly the walk is drawn back.
+        inertia: b, how steadily it moves.
+    """
+    sizes = model.sizes(size)
+    rest: list[Tensor] = [model.fixed(1, sizes[0]).cpu(), *[torch.zeros_like(z) for z in model.draw(1, sizes, generator)[1:]]]
+    last, before = [z.clone() for z in rest], [z.clone() for z in rest]
+    for _ in range(count):
+        yield _from(model, weights, last, sizes, 0, None)
+        fresh = model.draw(1, sizes, generator)
+        for i in range(start, len(sizes)):
+            move = inertia * (last[i] - before[i]) + (1 - inertia) * fresh[i]
+            before[i], last[i] = last[i], back * rest[i] + (1 - back) * (last[i] + move)

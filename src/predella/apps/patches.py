@@ -1,0 +1,94 @@
+"""Variations of a picture from its own patches, without a network (Granot et al. 2022, GPNN).
+
+From coarse to fine, each patch of the guess is replaced by the patch of the picture that is nearest to it, patches that nothing else
+took being nearer; overlapping values are averaged. The guess at the coarsest scale is the picture with noise.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from predella.errors import UserError
+from predella.image.pyramid import Size, pyramid, scale_edges, scale_sizes
+from predella.image.resize import resize
+
+PATCH = 7  # pixels of an edge
+RATIO = 0.75  # between scales
+COARSEST = 21  # shortest edge at the first, in pixels
+ROUNDS = 10  # of replacing, at all scales but the first
+NOISE = 0.75  # deviation, in units of [-1, 1], at the first
+LONGEST = 256  # edge of a picture that is varied, in pixels; the search is quadratic
+SPARE = 0.005  # α: how little being unused counts; small = every patch is used
+
+
+def replaced(guess: Tensor, keys: Tensor, values: Tensor, patch: int = PATCH, spare: float = SPARE) -> Tensor:
+    """The patches of `guess` replaced by those of `values` whose places in `keys` are nearest, overlaps averaged.
+
+    The distance to key j is |q - k_j|² / (α + min over q of |q - k_j|²) (Granot et al. 2022, Eq. 2), of mean squares.
+
+    Args:
+        guess: (1, C, H, W).
+        keys, values: (1, C, h, w), the same picture at lower and full sharpness.
+    """
+    asked, known = (F.unfold(x, patch)[0].T for x in (guess, keys))
+    taken = F.unfold(values, patch)[0]  # (D, N)
+    count, nearest = asked.shape[1], torch.full((len(known),), torch.inf).to(asked)
+    for part in asked.split(1024):
+        nearest = torch.minimum(nearest, (torch.cdist(part, known).square() / count).amin(0))
+    index = torch.cat([(torch.cdist(a, known).square() / count / (spare + nearest)).argmin(1) for a in asked.split(1024)])
+    size = tuple(guess.shape[-2:])
+    total = F.fold(taken[None, :, index], size, patch)
+    return total / F.fold(torch.ones_like(taken[None, :, index]), size, patch)
+
+
+@torch.no_grad()
+def patch_variation(picture: Tensor, size: Size, generator: torch.Generator, noise: float = NOISE) -> Tensor:
+    """(1, C, H, W) in [-1, 1] → one variation (1, C, *size).
+
+    Raises:
+        ValueError: a picture that is smaller than the coarsest scale.
+    """
+    height, width = picture.shape[-2:]
+    if min(height, width) < COARSEST:
+        raise ValueError(f"{width}×{height} is smaller than {COARSEST} pixels")
+    scales = 1
+    while min(height, width) * RATIO**scales >= COARSEST:
+        scales += 1
+    edges = (
+        scale_edges(round(max(height, width) * RATIO ** (scales - 1)), max(height, width), scales) if scales > 1 else [max(height, width)]
+    )
+    own, asked = (
+        scale_sizes((height, width), edges),
+        [(max(PATCH, round(size[0] * e / edges[-1])), max(PATCH, round(size[1] * e / edges[-1]))) for e in edges],
+    )
+    real = pyramid(picture, own)
+    guess = resize(real[0], asked[0]) + noise * torch.randn(1, picture.shape[1], *asked[0], generator=generator).to(picture)
+    guess = replaced(guess, real[0], real[0])
+    for i in range(1, scales):
+        guess, blurred = resize(guess, asked[i]), resize(real[i - 1], own[i])
+        for k in range(ROUNDS):
+            guess = replaced(guess, blurred if k == 0 else real[i], real[i])
+    return guess.clamp(-1, 1)
+
+
+def check(picture: Tensor, name: str) -> None:
+    """Refuse a picture that has too few patches.
+
+    Raises:
+        UserError: says how many pixels are needed.
+    """
+    if min(picture.shape[-2:]) < COARSEST:
+        raise UserError(
+            f"{name} has {picture.shape[-1]}×{picture.shape[-2]} pixels; patches need {COARSEST} an edge, take a larger picture"
+        )
+
+
+def variations(picture: Tensor, size: Size | None, count: int, generator: torch.Generator) -> tuple[Tensor, Iterator[Tensor]]:
+    """The picture, no longer than LONGEST, and `count` variations of it; `size` None = as large as that."""
+    height, width = picture.shape[-2:]
+    part = min(1.0, LONGEST / max(height, width))
+    small = resize(picture, (round(height * part), round(width * part))).clamp(-1, 1) if part < 1 else picture
+    asked = size or (small.shape[-2], small.shape[-1])
+    return small, (patch_variation(small, asked, generator) for _ in range(count))

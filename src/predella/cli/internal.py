@@ -1,0 +1,110 @@
+"""Shared by the verbs that work on pictures' own patches: the model of an image, its weights, and what is written."""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+
+def vary(options, model) -> int:
+    """`predella vary` for images: by `model`, by one trained on each image (None), or by nearest patches."""
+    import torch
+
+    from predella.apps import internal, patches
+    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file
+    from predella.cli.progress import progress
+    from predella.cli.upscale import expand, parse_size
+    from predella.errors import UserError
+    from predella.image.files import read
+
+    if not 1 <= options.count <= 1000:
+        raise UserError(f"--count must lie in 1…1000, got {options.count}")
+    check_seed(options.seed)
+    check_zoom(options.zoom)
+    if is_file(options.out):
+        raise UserError(f"--out must name a folder (each image gets several files), got {options.out}")
+    images, lenient = expand(options.images)
+    wanted = parse_size(options.size)
+    internal.check_size(wanted or (1, 1))
+    names = [i.stem for i in images]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UserError(f"two inputs are called {twice[0]}; vary them into different folders")
+    paths = {i: [options.out / f"{i.stem}-{k}.png" for k in (*range(1, options.count + 1), "sheet")] for i in images}
+    check_outputs([p for row in paths.values() for p in row], options.force)
+    pictures = {}
+    for file in images:  # all are looked at before anything is written
+        try:
+            pictures[file] = read(file).rgb()
+            if options.method == "patch":
+                patches.check(pictures[file], str(file))
+            elif model is not None:
+                internal.at_home(model, pictures[file], str(file))
+                internal.check_scale(model, options.from_scale)
+        except UserError as error:
+            pictures.pop(file, None)
+            if file not in lenient:
+                raise
+            print(f"predella: left out: {error}", file=sys.stderr)
+    if not pictures:
+        raise UserError(f"none of {len(images)} images could be used; see the lines above")
+    done = []
+    for file, picture in pictures.items():
+        start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
+        if options.method == "patch":
+            source, answers = patches.variations(picture, wanted, options.count, generator)
+        else:
+            own = model if model is not None else train_on(file, options)
+            internal.check_scale(own, options.from_scale)
+            source = internal.at_home(own, picture, str(file))
+            weights, size = internal.weights_of(own, source), wanted or (source.shape[-2], source.shape[-1])
+            answers = internal.variations(own, weights, size, options.count, generator, options.from_scale, source)
+        with progress(f"{file.name}: {options.count} variations") as tell:
+            for answer in answers:
+                made.append(answer)
+                tell(len(made) / options.count)
+        _write(made, source, paths[file], options)
+        done.append({"input": str(file), "variations": [str(p) for p in paths[file][:-1]], "sheet": str(paths[file][-1])})
+        if not options.json:
+            size = made[0].shape
+            print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")
+    if options.json:
+        print(json.dumps({"model": options.model, "method": options.method, "files": done}))
+    return 0
+
+
+def _write(made, source, paths: list[Path], options) -> None:
+    from predella.apps.sheet import framed, sheet
+    from predella.image.files import Picture, write
+
+    for picture, path in zip(made, paths):
+        write(Picture(sheet([picture], zoom=options.zoom)), path, options.force)
+    write(Picture(sheet(framed([source, *made[:11]]), zoom=options.zoom)), paths[-1], options.force)
+
+
+def train_on(image: Path, options):
+    """A single-image model of `image`, trained now, with a line of progress; nothing of it stays."""
+    from tempfile import TemporaryDirectory
+
+    from predella.apps.device import placed
+    from predella.cli.progress import progress
+    from predella.cli.train import keep_freed_memory
+    from predella.errors import UserError
+    from predella.recipe import override
+    from predella.recipes import find_recipe
+    from predella.run import start
+
+    recipe = find_recipe("meta_internal_plain")()
+    if not 1 <= options.train_steps <= 100_000:
+        raise UserError(f"--train-steps must lie in 1…100000, got {options.train_steps}")
+    steps = {f"stages.{i}.steps": str(options.train_steps) for i in range(len(recipe.stages))}
+    recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "16", "sample_every": "1000000", **steps})
+    keep_freed_memory()
+    logging.getLogger("predella").setLevel(logging.WARNING)
+    with TemporaryDirectory() as folder, progress(f"{image.name}: training its model") as tell:
+        try:
+            model = start(recipe, Path(folder), "predella vary", cpu=options.cpu, tell=tell)
+        except ValueError as error:
+            raise UserError(f"{image}: {error}") from None
+    return placed(model, options.cpu)

@@ -1,0 +1,69 @@
+"""How samples of one picture's own model stand to that picture: its patches, how many-sided they are, how much is copied."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from predella.metrics.frechet import frechet_distance
+
+PATCH = 7  # pixels of an edge, of the copy score
+
+
+def sifid(real: Tensor, generated: Tensor) -> float:
+    """Single-image Fréchet distance: between the features at all places of two pictures (Shaham et al. 2019).
+
+    Args:
+        real, generated: (1, D, h, w) feature maps; sizes may differ. The name of a figure says which: sifid_vgg16_relu2_2.
+    """
+    return frechet_distance(*(x[0].flatten(1).T for x in (real, generated)))
+
+
+def pixel_diversity(samples: Tensor, picture: Tensor) -> float:
+    """Mean over pixels and channels of the samples' deviation, over the picture's own deviation (Shaham et al. 2019).
+
+    Args:
+        samples: (K, C, H, W), K ≥ 2; the papers take 150.
+        picture: (1, C, …).
+
+    Raises:
+        ValueError: one sample, or a picture of one colour.
+    """
+    if len(samples) < 2:
+        raise ValueError(f"diversity compares samples, at least 2 are needed, got {len(samples)}")
+    own = picture.double().std()
+    if own == 0:
+        raise ValueError("the picture has one colour only, to which no deviation can be compared")
+    return (samples.double().std(0, correction=0).mean() / own).item()
+
+
+def copy_score(sample: Tensor, picture: Tensor, patch: int = PATCH) -> float:
+    """Share of neighbouring patches that were neighbours in the picture, too: 1 = the picture itself, shifted or not.
+
+    Each patch of the sample has its nearest of all patches of the picture (squared distance). Neighbours lie one patch apart, so
+    they share no pixel and agree only if the sample took the larger piece as it was.
+
+    Args:
+        sample, picture: (1, C, H, W), each edge at least two patches.
+
+    Raises:
+        ValueError: smaller pictures.
+    """
+    for x in (sample, picture):
+        if min(x.shape[-2:]) < 2 * patch:
+            raise ValueError(f"a copy score needs pictures of at least {2 * patch} pixels, got {x.shape[-1]}×{x.shape[-2]}")
+    rows, columns = (n // patch for n in sample.shape[-2:])
+    asked = F.unfold(sample, patch, stride=patch)[0].T  # (rows · columns, D)
+    known = F.unfold(picture, patch)[0].T
+    width = picture.shape[-1] - patch + 1
+    index = torch.cat([torch.cdist(a, known).argmin(1) for a in asked.split(256)]).view(rows, columns)
+    y, x = index // width, index % width
+    right = (y[:, 1:] == y[:, :-1]) & (x[:, 1:] == x[:, :-1] + patch)
+    below = (y[1:] == y[:-1] + patch) & (x[1:] == x[:-1])
+    return torch.cat([right.flatten(), below.flatten()]).double().mean().item()
+
+
+def slopes(pictures: Tensor) -> Tensor:
+    """(N - 1,): mean absolute change of pixels a unit of the way, along N pictures at equal steps (Bensadoun et al. 2021, App. F)."""
+    if len(pictures) < 2:
+        raise ValueError(f"a slope lies between pictures, at least 2 are needed, got {len(pictures)}")
+    return (pictures[1:] - pictures[:-1]).abs().flatten(1).mean(1) * (len(pictures) - 1)

@@ -1,0 +1,189 @@
+"""Meta internal learning: a picture → the weights of its own generator of many scales (Bensadoun et al. 2021).
+
+The weights of scale i are heads of one embedding of the picture (Eq. 6–8), or, without a hypernetwork, parameters: then this is the
+single-image model of Shaham et al. 2019. `generate` is the one loop behind sampling, reconstruction, editing, harmonising, animation
+and interpolation.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.image.pyramid import Size, scale_edges, scale_sizes
+from predella.models.base import Model
+from predella.nn.embed import PictureEncoder, ResNet34
+from predella.nn.heads import DenseHeads, LowRankHeads, PatchNetwork, Table
+from predella.nn.hyper import Weights, apply_weights
+
+SEEN = 128  # edge of the square that the embedding looks at, whatever the aspect
+ASPECT = 8.0  # of the longest edge to the shortest, at most
+
+
+@config
+class MetaInternalConfig:
+    """Args:
+    coarsest, finest: longest edge of a picture at the first and the last scale, in pixels.
+    scales: how many, in geometric progression.
+    width, layers: channels and convolutions of a scale's primary network.
+    heads: "low_rank"; "dense", the paper's; "table" = no hypernetwork but ordinary weights, for one picture.
+    embed: "small", or "resnet34", the paper's.
+    embedding: numbers of an embedding.
+    rank: of the low-rank heads.
+    """
+
+    kind: Literal["meta_internal"] = "meta_internal"
+    coarsest: int = 25
+    finest: int = 128
+    scales: int = 5
+    width: int = 64
+    layers: int = 5
+    heads: Literal["low_rank", "dense", "table"] = "low_rank"
+    embed: Literal["small", "resnet34"] = "small"
+    embedding: int = 256
+    rank: int = 16
+
+    def __post_init__(self):
+        scale_edges(self.coarsest, self.finest, self.scales)
+        if min(self.width, self.embedding, self.rank) < 1 or self.layers < 2:
+            raise ValueError(
+                "width, embedding and rank must be at least 1 and layers at least 2, got "
+                f"{self.width}, {self.embedding}, {self.rank}, {self.layers}"
+            )
+
+    def primary(self, out: int = 3, squash: bool = True, slope: float = 0.02) -> PatchNetwork:
+        """The network of one scale; the critic's is one with one channel out and no tanh."""
+        with torch.device("meta"):  # its own parameters are never used
+            return PatchNetwork(3, self.width, out, self.layers, slope, squash)
+
+    def new_heads(self, primary: PatchNetwork) -> nn.Module:
+        """One scale's heads: an embedding → weights of `primary`; a table takes anything of as many items."""
+        shapes = primary.shapes()
+        match self.heads:
+            case "dense":
+                return DenseHeads(self.embedding, shapes)
+            case "low_rank":
+                return LowRankHeads(self.embedding, shapes, self.rank)
+            case _:
+                return Table(shapes)
+
+    def new_encoder(self) -> nn.Module:
+        """e(·): (B, 3, H, W) → (B, embedding)."""
+        return ResNet34(self.embedding) if self.embed == "resnet34" else PictureEncoder(self.embedding)
+
+
+class MetaInternal(Model):
+    """A generator for every picture.
+
+    Attributes:
+        first: (1, 3, coarsest, coarsest): the fixed noise whose picture is the reconstruction (Eq. 5); a scale 0 of (h, w)
+            takes its first h rows and w columns.
+        amplitudes: (scales,): by how much a scale's noise is multiplied: the root mean square of what the scales below leave
+            out, over the training pictures.
+        grown: how many scales are trained.
+    """
+
+    Config: ClassVar[type] = MetaInternalConfig
+    name: ClassVar[str] = "meta_internal"
+    verbs: ClassVar[tuple[str, ...]] = ("vary", "interpolate", "harmonize", "edit", "animate")
+    first: Tensor
+    amplitudes: Tensor
+    grown: Tensor
+
+    def __init__(self, config: MetaInternalConfig):
+        super().__init__()
+        self.config = config
+        self.edges = scale_edges(config.coarsest, config.finest, config.scales)
+        self._primary = (config.primary(),)  # in a tuple: it is no part of the state
+        self.encoder = nn.Identity() if config.heads == "table" else config.new_encoder()
+        self.heads = nn.ModuleList([config.new_heads(self._primary[0]) for _ in range(config.scales)])
+        self.register_buffer("first", torch.randn(1, 3, config.coarsest, config.coarsest))
+        self.register_buffer("amplitudes", torch.ones(config.scales))
+        self.register_buffer("grown", torch.tensor(config.scales))
+
+    @property
+    def radius(self) -> int:
+        """Pixels that the input of a scale is padded by."""
+        return self.config.layers
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, embedding); the picture is seen as a square."""
+        return self.encoder(self.square(pictures))
+
+    @staticmethod
+    def square(pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) as embeddings see it, whatever its aspect."""
+        return F.interpolate(pictures, (SEEN, SEEN), mode="bilinear", antialias=True, align_corners=False)
+
+    def weights(self, embedding: Tensor, scale: int) -> Weights:
+        """(B, embedding) → θ of one scale, as its primary network uses them (Eq. 8)."""
+        return self._primary[0].scaled(self.heads[scale](embedding))
+
+    def all_weights(self, embedding: Tensor) -> list[Weights]:
+        """θ of all trained scales."""
+        return [self.weights(embedding, i) for i in range(int(self.grown))]
+
+    def sizes(self, size: Size) -> list[Size]:
+        """(height, width) at each trained scale, of answers that end as `size`: no longer than the finest scale, or larger at will.
+
+        A larger size asks for more of the same texture, not for finer detail: the scales keep their ratio to the last.
+        """
+        edges, last = self.edges[: int(self.grown)], self.edges[int(self.grown) - 1]
+        return [(max(1, round(size[0] * e / last)), max(1, round(size[1] * e / last))) for e in edges]
+
+    def fit(self, size: Size) -> Size:
+        """The size at which a picture of `size` is at home: its longest edge is the last trained scale's."""
+        return scale_sizes(size, [self.edges[int(self.grown) - 1]])[0]
+
+    def draw(self, count: int, sizes: Sequence[Size], generator: torch.Generator) -> list[Tensor]:
+        """Independent noise for each scale (count, 3, h, w), with the scale's amplitude; from scale 1 on it covers the padding too."""
+        pad = 2 * self.radius
+        shapes = [(h, w) if i == 0 else (h + pad, w + pad) for i, (h, w) in enumerate(sizes)]
+        return [self.amplitudes[i].cpu() * torch.randn(count, 3, *s, generator=generator) for i, s in enumerate(shapes)]
+
+    def fixed(self, count: int, size: Size) -> Tensor:
+        """(count, 3, *size): the fixed noise of scale 0, repeated where the size is larger."""
+        times = [-(-a // b) for a, b in zip(size, self.first.shape[-2:])]
+        return self.first.repeat(1, 1, *times)[..., : size[0], : size[1]].expand(count, -1, -1, -1)
+
+    def step(self, weights: Weights, below: Tensor | None, noise: Tensor | None, size: Size) -> Tensor:
+        """One scale (Eq. 1): ĝ(z) at the first, otherwise I↑ + ĝ(I↑ + z).
+
+        Args:
+            weights: of the scale, one set an item.
+            below: the picture of the scale below, of any size; None at the first scale.
+            noise: (B, 3, h, w) at the first scale, (B, 3, h + 2 · radius, w + 2 · radius) at the others; None = zeros.
+            size: (h, w).
+        """
+        pad = (self.radius,) * 4
+        if below is None:
+            assert noise is not None, "scale 0 is made from noise alone"
+            return apply_weights(self._primary[0], weights, F.pad(noise, pad))
+        same = tuple(below.shape[-2:]) == tuple(size)
+        up = below if same else F.interpolate(below, size, mode="bilinear", align_corners=True)
+        x = F.pad(up, pad)
+        return up + apply_weights(self._primary[0], weights, x if noise is None else x + noise)
+
+    def generate(self, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: Sequence[Size],
+                 start: int = 0, below: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+        """The pictures of scales start, start + 1, … (Eq. 1).
+
+        Args:
+            weights: θ of each scale from `start` on, or one shorter to stop earlier.
+            noise: of the same scales, with their amplitudes (`draw`); None = zeros.
+            sizes: of the same scales.
+            below: what scale `start` is given as the picture below it, of any size; None at scale 0.
+        """
+        out = []
+        for theta, z, size in zip(weights, noise, sizes):
+            below = self.step(theta, below, z, size)
+            out.append(below)
+        return out
+
+    def reconstruct(self, weights: Sequence[Weights], sizes: Sequence[Size]) -> list[Tensor]:
+        """What the fixed noise and zeros become at each scale (Eq. 5)."""
+        count = len(next(iter(weights[0].values())))
+        return self.generate(weights, [self.fixed(count, sizes[0]), *[None] * (len(weights) - 1)], sizes)

@@ -1,0 +1,243 @@
+"""Meta internal learning (Bensadoun et al. 2021): how one scale of the generators is trained, for many pictures at once.
+
+The generator of each picture plays against a critic of its own patches, whose weights come from another hypernetwork (Eq. 9–11);
+the two share nothing, for the reasons of Sec. 4 and App. A. What lies below the scale is made without gradient; earlier heads stay
+as they are, but the embedding goes on, held by the reconstruction of all scales (Eq. 15).
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.image.pyramid import pyramid, scale_sizes
+from predella.losses.adversarial import WASSERSTEIN, gradient_norms
+from predella.losses.distances import l2
+from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig
+from predella.nn.heads import Table
+from predella.nn.hyper import Weights, apply_weights
+from predella.objectives.base import Objective, Phase
+from predella.tasks.base import Batch
+
+SURVEY = 256  # pictures that amplitudes are taken from
+SLOPE = 0.2  # of the leaky ReLUs of a critic that is no hypernetwork's
+
+
+@config
+class MetaInternalObjectiveConfig:
+    """Args:
+    scale: that is trained; those below are.
+    critic: "hyper" = every picture's own; "shared" = one for all, "embedded" = the generator's embedding is the critic's, too:
+        what the paper's Sec. 4.2 warns of. One picture needs no more than "shared".
+    penalty: "real" = squared gradients at real patches (Eq. 14); "between" = squared distance of the gradient's norm from 1 between
+        real and fake (Gulrajani et al. 2017), as the released code does.
+    lip: λ₁, of the penalty.
+    reconstruction: λ₂.
+    accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets.
+    """
+
+    kind: Literal["meta_internal"] = "meta_internal"
+    scale: int
+    critic: Literal["hyper", "shared", "embedded"] = "hyper"
+    penalty: Literal["real", "between"] = "real"
+    lip: float = 0.1
+    reconstruction: float = 50.0
+    accumulate: bool = True
+
+    def __post_init__(self):
+        if self.scale < 0 or min(self.lip, self.reconstruction) < 0:
+            raise ValueError(f"scale, lip and reconstruction must be 0 or more, got {self.scale}, {self.lip}, {self.reconstruction}")
+
+    def build(self, model: nn.Module) -> "MetaInternalObjective":
+        """The objective that trains one scale of `model`.
+
+        Raises:
+            ValueError: another model, or a scale that it does not have.
+        """
+        if not isinstance(model, MetaInternal):
+            raise ValueError(f"{self.kind} trains a MetaInternal, got a {type(model).__name__}")
+        if self.scale >= model.config.scales:
+            raise ValueError(f"scale must be below model.scales = {model.config.scales}, got {self.scale}")
+        return MetaInternalObjective(model, self)
+
+
+class HyperCritic(nn.Module):
+    """Logits of the patches of a picture, by the picture's own weights (Eq. 9–11), or by the same for all."""
+
+    def __init__(self, config: MetaInternalConfig, kind: Literal["hyper", "shared", "embedded"]):
+        super().__init__()
+        own = kind != "shared"
+        self._primary = (config.primary(1, False) if own else config.primary(1, False, SLOPE),)
+        self.encoder = config.new_encoder() if kind == "hyper" and config.heads != "table" else nn.Identity()
+        self.heads = config.new_heads(self._primary[0]) if own else Table(self._primary[0].shapes())
+
+    def weights(self, embedding: Tensor) -> Weights:
+        return self._primary[0].scaled(self.heads(embedding))
+
+    def forward(self, weights: Weights, x: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, 1, H - 2 · layers, W - 2 · layers): one logit a patch; a picture smaller than a patch is put amid zeros."""
+        least = 2 * self._primary[0].radius + 1
+        rows, columns = (max(0, -(-(least - n) // 2)) for n in x.shape[-2:])
+        return apply_weights(self._primary[0], weights, F.pad(x, (columns, columns, rows, rows)))
+
+
+class MetaInternalObjective(Objective):
+    """Phases: critic, generator."""
+
+    def __init__(self, model: MetaInternal, config: MetaInternalObjectiveConfig):
+        self.model, self.config, self.scale = model, config, config.scale
+        self.critic = HyperCritic(model.config, config.critic)
+        self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
+
+    def phases(self) -> tuple[Phase, ...]:
+        critic = {"real": 1.0, "fake": 1.0, "lip": self.config.lip}
+        generator = {"adversarial": 1.0, "reconstruction": self.config.reconstruction}
+        judging = [self.critic, self.model.encoder] if self.config.critic == "embedded" else [self.critic]
+        return (
+            Phase("critic", self.critic_losses, critic, judging),
+            Phase("generator", self.generator_losses, generator, [self.model.encoder, self.model.heads[self.scale]]),
+        )
+
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        """Raise ValueError for pictures that the scales can't hold."""
+        for _, pictures in batch.by_size():
+            height, width = pictures.shape[-2:]
+            if max(height, width) / min(height, width) > ASPECT:
+                raise ValueError(f"{width}×{height} pixels: the longest edge may be {ASPECT:g} times the shortest at most; cut the picture")
+            if max(height, width) < self.model.edges[-1]:
+                last = self.model.edges[-1]
+                raise ValueError(f"{width}×{height} pixels are fewer than the last scale's {last}; set data.longest or lower model.finest")
+        if self.model.config.heads == "table" and self.config.critic == "hyper":
+            raise ValueError("a model without hypernetwork has no critic with one; set objective.critic to 'shared'")
+
+    def follow(self, before: Objective) -> None:
+        """The critic goes on from scale to scale."""
+        if isinstance(before, MetaInternalObjective):
+            self.critic.load_state_dict(before.critic.state_dict())
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """The scale's heads begin as those below; the noise gets its amplitude."""
+        if self.scale:
+            self.model.heads[self.scale].load_state_dict(self.model.heads[self.scale - 1].state_dict())
+        self.model.grown.fill_(self.scale + 1)
+        self._survey(batches)
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """The amplitudes of the trained model, over the data."""
+        self._survey(batches)
+
+    @torch.no_grad()
+    def _survey(self, batches: Iterator[Batch]) -> None:
+        rows, first = [], next(batches)
+        for batch in [first, *islice(batches, max(0, SURVEY // len(first.target) - 1))]:
+            rows.append(self._missing(batch))
+        self.model.amplitudes[1 : self.scale + 1] = torch.cat(rows).square().mean(0).sqrt()
+
+    def _missing(self, batch: Batch) -> Tensor:
+        """(B, scale): root mean square of what the reconstruction below each scale leaves out at it."""
+        out, embedding = [], self._embedding(batch)
+        for items, pictures in batch.by_size():
+            real = self._pyramid(pictures)
+            weights = [self.model.weights(embedding[items], i) for i in range(self.scale)]
+            made = self.model.reconstruct(weights, self._sizes(real)) if self.scale else []
+            out.append(torch.stack([_missing(a, b) for a, b in zip(made, real[1:])], 1) if made else real[0].new_zeros(len(items), 0))
+        return torch.cat(out)
+
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 13 and 14, per picture and then over pictures."""
+        with torch.no_grad():
+            fakes = self._fakes(batch, self._embedding(batch))
+        seen = self._embedding(batch) if self.config.critic == "embedded" else self._looked_at(batch)
+        theta = self.critic.weights(seen)
+        terms: dict[str, list[Tensor]] = {"real": [], "fake": [], "lip": []}
+        generator = batch.generator()
+        generator.manual_seed(generator.initial_seed() ^ 2)
+        for (items, pictures), fake in zip(batch.by_size(), fakes):
+            real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
+            terms["real"].append(WASSERSTEIN.real(self.critic(own, real)) * len(items))
+            terms["fake"].append(WASSERSTEIN.fake(self.critic(own, fake)) * len(items))
+            at = real
+            if self.config.penalty == "between":
+                t = torch.rand(len(items), 1, 1, 1, generator=generator).to(real)
+                at = torch.lerp(real, fake, t)
+            norms = gradient_norms(partial(self.critic, own), at)
+            off = norms if self.config.penalty == "real" else norms - 1
+            terms["lip"].append(off.square().mean() * len(items))
+        return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items()}
+
+    def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 13 for the generator, and Eq. 15."""
+        embedding = self._embedding(batch)
+        fakes = self._fakes(batch, embedding)
+        seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
+        with torch.no_grad():
+            theta = self.critic.weights(seen)
+        adversarial, reconstruction = [], []
+        for (items, pictures), fake in zip(batch.by_size(), fakes):
+            adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
+            real = self._pyramid(pictures)
+            weights = [self.model.weights(embedding[items], i) for i in range(self.scale + 1)]
+            made = self.model.reconstruct(weights, self._sizes(real))
+            each = [l2(a, b).sum() for a, b in zip(made, real)]
+            reconstruction.append(torch.stack(each).mean() if self.config.accumulate else each[-1])
+        count = len(batch.target)
+        return {"adversarial": torch.stack(adversarial).sum() / count, "reconstruction": torch.stack(reconstruction).sum() / count}
+
+    def _fakes(self, batch: Batch, embedding: Tensor) -> list[Tensor]:
+        """One sample of this scale for each picture, by size; gradients reach this scale's weights only."""
+        generator, out = batch.generator(), []
+        weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
+        for items, pictures in batch.by_size():
+            sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
+            noise = [z.to(pictures) for z in self.model.draw(len(items), sizes, generator)]
+            own = [{k: w[items] for k, w in theta.items()} for theta in weights]
+            with torch.no_grad():
+                below = self.model.generate(own[:-1], noise[:-1], sizes[:-1])
+            out.append(self.model.step(own[-1], below[-1] if below else None, noise[-1], sizes[-1]))
+        return out
+
+    def _embedding(self, batch: Batch) -> Tensor:
+        return torch.cat([self.model.embed(p) for _, p in batch.by_size()])[_order(batch)]
+
+    def _looked_at(self, batch: Batch) -> Tensor:
+        """(B, E): the critic's own embedding."""
+        return torch.cat([self.critic.encoder(self.model.square(p)) for _, p in batch.by_size()])[_order(batch)]
+
+    def _pyramid(self, pictures: Tensor) -> list[Tensor]:
+        sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
+        return pyramid(pictures, sizes)
+
+    @staticmethod
+    def _sizes(pictures: list[Tensor]) -> list[tuple[int, int]]:
+        return [(p.shape[-2], p.shape[-1]) for p in pictures]
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor | None:
+        """(B, 3, H, 4W): picture | reconstruction | two samples, at this scale and in a common frame."""
+        embedding, rows = self._embedding(batch), []
+        fakes = self._fakes(batch, embedding)
+        other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), embedding)
+        for (items, pictures), a, b in zip(batch.by_size(), fakes, other):
+            real = self._pyramid(pictures)
+            weights = [self.model.weights(embedding[items], i) for i in range(self.scale + 1)]
+            made = self.model.reconstruct(weights, self._sizes(real))[-1]
+            rows += list(torch.cat([real[-1], made, a, b], -1).clamp(-1, 1).split(1))
+        height, width = max(r.shape[-2] for r in rows), max(r.shape[-1] for r in rows)
+        framed = [F.pad(r, (0, width - r.shape[-1], 0, height - r.shape[-2]), value=1.0) for r in rows]
+        return torch.cat(framed)[_order(batch)]
+
+
+def _missing(made: Tensor, real: Tensor) -> Tensor:
+    """(B,): root mean square of `real` less what is made of it below."""
+    up = F.interpolate(made, real.shape[-2:], mode="bilinear", align_corners=True)
+    return l2(up, real).sqrt()
+
+
+def _order(batch: Batch) -> Tensor:
+    """From the items by size back to their order in the batch."""
+    return torch.cat([items for items, _ in batch.by_size()]).argsort()

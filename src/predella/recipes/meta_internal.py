@@ -1,0 +1,81 @@
+"""Internal learning: a generator of variations for one picture, for a few, or for a whole folder of them (Bensadoun et al. 2021).
+
+    predella train meta_internal_plain --data PICTURE.jpg       # one picture, ordinary weights: the single-image GAN
+    predella train meta_internal_single --data PICTURE.jpg      # one picture, weights from a hypernetwork
+    predella train meta_internal_batch --data FIVE_PICTURES/    # up to 16 pictures, all of them in every step
+    predella train meta_internal_dataset --data PICTURES/       # any number; unseen ones are embedded without training
+    predella train meta_internal_dataset --smoke                # 2 CPU cores, 30 s
+
+Pictures keep their aspect; the paper's `--data.longest 0 --data.stretch 96,128` makes all of them 3:4.
+"""
+
+from dataclasses import replace
+
+from predella.data.batches import Augment
+from predella.data.images import Source
+from predella.models.meta_internal import MetaInternalConfig
+from predella.objectives.meta_internal import MetaInternalObjectiveConfig
+from predella.recipe import Optim, Recipe, Stage
+from predella.tasks.internal import Internal
+
+MODEL = MetaInternalConfig()
+PAPER = MetaInternalConfig(coarsest=25, finest=250, scales=7, heads="dense", embed="resnet34", embedding=512)
+
+
+def meta_internal_plain(smoke: bool = False) -> Recipe:
+    """One picture, ordinary weights (Shaham et al. 2019)."""
+    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 1000, 1, 1e-2, smoke, critic="shared")
+
+
+def meta_internal_single(smoke: bool = False) -> Recipe:
+    """One picture, weights from a hypernetwork, one critic."""
+    return _recipe("meta_internal_single", MODEL, 1000, 1, 1e-3, smoke, critic="shared")
+
+
+def meta_internal_batch(smoke: bool = False) -> Recipe:
+    """A few pictures, all of them in every step; the critic is a hypernetwork, too."""
+    return _recipe("meta_internal_batch", MODEL, 1000, 5, 1e-3, smoke)
+
+
+def meta_internal_dataset(smoke: bool = False) -> Recipe:
+    """Any number of pictures."""
+    return _recipe("meta_internal_dataset", MODEL, 600, 16, 1e-3, smoke)
+
+
+def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
+    """The paper's size for 50 pictures: dense heads, ResNet-34, 432 million parameters in the generator, 250 pixels."""
+    return _recipe("meta_internal_dataset_paper", PAPER, 4000, 16, 5e-5, smoke)
+
+
+def _recipe(name: str, model: MetaInternalConfig, steps: int, batch: int, lr: float, smoke: bool, **objective) -> Recipe:
+    if smoke:
+        model = replace(model, coarsest=12, finest=24, scales=2, width=8, embedding=16, embed="small", rank=4)
+        steps, batch = 6, min(batch, 3)
+    optim = Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop")
+    stages = tuple(
+        Stage(
+            name=f"scale_{i}",
+            steps=steps,
+            batch_size=batch,
+            objective=MetaInternalObjectiveConfig(scale=i, **objective),
+            optim={"critic": optim, "generator": optim},
+        )
+        for i in range(model.scales)
+    )
+    return Recipe(
+        name=name,
+        data=Source(paths=("photos",), longest=model.finest, part=(0, batch)) if smoke else Source(longest=model.finest),
+        augment=Augment(flip=False, rotate=False),
+        task=Internal(),
+        model=model,
+        stages=stages,
+        measures="internal",
+        ema=0.0,
+        log_every=2 if smoke else 100,
+        save_every=6 if smoke else 500,
+        sample_every=6 if smoke else 500,
+    )
+
+
+_ALL = (meta_internal_plain, meta_internal_single, meta_internal_batch, meta_internal_dataset, meta_internal_dataset_paper)
+RECIPES = {f.__name__: f for f in _ALL}

@@ -1,0 +1,124 @@
+"""Patches of one picture: what is measured of them, and variations without and with a network."""
+
+import pytest
+import torch
+
+from predella.apps import internal
+from predella.apps.patches import patch_variation, replaced
+from predella.errors import UserError
+from predella.metrics.internal import copy_score, pixel_diversity, sifid, slopes
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig
+
+TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
+
+
+def noise(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_sifid_of_shuffled_places_is_0_and_of_moved_features_their_square():
+    x = torch.randn(1, 4, 10, 12)
+    shuffled = x.flatten(2)[..., torch.randperm(120)].view(1, 4, 12, 10)
+    assert sifid(x, shuffled) == pytest.approx(0, abs=1e-9)
+    assert sifid(x, x + 2) == pytest.approx(16)
+
+
+def test_pixel_diversity_is_the_deviation_over_the_pictures_own():
+    picture = noise(1, 3, 30, 40)
+    steady = picture.repeat(5, 1, 1, 1)
+    assert pixel_diversity(steady, picture) == 0
+    other = torch.stack([-picture[0], picture[0]])
+    assert pixel_diversity(other, picture) == pytest.approx((picture.abs().mean() / picture.std()).item())
+    with pytest.raises(ValueError, match="one colour"):
+        pixel_diversity(steady, torch.zeros(1, 3, 4, 4))
+
+
+def test_copy_score_is_1_for_a_shifted_picture_and_0_for_scattered_patches():
+    picture = noise(1, 3, 40, 40)
+    assert copy_score(picture[..., 3:38, 5:40], picture) == 1
+    tiles = picture.unfold(2, 7, 7).unfold(3, 7, 7).reshape(3, -1, 7, 7)  # 25 tiles
+    order = torch.tensor([(7 * i + 3) % 25 for i in range(25)]).view(5, 5)
+    scattered = torch.cat([torch.cat([tiles[:, j] for j in row], -1) for row in order], -2)[None]
+    assert copy_score(scattered, picture) == 0
+    with pytest.raises(ValueError, match="at least 14 pixels, got 10×40"):
+        copy_score(picture[..., :10], picture)
+
+
+def test_slopes_are_changes_a_unit_of_the_way():
+    way = torch.linspace(0, 2, 5).view(5, 1, 1, 1).expand(5, 3, 4, 4)
+    torch.testing.assert_close(slopes(way), torch.full((4,), 2.0))
+
+
+def test_patches_of_the_picture_itself_are_replaced_by_themselves():
+    picture = noise(1, 3, 20, 24)
+    torch.testing.assert_close(replaced(picture, picture, picture), picture)
+    torch.testing.assert_close(replaced(picture, picture, picture * 0.5), picture * 0.5)
+
+
+def test_patch_variations_have_any_size_and_the_pictures_colours():
+    picture = noise(1, 3, 24, 32).sign()  # two values a channel
+    made = patch_variation(picture, (24, 50), torch.Generator().manual_seed(0))
+    assert made.shape == (1, 3, 24, 50) and made.abs().max() <= 1
+    again = patch_variation(picture, (24, 50), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made, again)
+    with pytest.raises(ValueError, match="32×12 is smaller than 21 pixels"):
+        patch_variation(picture[..., :12, :], (12, 32), torch.Generator())
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    made = MetaInternal(TINY).eval()
+    made.amplitudes.copy_(torch.tensor([1.0, 0.3, 0.2]))
+    return made
+
+
+def test_variations_start_from_noise_or_from_the_picture(model):
+    picture = noise(1, 3, 18, 24)
+    weights = model.all_weights(model.embed(picture))
+    a, b = internal.variations(model, weights, (18, 24), 2, torch.Generator().manual_seed(0))
+    assert a.shape == (1, 3, 18, 24) and not torch.allclose(a, b)
+    (wide,) = internal.variations(model, weights, (18, 48), 1, torch.Generator().manual_seed(0))
+    assert wide.shape == (1, 3, 18, 48)
+    model.amplitudes[2] = 0  # of the one scale that is left
+    c, d = internal.variations(model, weights, (18, 24), 2, torch.Generator().manual_seed(0), 2, picture)
+    torch.testing.assert_close(c, d)
+
+
+def test_mixtures_keep_the_first_picture_below_the_scale(model):
+    a, b = noise(1, 3, 18, 24), noise(1, 3, 18, 24, seed=1)
+    mixed = internal.mixed(model, a, b, 1.0, 1)
+    first, second = (model.all_weights(model.embed(x)) for x in (a, b))
+    torch.testing.assert_close(mixed[0], first[0])
+    torch.testing.assert_close(mixed[2], second[2])
+    half = internal.mixed(model, a, b, 0.5, 0)
+    torch.testing.assert_close(half[1], model.weights((model.embed(a) + model.embed(b)) / 2, 1))
+
+
+def test_a_paste_changes_the_picture_only_near_its_mask(model):
+    picture, naive = noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1)
+    mask = torch.zeros(1, 1, 20, 24)
+    mask[..., 8:12, 18:22] = 1
+    weights = model.all_weights(model.embed(picture))
+    made = internal.blended(model, weights, picture, naive, mask, 2, 1, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made[..., :10], picture[..., :10])
+    assert (made - picture)[..., 8:12, 18:22].abs().mean() > 0.01
+    soft = internal.softened(mask, 2, 0.5)
+    assert soft.max() == 1 and soft[..., 10, 14] == 0 and soft[..., 10, 17] > 0.5
+
+
+def test_frames_move_slowly_around_the_reconstruction(model):
+    picture = noise(1, 3, 18, 24)
+    weights = model.all_weights(model.embed(picture))
+    first, second, *_, last = internal.frames(model, weights, (18, 24), 6, torch.Generator().manual_seed(0), start=1)
+    torch.testing.assert_close(first, model.reconstruct(weights, model.sizes((18, 24)))[-1].clamp(-1, 1))
+    assert 0 < (second - first).abs().mean() < (last - first).abs().mean()
+
+
+def test_what_a_model_cannot_hold_is_refused(model):
+    with pytest.raises(UserError, match="a.png has 50×5 pixels; the longest edge may be 8 times the shortest"):
+        internal.at_home(model, noise(1, 3, 5, 50), "a.png")
+    with pytest.raises(UserError, match="the coarsest scale of this model needs 12"):
+        internal.at_home(model, noise(1, 3, 8, 10), "a.png")
+    with pytest.raises(UserError, match="20000×20000 pixels would need about 27 GB"):
+        internal.check_size((20000, 20000), 6)

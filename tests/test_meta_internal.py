@@ -1,0 +1,160 @@
+"""A generator for every picture: the loop over scales, the heads, and what one scale's training changes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from predella.image.pyramid import pyramid, scale_edges, scale_sizes
+from predella.losses.adversarial import gradient_norms
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig
+from predella.nn.heads import PatchNetwork
+from predella.objectives.meta_internal import HyperCritic, MetaInternalObjectiveConfig
+from predella.tasks.base import Batch
+
+TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
+
+
+def batch_of(*sizes, seed=3):
+    pictures = [torch.rand(3, *s, generator=torch.Generator().manual_seed(i)) * 2 - 1 for i, s in enumerate(sizes)]
+    height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
+    framed = [F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pictures]
+    return Batch(torch.stack(framed), seed=seed, sizes=tuple(sizes))
+
+
+def test_scales_are_those_of_the_released_code():
+    assert scale_edges(25, 250, 7)[1:] == [37, 54, 80, 117, 171, 250]  # r = .6813
+    assert scale_sizes((188, 250), [25, 250]) == [(19, 25), (188, 250)]
+    with pytest.raises(ValueError, match="5 scales from 25 to 27"):
+        scale_edges(25, 27, 5)
+    x = torch.rand(1, 3, 9, 12) * 2 - 1
+    assert [p.shape[-2:] for p in pyramid(x, [(3, 4), (9, 12)])] == [(3, 4), (9, 12)]
+
+
+def test_the_papers_generator_has_432_million_parameters():
+    paper = MetaInternalConfig(finest=250, scales=7, heads="dense", embed="resnet34", embedding=512)
+    with torch.device("meta"):
+        model = MetaInternal(paper)
+    assert sum(s.numel() for s in paper.primary().shapes().values()) == 114_307
+    assert sum(p.numel() for p in model.parameters()) == 432_023_765
+
+
+def test_weights_are_scaled_at_use_by_fan_in_and_gain():
+    network = PatchNetwork(3, 8, 2, layers=3)
+    ones = {k: torch.ones(2, *s) for k, s in network.shapes().items()}
+    scaled = network.scaled(ones)
+    between = (2 / (1 + 0.02**2)) ** 0.5
+    torch.testing.assert_close(scaled["0.weight"], ones["0.weight"] * between / 27**0.5)
+    torch.testing.assert_close(scaled["4.weight"], ones["4.weight"] * (5 / 3) / 72**0.5)
+    torch.testing.assert_close(scaled["4.bias"], ones["4.bias"] / 8**0.5)
+    critic = PatchNetwork(3, 8, 1, layers=3, squash=False)
+    torch.testing.assert_close(
+        critic.scaled({k: v[:, :1] if k[0] == "4" else v for k, v in ones.items()})["4.weight"].std(), torch.tensor(0.0)
+    )
+    assert isinstance(network[-1], nn.Tanh) and isinstance(critic[-1], nn.Conv2d)
+
+
+@pytest.mark.parametrize("heads", ["low_rank", "dense", "table"])
+def test_generating_is_equation_1(heads):
+    torch.manual_seed(0)
+    model = MetaInternal(replace(TINY, heads=heads))
+    model.amplitudes.copy_(torch.tensor([1.0, 0.5, 0.25]))
+    theta = model.all_weights(model.embed(torch.rand(2, 3, 18, 24)))
+    sizes = model.sizes((18, 24))
+    assert sizes == [(9, 12), (13, 17), (18, 24)]
+    noise = model.draw(2, sizes, torch.Generator().manual_seed(1))
+    assert [z.shape[-2:] for z in noise] == [(9, 12), (19, 23), (24, 30)]  # padding has noise, too, but at the first scale
+    out = model.generate(theta, noise, sizes)
+    for b in range(2):  # one item at a time, with ordinary convolutions
+        x = None
+        for i, size in enumerate(sizes):
+            w = {k: v[b] for k, v in theta[i].items()}
+            up = torch.zeros(1, 3, *size) if x is None else F.interpolate(x, size, mode="bilinear", align_corners=True)
+            z = noise[i][b : b + 1]
+            h = F.pad(z, (3,) * 4) if x is None else F.pad(up, (3,) * 4) + z
+            h = F.leaky_relu(F.conv2d(h, w["0.weight"], w["0.bias"]), 0.02)
+            h = F.leaky_relu(F.conv2d(h, w["2.weight"], w["2.bias"]), 0.02)
+            x = up + F.conv2d(h, w["4.weight"], w["4.bias"]).tanh()
+            torch.testing.assert_close(out[i][b : b + 1], x)
+
+
+def test_any_size_is_generated_and_the_fixed_noise_is_repeated():
+    model = MetaInternal(TINY)
+    assert model.sizes((24, 60)) == [(12, 30), (17, 42), (24, 60)]
+    wide = model.fixed(1, (12, 30))
+    torch.testing.assert_close(wide[..., 12:24], wide[..., :12])
+    assert model.fit((100, 50)) == (24, 12)
+
+
+def test_pictures_of_several_sizes_train_as_each_alone():
+    torch.manual_seed(0)
+    model = MetaInternal(TINY)
+    objective = MetaInternalObjectiveConfig(scale=1).build(model)
+    both = batch_of((18, 24), (24, 16), (18, 24))
+    objective.begin(iter([both] * 3))
+    missing = objective._missing(both)
+    alone = [objective._missing(Batch(both.target[i : i + 1], sizes=both.sizes[i : i + 1])) for i in range(3)]
+    torch.testing.assert_close(missing, torch.cat([alone[0], alone[2], alone[1]]))
+    critic, generator = (p.losses(both) for p in objective.phases())
+    each = [objective.generator_losses(Batch(both.target[i : i + 1], sizes=both.sizes[i : i + 1])) for i in range(3)]
+    torch.testing.assert_close(generator["reconstruction"], torch.stack([e["reconstruction"] for e in each]).mean())
+    assert critic.keys() == {"real", "fake", "lip"}
+
+
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_a_new_scale_begins_as_the_last_and_leaves_it_alone(accumulate):
+    torch.manual_seed(0)
+    model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
+    first = MetaInternalObjectiveConfig(scale=0).build(model)
+    first.begin(iter([data] * 3))
+    assert int(model.grown) == 1 and len(model.all_weights(model.embed(data.target))) == 1
+    second = MetaInternalObjectiveConfig(scale=1, accumulate=accumulate).build(model)
+    second.follow(first)
+    second.begin(iter([data] * 3))
+    for a, b in zip(model.heads[0].parameters(), model.heads[1].parameters()):
+        torch.testing.assert_close(a, b)
+    for a, b in zip(first.critic.parameters(), second.critic.parameters()):
+        torch.testing.assert_close(a, b)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    critic, generator = second.phases()
+    optimizers = [torch.optim.Adam([p for m in phase.trains for p in m.parameters()], 1e-2) for phase in (critic, generator)]
+    for phase, optimizer in zip((critic, generator), optimizers):
+        optimizer.zero_grad()
+        phase.total(data)[0].backward()
+        optimizer.step()
+    changed = {k.split(".")[0] + "." + k.split(".")[1] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {"encoder.body", "encoder.out", "heads.1"}
+
+
+def test_gradient_norms_are_those_of_a_linear_critic():
+    w = torch.tensor([3.0, 4.0, 0.0]).view(1, 3, 1, 1)
+    norms = gradient_norms(lambda x: (w * x).sum(1, keepdim=True), torch.rand(2, 3, 4, 5))
+    torch.testing.assert_close(norms, torch.full((2, 4, 5), 5.0))
+
+
+def test_a_critic_of_every_picture_has_its_own_patches():
+    torch.manual_seed(0)
+    critic = HyperCritic(TINY, "hyper")
+    pictures = torch.rand(2, 3, 18, 24)
+    theta = critic.weights(critic.encoder(MetaInternal.square(pictures)))
+    logits = critic(theta, pictures)
+    assert logits.shape == (2, 1, 12, 18)
+    assert critic(theta, pictures[..., :4, :5]).shape == (2, 1, 2, 1)  # smaller than a patch of 7: put amid zeros
+    shared = HyperCritic(TINY, "shared")
+    same = shared.weights(pictures)
+    torch.testing.assert_close(same["0.weight"][0], same["0.weight"][1])
+    assert not torch.allclose(theta["0.weight"][0], theta["0.weight"][1])
+
+
+def test_pictures_that_scales_cannot_hold_are_refused():
+    objective = MetaInternalObjectiveConfig(scale=0).build(MetaInternal(TINY))
+    with pytest.raises(ValueError, match="the longest edge may be 8 times the shortest"):
+        objective.check(batch_of((2, 24)), None)
+    with pytest.raises(ValueError, match="fewer than the last scale's 24"):
+        objective.check(batch_of((12, 20)), None)
+    with pytest.raises(ValueError, match="scale must be below model.scales = 3, got 3"):
+        MetaInternalObjectiveConfig(scale=3).build(MetaInternal(TINY))
+    with pytest.raises(ValueError, match="set objective.critic to 'shared'"):
+        MetaInternalObjectiveConfig(scale=0).build(MetaInternal(replace(TINY, heads="table"))).check(batch_of((18, 24)), None)
