@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from predella.image.color import rgb_to_lab
+from predella.image.resize import resize
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
 from predella.recipes import find_recipe
@@ -65,6 +66,8 @@ def test_answers_may_start_from_their_condition():
     small, large = made(condition, codes)
     torch.testing.assert_close(large, condition.clamp(-0.98, 0.98))
     torch.testing.assert_close(small, fitted(condition, (4, 6)).clamp(-0.98, 0.98))
+    enlarged = made(condition, [c.to(condition) for c in made.draw(len(condition), (16, 24), torch.Generator())], (16, 24))[-1]
+    torch.testing.assert_close(enlarged, resize(condition, (16, 24)).clamp(-0.98, 0.98))
     with pytest.raises(ValueError, match="skip adds to a condition like the answer"):
         TowerConfig(skip=True, condition=12)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.color import lab_to_rgb
+from predella.image.resize import resize
 from predella.models.base import Model
 from predella.nn.residual import RRDB, SLOPE, MappingNetwork, Style, convolution
 
@@ -52,7 +53,8 @@ class TowerConfig:
     weight_norm: on every convolution (without: the row -WN).
     answer: "image", or "ab": the two colour coordinates of CIELAB, up to ±127, which with the condition (lightness) make an image.
     regression: all codes are zeros, so that there is one answer: the network without what makes it many.
-    skip: an answer starts from the condition at its size, to which the network adds before the squashing; the paper's does not.
+    skip: an answer starts from the condition at its size (made larger: bicubic), to which the network adds before the squashing; the
+        paper's does not.
     styled_by: "own" = each level's styles follow from its own vector code; "all" = from all up to its level (CHIMLE).
     """
 
@@ -201,7 +203,9 @@ class Tower(Model):
         dims = self.code_dims(index, size)
         if code.ndim != 2 or code.shape != (len(condition), dims):
             raise ValueError(f"the code of level {index} must be ({len(condition)}, {dims}), got {tuple(code.shape)}")
-        own, larger = (fitted(condition, (height << i, width << i)) for i in (index, index + 1))
+        above = height << index + 1, width << index + 1
+        smooth = self.config.skip and condition.shape[-2] < above[0]  # an answer that starts from squares keeps their borders
+        own, larger = fitted(condition, (height << index, width << index)), resize(condition, above) if smooth else fitted(condition, above)
         return self.levels[index](own, larger, code, below)
 
     def code_dims(self, index: int, size: tuple[int, int]) -> int:
