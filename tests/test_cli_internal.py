@@ -72,3 +72,53 @@ def test_recipes_that_do_not_fit_are_refused(refuses, photo):
     refuses("train", "meta_internal_plain", "--data.longest", "64", says="data.longest must be model.finest = 128")
     refuses("train", "meta_internal_plain", "--model.scales", "4", says="stages must train scales 0, 1, … of model.scales = 4")
     refuses("train", "meta_internal_plain", "--smoke", "--stages.0.objective.critic", "hyper", says="set objective.critic to 'shared'")
+
+
+@pytest.mark.parametrize("verb", ["harmonize", "edit"])
+def test_a_change_is_made_of_the_pictures_own_patches(cli, refuses, internals, photo, tmp_path, verb):
+    with Image.open(photo) as image:
+        before = np.asarray(image).copy()
+    changed, mask = before.copy(), np.zeros(before.shape[:2], np.uint8)
+    changed[16:20, 40:44], mask[16:20, 40:44] = 255, 255
+    Image.fromarray(changed).save(tmp_path / "changed.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(mask[:10]).save(tmp_path / "low.png")
+    Image.fromarray(mask * 0).save(tmp_path / "empty.png")
+    words = (verb, tmp_path / "changed.png", "--onto", photo, "--model", internals / "meta_internal_dataset")
+    assert cli(*words, "--mask", tmp_path / "mask.png", "--out", tmp_path / "made.png")[0] == 0
+    made = np.asarray(Image.open(tmp_path / "made.png"))
+    assert made.shape == before.shape and (made[:, :30] == before[:, :30]).all() and (made != before).any()
+    refuses(*words, "--mask", tmp_path / "low.png", "--out", tmp_path / "b.png", says="the mask is 48×10, the image 48×36")
+    refuses(*words, "--mask", tmp_path / "empty.png", "--out", tmp_path / "b.png", says="the mask has no hole")
+    refuses(*words, "--mask", tmp_path / "mask.png", "--out", tmp_path / "b.png", "--from-scale", "0", says="1…1 for this model, got 0")
+    refuses(*words, "--mask", tmp_path / "mask.png", "--out", tmp_path / "made.png", says="exists")
+    small = (verb, tmp_path / "low.png", *words[2:])
+    refuses(*small, "--mask", tmp_path / "mask.png", "--out", tmp_path / "b.png", says=["low.png is 48×10", "photo.png 48×36"])
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+def test_a_picture_moves(cli, refuses, internals, photo, tmp_path, ending):
+    out = tmp_path / f"m.{ending}"
+    words = ("animate", photo, "--model", internals / "meta_internal_dataset", "--from-scale", "1", "--frames", "3")
+    assert cli(*words, "--out", out, "--size", "30x18")[0] == 0
+    with Image.open(out) as image:
+        assert image.size == (30, 18) and image.n_frames == 3
+    refuses(*words, "--out", out, says="exists")
+    refuses(*words, "--out", tmp_path / "m.jpg", says="m.jpg ends in '.jpg'; pictures that move end in .gif, .png, .webp")
+    refuses(*words, "--out", tmp_path / "n.gif", "--fps", "0", says="--fps must lie in 0.1…50, got 0")
+    refuses(*words, "--out", tmp_path / "n.gif", "--back", "2", says="--back must lie in 0…1, got 2")
+
+
+def test_pictures_between_two_of_one_model(cli, refuses, internals, photo, tmp_path):
+    Image.new("RGB", (60, 60), (200, 40, 40)).save(tmp_path / "other.png")
+    words = ("interpolate", internals / "meta_internal_dataset", photo, tmp_path / "other.png", "--steps", "3")
+    assert cli(*words, "--out", tmp_path / "row.png")[0] == 0
+    assert size(tmp_path / "row.png") == (3 * 26 - 2, 18)
+    cli(*words, "--from-scale", "1", "--out", tmp_path / "o")
+    first, last = (np.asarray(Image.open(tmp_path / "o" / f"{i:04}.png")).astype(int) for i in (0, 2))
+    assert (first != last).any()
+    refuses(*words, "--from-scale", "2", "--out", tmp_path / "b.png", says="0…1 for this model, got 2")
+    refuses(*words, "--space", "full", "--out", tmp_path / "b.png", says="--space and --box are for reversible networks")
+    plain = ("interpolate", internals / "meta_internal_plain", *words[2:])
+    refuses(*plain, "--out", tmp_path / "b.png", says="trained on one picture without a hypernetwork")

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from predella.apps import internal
 from predella.apps.patches import patch_variation, replaced
 from predella.errors import UserError
-from predella.metrics.internal import copy_score, pixel_diversity, sifid, slopes
+from predella.losses.distances import Pixels
+from predella.metrics.internal import copy_score, measure, pixel_diversity, sifid, slopes
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 
 TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
@@ -99,10 +101,12 @@ def test_a_paste_changes_the_picture_only_near_its_mask(model):
     picture, naive = noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1)
     mask = torch.zeros(1, 1, 20, 24)
     mask[..., 8:12, 18:22] = 1
-    weights = model.all_weights(model.embed(picture))
-    made = internal.blended(model, weights, picture, naive, mask, 2, 1, torch.Generator().manual_seed(0))
+    made = internal.made_own(model, picture, naive, mask, 2, 10, torch.Generator().manual_seed(0), "p.png")
     torch.testing.assert_close(made[..., :10], picture[..., :10])
     assert (made - picture)[..., 8:12, 18:22].abs().mean() > 0.01
+    large = [F.interpolate(x, scale_factor=3) for x in (picture, naive, mask)]
+    made = internal.made_own(model, *large, 2, 10, torch.Generator().manual_seed(0), "p.png")
+    torch.testing.assert_close(made[..., :30], large[0][..., :30])
     soft = internal.softened(mask, 2, 0.5)
     assert soft.max() == 1 and soft[..., 10, 14] == 0 and soft[..., 10, 17] > 0.5
 
@@ -122,3 +126,13 @@ def test_what_a_model_cannot_hold_is_refused(model):
         internal.at_home(model, noise(1, 3, 8, 10), "a.png")
     with pytest.raises(UserError, match="20000×20000 pixels would need about 27 GB"):
         internal.check_size((20000, 20000), 6)
+
+
+def test_samples_of_a_picture_are_measured():
+    distance = Pixels()
+    picture = noise(1, 3, 20, 24)
+    rows = list(measure([picture] * 2, lambda x, k: [x] * k, lambda x: x, "pixels", distance, 3, "itself"))
+    values = {r["measure"]: r["value"] for r in rows}
+    assert values["pixel_diversity"] == 0 and values["copy_score"] == 1 and values["lpips_diversity"] == 0
+    assert values["sifid_pixels"] == pytest.approx(values["msifid_pixels"]) and values["sifid_pixels"] < 1e-3  # of rounding to 8 bits
+    assert all(r["images"] == 2 and "3 samples a picture" in r["protocol"] for r in rows)

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from predella.apps import internal as own
+from predella.apps import patches
 from predella.apps.device import device_of, placed
 from predella.apps.fill import fill as fill_picture
 from predella.data.images import Images, Source, count_pictures
@@ -19,11 +21,12 @@ from predella.image.files import Picture
 from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
 from predella.losses.distances import lpips
-from predella.metrics import filling, generation, restoration
+from predella.metrics import filling, generation, internal, restoration
 from predella.metrics import super_resolution as sr
-from predella.metrics.features import load_features
+from predella.metrics.features import load_features, load_maps
 from predella.models.base import PRETRAINED, Model, find_source, load
 from predella.models.functional_image import FunctionalImage
+from predella.models.meta_internal import MetaInternal
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
 from predella.recipe import Recipe, Task, read_recipe
@@ -42,12 +45,14 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
     "grey": Colorization(),
     "jpeg": Decompression(),
 }
+OWN_PATCHES = {"patch": 128}  # varied without a network, the longest edge in pixels
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
-OWN = ("faces", "digits", "classes", "restoration")  # measured on pictures like those of training
+OWN = ("faces", "digits", "classes", "restoration", "internal")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
 ANSWERS = 10  # a condition
+PLACES = "vgg16_relu2_2"  # features at all places of a picture
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Asked:
         seed: of samples.
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
+        samples: of each picture's own model.
     """
 
     scales: tuple[float, ...] | None = None
@@ -70,6 +76,7 @@ class Asked:
     seed: int = 0
     curve: bool = False
     box: tuple[int, ...] | None = None
+    samples: int = 20
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -90,7 +97,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
     measures = list(_along(run, kind, folder, asked, recipe)) if asked.curve else [({}, _measure(kind, run, _model(folder), asked, recipe))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     name = Path(run).name + ("+ensemble" if asked.ensemble else "")
-    source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16)
+    source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16, longest=OWN_PATCHES.get(run, 0))
     if asked.box is not None:
         source = replace(source, box=asked.box)
     if source.box:
@@ -166,6 +173,9 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
         case "restoration":
             assert model is None or isinstance(model, Tower)
             return partial(_restoration, model, AS_GIVEN[run] if recipe is None else recipe.task, asked)
+        case "internal":
+            assert model is None or isinstance(model, MetaInternal)
+            return partial(_internal, model, asked)
     raise UserError(f"nothing measures '{kind}'")
 
 
@@ -243,6 +253,21 @@ def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) 
     yield from generation.distances([x for _, x in pairs], draws, load_features(FACES, asked.weights), FACES)
 
 
+def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
+    """Samples of each picture's own model, which is the feed-forward one for pictures that were not trained on; None = of its patches."""
+    maps, distance = load_maps(PLACES, asked.weights), lpips("vgg16", asked.weights)
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:
+        size = picture.shape[-2], picture.shape[-1]
+        if model is None:
+            return patches.variations(picture, None, samples, generator)[1]
+        return own.variations(model, own.weights_of(model, picture), size, samples, generator)
+
+    pictures = (from_uint8(images[i])[None] for i in range(len(images)))
+    yield from internal.measure(pictures, vary, maps, PLACES, distance, asked.samples, "own patches")
+
+
 def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """(condition, truth)."""
     batch = task(image, torch.tensor([seed]))
@@ -268,6 +293,8 @@ def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
         return BASELINES[run], None, None, {}
     if run in AS_GIVEN:
         return "restoration", None, None, {}
+    if run in OWN_PATCHES:
+        return "internal", None, None, {}
     folder = find_source(run)
     if not (folder / "recipe.json").exists():
         raise UserError(f"{run} has no recipe.json that says how to measure it; evaluate a folder made by `predella train`")

@@ -18,8 +18,8 @@ from predella.models.meta_internal import ASPECT, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
-SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250
-DILATED = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
+SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
+GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
 def at_home(model: MetaInternal, picture: Tensor, name: str) -> Tensor:
@@ -54,14 +54,14 @@ def check_size(size: Size, width: int = 64) -> None:
         raise UserError(f"{size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {LARGEST:,} pixels can be made at once")
 
 
-def check_scale(model: MetaInternal, scale: int) -> None:
+def check_scale(model: MetaInternal, scale: int, least: int = 0) -> None:
     """Refuse a scale that the model does not have.
 
     Raises:
         UserError: says which it has.
     """
-    if not 0 <= scale < int(model.grown):
-        raise UserError(f"--from-scale must lie in 0…{int(model.grown) - 1} for this model, got {scale}")
+    if not least <= scale < int(model.grown):
+        raise UserError(f"--from-scale must lie in {least}…{int(model.grown) - 1} for this model, got {scale}")
 
 
 @torch.no_grad()
@@ -100,21 +100,37 @@ def mixed(model: MetaInternal, a: Tensor, b: Tensor, share: float, start: int) -
     return [model.weights(first if i < start else between, i) for i in range(int(model.grown))]
 
 
+def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int) -> Tensor:
+    """(steps, 3, H, W) of the first picture's size: samples from its generator to the other's, all of one noise."""
+    size, device = (a.shape[-2], a.shape[-1]), model.first.device
+    made = []
+    for k in range(steps):
+        weights = mixed(model, a.to(device), b.to(device), k / (steps - 1), start)
+        made += variations(model, weights, size, 1, torch.Generator().manual_seed(seed))
+    return torch.cat(made)
+
+
 @torch.no_grad()
-def blended(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, naive: Tensor, mask: Tensor, start: int,
-            grow: int, generator: torch.Generator) -> Tensor:  # fmt: skip
-    """`picture` with what the model makes of `naive`, a paste or an edit, where the mask is: (1, 3, H, W).
+def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor, start: int, grow: float,
+             generator: torch.Generator, name: str) -> Tensor:  # fmt: skip
+    """`picture` with a change that is made of its own patches: (1, 3, H, W), exactly `picture` away from the mask.
+
+    The model works at its own size; what it makes of the change is laid over it at the full size.
 
     Args:
-        picture, naive: (1, 3, H, W) of one size.
-        mask: (1, 1, H, W) in 0 … 1, of the changed place.
-        start: the scale that is given `naive`; the higher, the more of it stays.
-        grow: pixels that the mask grows by before its border is blurred.
+        picture, changed: (1, 3, H, W) of one size.
+        mask: (1, 1, H, W), 1 where it was changed.
+        start: the scale that is given the change, at least 1; the higher, the more of it stays.
+        grow: pixels of a picture of 250 that the mask grows by before its border is blurred.
     """
-    sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
-    made = _from(model, weights, model.draw(1, sizes, generator), sizes, start, naive)
-    soft = softened(mask, grow, SHARP * max(picture.shape[-2:]) / 250)
-    return torch.lerp(picture.cpu(), made, soft)
+    whole = picture.shape[-2], picture.shape[-1]
+    part = max(whole) / 250
+    small = at_home(model, changed, name)
+    sizes = model.sizes((small.shape[-2], small.shape[-1]))
+    made = _from(model, weights_of(model, at_home(model, picture, name)), model.draw(1, sizes, generator), sizes, start, small)
+    soft = softened(mask, round(grow * part), SHARP * part)
+    fitting = changed + resize(made - small, whole)
+    return torch.lerp(picture, fitting, soft).clamp(-1, 1)
 
 
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:

@@ -21,6 +21,9 @@ VERBS = {
     "decode": ("decode", "images back from latents"),
     "interpolate": ("interpolate", "pictures between two pictures"),
     "vary": ("vary", "variations of a picture"),
+    "harmonize": ("blend", "make a paste look as if it had always been there"),
+    "edit": ("blend", "make an edited picture whole again"),
+    "animate": ("animate", "a picture that moves"),
     "report": ("report", "make RESULTS.md from the recorded runs"),
     "export": ("export", "write a model as ONNX"),
 }

@@ -2,7 +2,8 @@
 
 predella evaluate RUN --data SET … [--ensemble] [--record FILE]
 
-RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg, grey.
+RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg, grey;
+and patch, variations of a picture from its nearest patches.
 """
 
 import json
@@ -20,6 +21,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut from each picture, or 'none' (default: the recipe's)")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
+    parser.add_argument("--samples", type=int, default=20, help="for models of pictures' own patches: of each (default: 20)")
     parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -36,10 +38,13 @@ def run(options, rest) -> int:
             raise UserError(f"--record must name a .jsonl file, got {options.record}")
         check_folder(options.record.parent)
     check_seed(options.seed)
+    if not 2 <= options.samples <= 10_000:
+        raise UserError(f"--samples must lie in 2…10000, got {options.samples}")
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     box = () if options.box == "none" else parse_box(options.box)
-    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box)
+    asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box,
+                  options.samples)  # fmt: skip
     for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
         rows.append(row)
         if not options.json:

@@ -1,8 +1,11 @@
 """Pictures between two pictures.
 
 predella interpolate MODEL A B --steps N --out PATH [--space restricted|full|pixels]
+predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
 
-PATH is a file for one row of pictures, or a folder for one file each.
+PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
+own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
+the last only the finest texture.
 """
 
 import json
@@ -18,6 +21,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--steps", type=int, default=9, help="pictures, both ends included (default: 9)")
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; pixels")
+    parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
@@ -29,10 +34,10 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps.latents import prepared
-    from predella.cli.latents import check_outputs, check_zoom, is_file, open_model, parse_box, write_pictures
+    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file, open_model, parse_box, write_pictures
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
-    from predella.models.reversible import SPACES
+    from predella.models.reversible import SPACES, Reversible
 
     if not 2 <= options.steps <= 10_000:
         raise UserError(f"--steps must lie in 2…10000, got {options.steps}")
@@ -44,7 +49,10 @@ def run(options, rest) -> int:
     check_zoom(options.zoom)
     paths = [options.out] if is_file(options.out) else [options.out / f"{i:04}.png" for i in range(options.steps)]
     check_outputs(paths, options.force)
+    check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
+    if not isinstance(model, Reversible):
+        return _mixtures(options, model, paths)
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
     pairs = zip((options.a, options.b), (boxes[0], boxes[-1]))
     a, b = (prepared(read(f), str(f), model, True, box) for f, box in pairs)
@@ -55,4 +63,27 @@ def run(options, rest) -> int:
         print(json.dumps({"model": options.model, "steps": options.steps, "space": space, "output": str(options.out)}))
     else:
         print(f"{options.out}  {options.steps} pictures")
+    return 0
+
+
+def _mixtures(options, model, paths: list[Path]) -> int:
+    """From the generator of one picture to that of the other."""
+
+    from predella.apps import internal
+    from predella.cli.latents import write_pictures
+    from predella.errors import UserError
+    from predella.image.files import read
+
+    if options.space or options.box:
+        raise UserError("--space and --box are for reversible networks; this model mixes whole pictures, leave them out")
+    internal.check_scale(model, options.from_scale)
+    if model.config.heads == "table":
+        raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")
+    a, b = (internal.at_home(model, read(f).rgb(), str(f)) for f in (options.a, options.b))
+    pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed)
+    write_pictures([pictures], paths, options.out, options.force, options.zoom)
+    if options.json:
+        print(json.dumps({"model": options.model, "steps": options.steps, "from_scale": options.from_scale, "output": str(options.out)}))
+    else:
+        print(f"{options.out}  {options.steps} pictures, from scale {options.from_scale}")
     return 0

@@ -17,6 +17,7 @@ from predella.atomic import atomic_write, check_free
 from predella.errors import UserError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+MOVING = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}  # several frames; PNG as APNG
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
 PLANAR, ICC, RESOLUTION, RESOLUTION_UNIT = 284, 34675, (282, 283), 296  # TIFF tags
@@ -265,6 +266,15 @@ def write_array(array: np.ndarray, path: Path | str, picture: Picture, force: bo
             if kind in ("JPEG", "WEBP"):
                 extra["quality"] = quality
             Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **extra)
+
+
+def write_frames(frames: Tensor, path: Path | str, fps: float, force: bool = False) -> None:
+    """(N, 3, H, W) in [-1, 1] as one moving picture, which repeats without end; .gif, .png or .webp, atomically."""
+    path = Path(path)
+    images = [Image.fromarray(to_array(f[None], 8)) for f in frames]
+    extra = {"quality": 90} if path.suffix.lower() == ".webp" else {}
+    with atomic_write(path, force) as stream:
+        images[0].save(stream, MOVING[path.suffix.lower()], save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **extra)
 
 
 def check_ending(path: Path) -> str:

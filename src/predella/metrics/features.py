@@ -42,6 +42,19 @@ def load_features(name: str, weights: Path | None = None) -> Features:
     return means
 
 
+def load_maps(name: str, weights: Path | None = None) -> Features:
+    """The same features at all places, (B, D, h, w): for distances between the places of two pictures.
+
+    Raises:
+        UserError: see `load_features`; "inception" gives no maps here.
+    """
+    which, _, layer = name.partition("_")
+    if name not in FEATURES or not layer:
+        raise UserError(f"no maps of features are called '{name}'{did_you_mean(name, [f for f in FEATURES if '_' in f])}")
+    network, count = load_classic(which, weights), LAYERS[which].index(layer) + 1
+    return lambda x: network(x, count)[-1]
+
+
 @torch.no_grad()
 def collect(features: Features, images: Iterable[Tensor], batch: int = 50) -> Tensor:
     """(N, D) features of pictures (C, H, W) or batches (B, C, H, W) in [-1, 1]; grey is repeated. `batch` changes nothing but memory."""

@@ -1,12 +1,21 @@
 """How samples of one picture's own model stand to that picture: its patches, how many-sided they are, how much is copied."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from predella.image.contract import quantize
+from predella.losses.distances import Perceptual
+from predella.metrics.fidelity import mean
 from predella.metrics.frechet import frechet_distance
+from predella.metrics.restoration import lpips_diversity
 
 PATCH = 7  # pixels of an edge, of the copy score
+FEW = 10  # samples that are compared with each other, or searched for copies
+Vary = Callable[[Tensor, int], Iterable[Tensor]]  # picture (1, 3, H, W), K → K samples (1, 3, H, W)
+Maps = Callable[[Tensor], Tensor]  # (B, 3, H, W) → features at all places (B, D, h, w)
 
 
 def sifid(real: Tensor, generated: Tensor) -> float:
@@ -67,3 +76,34 @@ def slopes(pictures: Tensor) -> Tensor:
     if len(pictures) < 2:
         raise ValueError(f"a slope lies between pictures, at least 2 are needed, got {len(pictures)}")
     return (pictures[1:] - pictures[:-1]).abs().flatten(1).mean(1) * (len(pictures) - 1)
+
+
+@torch.inference_mode()
+def measure(pictures: Iterable[Tensor], vary: Vary, maps: Maps, name: str, distance: Perceptual, count: int, ask: str) -> Iterator[dict]:
+    """Rows of the mean over pictures, of `count` 8-bit samples each.
+
+    sifid_NAME is the least over a picture's samples, msifid_NAME the mean (Bensadoun et al. 2021, Sec. 5); lpips_diversity and
+    copy_score are of the first samples.
+
+    Args:
+        pictures: (1, 3, H, W) each.
+        maps, name: the features of sifid, and what they are called.
+        ask: how samples are made, for the rows.
+    """
+    found: dict[str, list[float]] = {}
+    for picture in pictures:
+        samples, real = quantize(torch.cat(list(vary(picture, count)))), maps(picture)
+        each = [sifid(real, maps(s)) for s in samples.split(1)]
+        few = samples[:FEW]
+        values = {
+            f"sifid_{name}": min(each),
+            f"msifid_{name}": mean(each),
+            "pixel_diversity": pixel_diversity(samples, picture),
+            "lpips_diversity": lpips_diversity(torch.cat([distance.embed(s) for s in few.split(1)])),
+            "copy_score": mean([copy_score(s, picture) for s in few.split(1)]),
+        }
+        for measure, value in values.items():
+            found.setdefault(measure, []).append(value)
+    protocol = f"{count} samples a picture ({FEW} of them for LPIPS 0.1 of VGG16 and copies), mean over pictures, 8-bit samples"
+    for measure, row in found.items():
+        yield {"ask": ask, "measure": measure, "value": mean(row), "images": len(row), "protocol": protocol}

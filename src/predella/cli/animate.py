@@ -1,0 +1,78 @@
+"""A picture that moves: a slow walk of its model's noise.
+
+predella animate IMAGE --out FILE.gif|.png|.webp [--frames N] [--fps F] [--model M] [--from-scale M] [--size WxH]
+
+PNG is written as APNG. Scales below M stand still: the larger M, the smaller what moves. Without --model a model of the image is
+trained first, which takes minutes.
+"""
+
+import json
+import time
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="a .gif, .png or .webp")
+    parser.add_argument("--frames", type=int, default=40, help="default: 40")
+    parser.add_argument("--fps", type=float, default=10.0, help="frames a second (default: 10)")
+    parser.add_argument("--model", help="a shipped name or a run folder (default: one trained on the image)")
+    parser.add_argument("--from-scale", type=int, default=2, metavar="M", help="the first scale that moves (default: 2)")
+    parser.add_argument("--size", help="WxH in pixels (default: the image's aspect at the model's own size)")
+    parser.add_argument("--back", type=float, default=0.1, help="how strongly it is drawn back to the image, 0…1 (default: 0.1)")
+    parser.add_argument("--inertia", type=float, default=0.9, help="how steadily it moves, 0…1 (default: 0.9)")
+    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same walk (default: 0)")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    import torch
+
+    from predella.apps import internal
+    from predella.atomic import check_free
+    from predella.cli.internal import train_on
+    from predella.cli.latents import check_seed, open_model
+    from predella.cli.progress import progress
+    from predella.cli.upscale import parse_size
+    from predella.errors import UserError
+    from predella.image.files import MOVING, read, write_frames
+
+    check_seed(options.seed)
+    if options.out.suffix.lower() not in MOVING:
+        raise UserError(f"{options.out} ends in '{options.out.suffix}'; pictures that move end in {', '.join(MOVING)}")
+    check_free(options.out, options.force)
+    if not 2 <= options.frames <= 10_000:
+        raise UserError(f"--frames must lie in 2…10000, got {options.frames}")
+    if not 0.1 <= options.fps <= 50:
+        raise UserError(f"--fps must lie in 0.1…50, got {options.fps:g}")
+    for name in ("back", "inertia"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f"--{name} must lie in 0…1, got {getattr(options, name):g}")
+    wanted = parse_size(options.size)
+    internal.check_size(wanted or (1, 1))
+    picture, start = read(options.image).rgb(), time.monotonic()
+    model = open_model(options.model, "animate", options.cpu) if options.model else None
+    if model is not None:
+        internal.at_home(model, picture, str(options.image))
+        internal.check_scale(model, options.from_scale)
+    model = model or train_on(options.image, options)
+    internal.check_scale(model, options.from_scale)
+    source = internal.at_home(model, picture, str(options.image))
+    size = wanted or (source.shape[-2], source.shape[-1])
+    generator, made = torch.Generator().manual_seed(options.seed), []
+    walk = internal.frames(model, internal.weights_of(model, source), size, options.frames, generator,
+                           options.from_scale, options.back, options.inertia)  # fmt: skip
+    with progress(f"{options.image.name}: {options.frames} frames") as tell:
+        for frame in walk:
+            made.append(frame)
+            tell(len(made) / options.frames)
+    write_frames(torch.cat(made), options.out, options.fps, options.force)
+    seconds = time.monotonic() - start
+    if options.json:
+        print(json.dumps({"model": options.model, "frames": options.frames, "output": str(options.out), "seconds": round(seconds, 2)}))
+    else:
+        print(f"{options.out}  {options.frames} frames of {size[1]}×{size[0]}  {seconds:.1f} s")
+    return 0

@@ -1,0 +1,72 @@
+"""Make a paste or an edit of a picture look as if it had always been there.
+
+predella harmonize PASTED --mask MASK --onto PICTURE --out FILE [--model M] [--from-scale M]
+predella edit EDITED --mask MASK --onto PICTURE --out FILE [--model M] [--from-scale M]
+
+PASTED is the picture with something foreign put on it, EDITED one whose parts were copied, moved or painted; MASK is white where
+it was changed. The change is made anew of PICTURE's patches at the scales from M on: the larger M, the more of it stays. Without
+--model a model of PICTURE is trained first, which takes minutes. What the model changes is laid over the picture at its full size.
+"""
+
+import json
+import time
+from pathlib import Path
+
+FROM = {"harmonize": 3, "edit": 2}  # of five scales: what is foreign keeps its shape, what is moved is fitted in
+
+
+def add_arguments(parser) -> None:
+    parser.set_defaults(verb=parser.prog.split()[-1])
+    parser.add_argument("image", type=Path, help="the picture with the change")
+    parser.add_argument("--mask", type=Path, required=True, help="white where it was changed")
+    parser.add_argument("--onto", type=Path, required=True, metavar="PICTURE", help="the picture without the change, of the same size")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", help="a shipped name or a run folder (default: one trained on PICTURE)")
+    parser.add_argument("--from-scale", type=int, metavar="M", help="the scale that is given the change (default: harmonize 3, edit 2)")
+    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one picture (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options, rest) -> int:
+    import torch
+
+    from predella.apps import internal
+    from predella.apps.fill import read_mask
+    from predella.cli.internal import train_on
+    from predella.cli.latents import check_seed, open_model
+    from predella.errors import UserError
+    from predella.image.files import check_output, read, write
+
+    check_seed(options.seed)
+    changed, picture = read(options.image), read(options.onto)
+    if changed.size != picture.size:
+        sizes = [f"{p.size[1]}×{p.size[0]}" for p in (changed, picture)]
+        raise UserError(f"{options.image} is {sizes[0]}, {options.onto} {sizes[1]}; make them one size")
+    mask = 1 - read_mask(read(options.mask), picture.size)
+    check_output(options.out, picture, options.force)
+    start = time.monotonic()
+    model = open_model(options.model, options.verb, options.cpu) if options.model else None
+    if model is not None:
+        internal.at_home(model, picture.rgb(), str(options.onto))
+    model = model or train_on(options.onto, options)
+    scale = min(FROM[options.verb], int(model.grown) - 1) if options.from_scale is None else options.from_scale
+    internal.check_scale(model, scale, 1)
+    generator = torch.Generator().manual_seed(options.seed)
+    made = internal.made_own(model, picture.rgb(), changed.rgb(), mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
+    write(picture.with_pixels(made, picture.alpha), options.out, options.force)
+    seconds = time.monotonic() - start
+    if options.json:
+        record = {
+            "model": options.model,
+            "verb": options.verb,
+            "from_scale": scale,
+            "output": str(options.out),
+            "seconds": round(seconds, 2),
+        }
+        print(json.dumps(record))
+    else:
+        print(f"{options.out}  {options.verb}, from scale {scale}  {seconds:.1f} s")
+    return 0
