@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from predella.nn.hyper import Weights
 
 Shapes = Mapping[str, torch.Size]
+FAST = 10.0  # weights that are no sum over an embedding are stored so much smaller, to be as quick under one learning rate as those
 
 
 class PatchNetwork(nn.Sequential):
@@ -64,6 +65,20 @@ class DenseHeads(nn.ModuleDict):
         return {k: self[k.replace(".", "_")](e).view(len(e), *shape) for k, shape in self.shapes.items()}
 
 
+class EqualLinear(nn.Linear):
+    """A linear layer whose stored weights are of unit size and divided by `fan` ** 0.5 at use, so that Adam moves any width alike
+    (Karras et al. 2018, Sec. 4.1)."""
+
+    def __init__(self, inputs: int, outputs: int, fan: int):
+        super().__init__(inputs, outputs)
+        self.fan = fan
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input / math.sqrt(self.fan))
+
+
 class LowRankHead(nn.Module):
     """(B, E) → (B, out, …): a matrix for all + an item's own factor (out × rank) times shared rows (rank × …)."""
 
@@ -71,28 +86,25 @@ class LowRankHead(nn.Module):
         super().__init__()
         self.shape, columns = shape, math.prod(shape[1:])
         rank = min(rank, columns)
-        self.base = nn.Parameter(torch.randn(shape))
-        self.rows = nn.Parameter(torch.randn(rank, columns))
-        self.factor = nn.Linear(embedding, shape[0] * rank)
-        nn.init.normal_(self.factor.weight, std=1 / math.sqrt(embedding * rank))
-        nn.init.zeros_(self.factor.bias)
+        self.base = nn.Parameter(torch.randn(shape) / FAST)
+        self.rows = nn.Parameter(torch.randn(rank, columns) / FAST)
+        self.factor = EqualLinear(embedding, shape[0] * rank, embedding * rank)
 
     def forward(self, e: Tensor) -> Tensor:
         own = self.factor(e).view(len(e), self.shape[0], -1) @ self.rows
-        return self.base + own.view(len(e), *self.shape)
+        return FAST * (self.base + own.view(len(e), *self.shape))
 
 
 class LowRankHeads(nn.ModuleDict):
-    """Kernels by `LowRankHead`, biases by linear layers: 0.9 million numbers for what takes dense heads of 512 numbers 58.6 million."""
+    """Kernels by `LowRankHead`, biases by linear layers: 1.3 million numbers a scale (256 of an embedding, rank 16)
+    where dense heads of the paper's 512 take 58.6 million."""
 
     def __init__(self, embedding: int, shapes: Shapes, rank: int):
         heads: dict[str, nn.Module] = {}
         for name, shape in shapes.items():
-            own = nn.Linear(embedding, shape.numel()) if len(shape) == 1 else LowRankHead(embedding, shape, rank)
+            bias = len(shape) == 1
+            own = EqualLinear(embedding, shape.numel(), 4 * embedding) if bias else LowRankHead(embedding, shape, rank)
             heads[name.replace(".", "_")] = own
-            if isinstance(own, nn.Linear):
-                nn.init.kaiming_normal_(own.weight, nonlinearity="linear")
-                nn.init.zeros_(own.bias)
         super().__init__(heads)
         self.names = list(shapes)
 
@@ -104,11 +116,11 @@ class Table(nn.Module):
     """Ordinary weights, the same for every item; of what it is given only the number of items counts."""
 
     def __init__(self, shapes: Shapes):
-        first = {k: torch.zeros(shape) if len(shape) == 1 else torch.randn(shape) for k, shape in shapes.items()}
+        first = {k: torch.zeros(shape) if len(shape) == 1 else torch.randn(shape) / FAST for k, shape in shapes.items()}
         super().__init__()
         self.own = nn.ParameterDict({k.replace(".", "_"): nn.Parameter(v) for k, v in first.items()})
         self.names = list(shapes)
 
     def forward(self, items: Tensor) -> Weights:
         own = {k: self.own[k.replace(".", "_")] for k in self.names}
-        return {k: w.expand(len(items), *w.shape) for k, w in own.items()}
+        return {k: (FAST * w).expand(len(items), *w.shape) for k, w in own.items()}

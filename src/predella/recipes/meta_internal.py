@@ -24,17 +24,17 @@ PAPER = MetaInternalConfig(coarsest=25, finest=250, scales=7, heads="dense", emb
 
 def meta_internal_plain(smoke: bool = False) -> Recipe:
     """One picture, ordinary weights (Shaham et al. 2019)."""
-    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 1000, 1, 1e-2, smoke, critic="shared")
+    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 600, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_single(smoke: bool = False) -> Recipe:
     """One picture, weights from a hypernetwork, one critic."""
-    return _recipe("meta_internal_single", MODEL, 1000, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_single", MODEL, 600, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_batch(smoke: bool = False) -> Recipe:
     """A few pictures, all of them in every step; the critic is a hypernetwork, too."""
-    return _recipe("meta_internal_batch", MODEL, 1000, 5, 1e-3, smoke)
+    return _recipe("meta_internal_batch", MODEL, 600, 5, 1e-3, smoke)
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
