@@ -121,3 +121,20 @@ def vgg_weights(tmp_path, monkeypatch):
     digest = standard.half_digest(tensors, "features.")
     monkeypatch.setitem(standard.CLASSICS, "vgg16", replace(standard.CLASSICS["vgg16"], digest=digest))
     return folder
+
+
+@pytest.fixture
+def lpips_weights(vgg_weights, monkeypatch):
+    """Stand-ins for LPIPS's channel weights beside those of VGG16."""
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    from predella import weights as standard
+
+    torch.manual_seed(0)
+    heads = {f"vgg.lin{i}": torch.rand(1, c, 1, 1).half() for i, c in enumerate((64, 128, 256, 512, 512))}
+    save_file(heads, vgg_weights / "lpips_heads.safetensors")
+    digest = standard.half_digest(heads, "vgg.")
+    monkeypatch.setitem(standard.LPIPS, "vgg16", replace(standard.LPIPS["vgg16"], digest=digest))
+    return vgg_weights

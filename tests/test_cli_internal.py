@@ -122,3 +122,13 @@ def test_pictures_between_two_of_one_model(cli, refuses, internals, photo, tmp_p
     refuses(*words, "--space", "full", "--out", tmp_path / "b.png", says="--space and --box are for reversible networks")
     plain = ("interpolate", internals / "meta_internal_plain", *words[2:])
     refuses(*plain, "--out", tmp_path / "b.png", says="trained on one picture without a hypernetwork")
+
+
+def test_a_model_of_many_pictures_is_measured(cli, refuses, internals, photo, lpips_weights):
+    words = ("evaluate", internals / "meta_internal_dataset", "--data", photo, "--weights", lpips_weights)
+    status, out, err = cli(*words, "--samples", "3", "--json")
+    assert status == 0, err
+    rows = {r["measure"]: r for r in json.loads(out)["rows"]}
+    assert rows["sifid_vgg16_relu2_2"]["value"] <= rows["msifid_vgg16_relu2_2"]["value"]
+    assert rows["pixel_diversity"]["value"] > 0 and 0 <= rows["copy_score"]["value"] <= 1 and "3 samples" in rows["copy_score"]["protocol"]
+    refuses(*words, "--samples", "1", says="--samples must lie in 2…10000, got 1")

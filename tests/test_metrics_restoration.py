@@ -50,19 +50,6 @@ def test_rows_are_means_over_conditions():
     assert 0 < values["faithful_variance_0.15"][0] < values["faithful_variance_0.2"][0] < values["faithful_variance_0.3"][0]
 
 
-@pytest.fixture
-def lpips_weights(vgg_weights, monkeypatch):
-    """Stand-ins for LPIPS's channel weights beside those of VGG16."""
-    from dataclasses import replace
-
-    torch.manual_seed(0)
-    heads = {f"vgg.lin{i}": torch.rand(1, c, 1, 1).half() for i, c in enumerate((64, 128, 256, 512, 512))}
-    save_file(heads, vgg_weights / "lpips_heads.safetensors")
-    digest = standard.half_digest(heads, "vgg.")
-    monkeypatch.setitem(standard.LPIPS, "vgg16", replace(standard.LPIPS["vgg16"], digest=digest))
-    return vgg_weights
-
-
 @pytest.mark.parametrize(("which", "net"), [("vgg16", "vgg"), ("alexnet", "alex")])
 def test_lpips_is_that_of_torchmetrics(which, net, monkeypatch):
     """Same form, same published weights of the channels; on features of random weights, which both share."""
@@ -121,10 +108,16 @@ def test_evaluate_digits_and_layouts(cli, lpips_weights, towers, tmp_path):
         assert {r["measure"]: r["value"] for r in json.loads(out)["rows"]}["lpips_diversity"] > 0
 
 
-@pytest.mark.parametrize(("name", "off"), [("grey", 0.01), ("jpeg", 0.1), ("bicubic_16", 0.1)])
+@pytest.mark.parametrize(("name", "off"), [("grey", 0.01), ("jpeg", 0.1), ("jpeg_40", 0.1), ("bicubic_16", 0.1)])
 def test_an_input_by_itself_is_one_answer_that_keeps_to_it(cli, lpips_weights, name, off):
     status, out, err = cli("evaluate", name, "--data", "photos", "--part", "0,6", "--weights", lpips_weights, "--json")
     assert status == 0, err
     values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
     assert values["lpips_diversity"] < 1e-9 and values["faithful_variance_0.3"] < 1e-9 and values["inconsistency"] < off
     assert values["fd_vgg16_relu4_3_6"] > 0
+
+
+def test_the_baseline_of_jpegs_has_any_quality(refuses, lpips_weights):
+    words = ("--data", "photos", "--weights", lpips_weights)
+    refuses("evaluate", "jpeg_0", *words, says=["jpeg_0", "quality must lie in 1…95, got 0"])
+    refuses("evaluate", "jpeg_x", *words, says="no model is called 'jpeg_x'")

@@ -172,7 +172,7 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
             return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
         case "restoration":
             assert model is None or isinstance(model, Tower)
-            return partial(_restoration, model, AS_GIVEN[run] if recipe is None else recipe.task, asked)
+            return partial(_restoration, model, _as_given(run) if recipe is None else recipe.task, asked)
         case "internal":
             assert model is None or isinstance(model, MetaInternal)
             return partial(_internal, model, asked)
@@ -221,11 +221,23 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     yield from generation.distances(generation.batches(images), {"samples": some}, features, JUDGE)
 
 
-def _restoration(model: Tower | None, task: Task, asked: Asked, images: Images) -> Iterator[dict]:
+def _as_given(run: str) -> Task | None:
+    """The task whose condition is the answer of the baseline called `run`; jpeg_10 is `jpeg` at quality 10."""
+    quality = run.removeprefix("jpeg_")
+    if quality == run or not quality.isdecimal():
+        return AS_GIVEN.get(run)
+    try:
+        return Decompression(quality=int(quality))
+    except ValueError as error:
+        raise UserError(f"{run}: {error}") from None
+
+
+def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: Images) -> Iterator[dict]:
     """Many answers to the central square of each picture, and how far the first ones are from true pictures.
 
     Without a model there is one answer: what the task's condition shows by itself.
     """
+    assert task is not None
     if isinstance(task, (Masking, Unconditional)):
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
     edge = task.crop(torch.Generator())
@@ -291,7 +303,7 @@ def _set_name(path: str) -> str:
 def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     if run in BASELINES:
         return BASELINES[run], None, None, {}
-    if run in AS_GIVEN:
+    if _as_given(run) is not None:
         return "restoration", None, None, {}
     if run in OWN_PATCHES:
         return "internal", None, None, {}

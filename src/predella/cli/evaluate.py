@@ -2,8 +2,8 @@
 
 predella evaluate RUN --data SET … [--ensemble] [--record FILE]
 
-RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg, grey;
-and patch, variations of a picture from its nearest patches.
+RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg (jpeg_10
+for quality 10), grey; and patch, variations of a picture from its nearest patches.
 """
 
 import json
