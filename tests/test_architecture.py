@@ -31,7 +31,7 @@ ALLOWED = {
     "objectives": {"image", "nn", "losses", "tasks", "models", "weights"} | EDGE,
     "train": {"models.base", "objectives.base", "tasks.base", "image"} | EDGE,
     "metrics": {"image", "nn", "losses", "data", "tasks", "weights"} | EDGE,
-    "apps": {"image", "nn", "data", "tasks", "models", "metrics"} | EDGE,
+    "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "models", "train"} | EDGE,
     "evaluation": {"recipe", "image", "data", "tasks", "losses", "models", "metrics", "apps", "train"} | EDGE,

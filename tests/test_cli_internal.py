@@ -27,7 +27,7 @@ def test_a_model_of_many_pictures_varies_one_it_has_not_seen(cli, internals, pho
     assert status == 0 and len(json.loads(out)["files"][0]["variations"]) == 2
     assert size(tmp_path / "o" / "photo-1.png") == (40, 18)
     assert (np.asarray(Image.open(tmp_path / "o" / "photo-1.png")) != np.asarray(Image.open(tmp_path / "o" / "photo-2.png"))).any()
-    cli(*words, "--from-scale", "1", "--out", tmp_path / "p")
+    cli(*words, "--from-scale", "1", "--tune", "2", "--out", tmp_path / "p")
     assert size(tmp_path / "p" / "photo-2.png") == (24, 18) and (tmp_path / "p" / "photo-sheet.png").exists()
 
 
@@ -59,6 +59,7 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", photo, "--model", many, "--size", "20000x20000", "--out", out, says=["20000×20000", "GB"])
     refuses("vary", photo, "--model", many, "--size", "0x20", "--out", out, says="at least 1x1")
     refuses("vary", photo, "--model", many, "--from-scale", "2", "--out", out, says="0…1 for this model, got 2")
+    refuses("vary", photo, "--model", many, "--tune", "-1", "--out", out, says="--tune must lie in 0…100000 steps, got -1")
     refuses("vary", photo, "--model", many, "--count", "0", "--out", out, says="--count must lie in 1…1000")
     refuses("vary", photo, "--model", many, "--out", tmp_path / "o.png", says="must name a folder")
     refuses("vary", photo, "--model", many, "--dims", "1", "--out", out, says="--dims and --label are for reversible networks")
@@ -131,4 +132,6 @@ def test_a_model_of_many_pictures_is_measured(cli, refuses, internals, photo, lp
     rows = {r["measure"]: r for r in json.loads(out)["rows"]}
     assert rows["sifid_vgg16_relu2_2"]["value"] <= rows["msifid_vgg16_relu2_2"]["value"]
     assert rows["pixel_diversity"]["value"] > 0 and 0 <= rows["copy_score"]["value"] <= 1 and "3 samples" in rows["copy_score"]["protocol"]
+    (first, *_) = json.loads(cli(*words, "--samples", "2", "--tune", "1", "--json")[1])["rows"]
+    assert first["ask"] == "own patches, tuned 1"
     refuses(*words, "--samples", "1", says="--samples must lie in 2…10000, got 1")

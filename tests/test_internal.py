@@ -75,6 +75,16 @@ def model():
     return made
 
 
+def test_tuning_draws_the_reconstruction_and_the_patches_to_the_picture(model):
+    picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")
+    before = internal.weights_of(model, picture)
+    after = internal.tuned(model, before, picture, 30, torch.Generator().manual_seed(0))
+    sizes = model.sizes((18, 24))
+    errors = [(model.reconstruct(w, sizes)[-1] - picture).square().mean() for w in (before, after)]
+    assert errors[1] < 0.7 * errors[0]
+    assert not before[0]["0.weight"].requires_grad and not torch.equal(before[0]["0.weight"], after[0]["0.weight"])
+
+
 def test_variations_start_from_noise_or_from_the_picture(model):
     picture = noise(1, 3, 18, 24)
     weights = model.all_weights(model.embed(picture))

@@ -66,7 +66,7 @@ class Asked:
         seed: of samples.
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
-        samples: of each picture's own model.
+        samples, tune: of each picture's own model, and steps of training it first.
     """
 
     scales: tuple[float, ...] | None = None
@@ -77,6 +77,7 @@ class Asked:
     curve: bool = False
     box: tuple[int, ...] | None = None
     samples: int = 20
+    tune: int = 0
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -274,10 +275,15 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
         size = picture.shape[-2], picture.shape[-1]
         if model is None:
             return patches.variations(picture, None, samples, generator)[1]
-        return own.variations(model, own.weights_of(model, picture), size, samples, generator)
+        weights = own.weights_of(model, picture)
+        if asked.tune:
+            weights = own.tuned(model, weights, picture, asked.tune, generator)
+        return own.variations(model, weights, size, samples, generator)
 
     pictures = (from_uint8(images[i])[None] for i in range(len(images)))
-    yield from internal.measure(pictures, vary, maps, PLACES, distance, asked.samples, "own patches")
+    yield from internal.measure(
+        pictures, vary, maps, PLACES, distance, asked.samples, "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
+    )
 
 
 def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ All of them are `MetaInternal.generate` with other noise, sizes, weights or a pi
 Bensadoun et al. 2021, Sec. 5.2).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,16 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from predella.errors import UserError
-from predella.image.pyramid import Size
+from predella.image.pyramid import Size, pyramid
 from predella.image.resize import resize
+from predella.losses.transport import sliced_wasserstein
 from predella.models.meta_internal import ASPECT, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
+TUNING, HELD = 5e-4, 10.0  # of `tuned`: the learning rate, the weight of the reconstruction
+PATCH, DIRECTIONS = 7, 64  # edge of the patches that are compared, by so many random directions
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
@@ -68,6 +71,38 @@ def check_scale(model: MetaInternal, scale: int, least: int = 0) -> None:
 def weights_of(model: MetaInternal, picture: Tensor) -> list[Weights]:
     """θ of a picture's own generator, one forward pass."""
     return model.all_weights(model.embed(picture.to(model.first.device)))
+
+
+@torch.enable_grad()
+def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, steps: int, generator: torch.Generator,
+          tell: Callable[[float], None] | None = None) -> list[Weights]:  # fmt: skip
+    """θ of a picture's generator, trained on by `steps` steps of all scales at once.
+
+    Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples' patches by the sliced Wasserstein distance to the
+    picture's (Elnekave and Weiss 2022): what a critic would need many steps for.
+
+    Args:
+        tell: hears the fraction done after each step.
+    """
+    device = model.first.device
+    theta = [{k: w.detach().clone().requires_grad_() for k, w in scale.items()} for scale in weights]
+    optimizer = torch.optim.Adam([w for scale in theta for w in scale.values()], TUNING, (0.5, 0.999))
+    sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
+    real = pyramid(picture.to(device), sizes)
+    for step in range(steps):
+        noise = [z.to(device) for z in model.draw(1, sizes, generator)]
+        loss, below = torch.zeros((), device=device), None
+        made = model.reconstruct(theta, sizes)
+        for i, size in enumerate(sizes):
+            below = model.step(theta[i], None if below is None else below.detach(), noise[i], size)
+            patches = [F.unfold(F.pad(x, (PATCH // 2,) * 4, mode="replicate"), PATCH)[0].T for x in (below, real[i])]
+            loss = loss + sliced_wasserstein(*patches, DIRECTIONS, generator) + HELD * (made[i] - real[i]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if tell is not None:
+            tell((step + 1) / steps)
+    return [{k: w.detach() for k, w in scale.items()} for scale in theta]
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--samples", type=int, default=20, help="for models of pictures' own patches: of each (default: 20)")
+    parser.add_argument("--tune", type=int, default=0, help="for such models: steps of training each picture's first (default: 0)")
     parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -40,11 +41,13 @@ def run(options, rest) -> int:
     check_seed(options.seed)
     if not 2 <= options.samples <= 10_000:
         raise UserError(f"--samples must lie in 2…10000, got {options.samples}")
+    if not 0 <= options.tune <= 100_000:
+        raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     box = () if options.box == "none" else parse_box(options.box)
     asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box,
-                  options.samples)  # fmt: skip
+                  options.samples, options.tune)  # fmt: skip
     for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
         rows.append(row)
         if not options.json:

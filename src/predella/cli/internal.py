@@ -20,6 +20,8 @@ def vary(options, model) -> int:
 
     if not 1 <= options.count <= 1000:
         raise UserError(f"--count must lie in 1…1000, got {options.count}")
+    if not 0 <= options.tune <= 100_000:
+        raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
     check_seed(options.seed)
     check_zoom(options.zoom)
     if is_file(options.out):
@@ -59,6 +61,9 @@ def vary(options, model) -> int:
             internal.check_scale(own, options.from_scale)
             source = internal.at_home(own, picture, str(file))
             weights, size = internal.weights_of(own, source), wanted or (source.shape[-2], source.shape[-1])
+            if options.tune:
+                with progress(f"{file.name}: {options.tune} steps of tuning") as tell:
+                    weights = internal.tuned(own, weights, source, options.tune, generator, tell)
             answers = internal.variations(own, weights, size, options.count, generator, options.from_scale, source)
         with progress(f"{file.name}: {options.count} variations") as tell:
             for answer in answers:

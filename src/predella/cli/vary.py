@@ -1,12 +1,13 @@
 """Variations of a picture, as the model can make them.
 
-predella vary IMAGE … --count N [--size WxH] [--model M] [--from-scale M] --out DIR
+predella vary IMAGE … --count N [--size WxH] [--model M] [--tune STEPS] [--from-scale M] --out DIR
 predella vary IMAGE … --method patch --count N --out DIR
 predella vary [IMAGE …] --model reversible_faces --dims 0,1,2 [--steps N] --out PATH
 
 New pictures of an image's own patches, of any size: DIR gets NAME-1.png … NAME-N.png and NAME-sheet.png. A model of many pictures
 (meta_internal) makes them at once, also of an image it has never seen; without --model one is trained on each image first, which takes
-minutes; --method patch needs no network. --from-scale keeps the image's layout, the more the larger.
+minutes; --method patch needs no network. --tune trains the image's own weights on for a few steps;
+--from-scale keeps the image's layout, the more the larger.
 
 A reversible network walks along single latent dimensions instead, from -3 to +3 deviations: one row a dimension, on one sheet an
 image. Without an image it walks around the prior's mean. Of a model with classes it walks around one class: --label, or the image's
@@ -29,6 +30,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--from-scale", type=int, default=0, metavar="M", help="begin with the image at this scale (default: 0 = with noise)"
     )
+    parser.add_argument("--tune", type=int, default=0, metavar="STEPS", help="train the image's weights on first (default: 0)")
     parser.add_argument("--method", choices=("model", "patch"), default="model", help="patch = nearest patches, no network")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same variations (default: 0)")
     parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")

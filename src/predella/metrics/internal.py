@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from predella.image.contract import quantize
-from predella.losses.distances import Perceptual
+from predella.losses.distances import Perceptual, Pixels
 from predella.metrics.fidelity import mean
 from predella.metrics.frechet import frechet_distance
 from predella.metrics.restoration import lpips_diversity
@@ -78,8 +78,10 @@ def slopes(pictures: Tensor) -> Tensor:
     return (pictures[1:] - pictures[:-1]).abs().flatten(1).mean(1) * (len(pictures) - 1)
 
 
-@torch.inference_mode()
-def measure(pictures: Iterable[Tensor], vary: Vary, maps: Maps, name: str, distance: Perceptual, count: int, ask: str) -> Iterator[dict]:
+@torch.no_grad()
+def measure(
+    pictures: Iterable[Tensor], vary: Vary, maps: Maps, name: str, distance: Perceptual | Pixels, count: int, ask: str
+) -> Iterator[dict]:
     """Rows of the mean over pictures, of `count` 8-bit samples each.
 
     sifid_NAME is the least over a picture's samples, msifid_NAME the mean (Bensadoun et al. 2021, Sec. 5); lpips_diversity and
