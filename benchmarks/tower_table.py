@@ -5,8 +5,8 @@
 
 Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
-input by itself. With `--distance` the rows are trained by other features than the recipe's, and named after them. Stop it at any
-time: what is in the record is not done again.
+input by itself. With `--distance` the rows are trained by other features than the recipe's, with `--times` on so many times as many
+candidates, and named after it. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+from predella.recipes import find_recipe
 
 GIVEN = {"sr16": "bicubic_16", "color": "grey", "jpeg": "jpeg"}
 RECORD = Path("results/tower_table.jsonl")
@@ -27,13 +29,16 @@ def main() -> None:
         for seed in options.seeds:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
-                features = f"_{options.distance}" * bool(options.distance)
-                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{features}"
+                made = f"_{options.distance}" * bool(options.distance) + f"_x{options.times}" * (options.times > 1)
+                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{made}"
                 if _recorded(options.record, run.name, seed):
                     continue
                 fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
                           "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
                           "stages.0.objective.replay": str(options.replay)}  # fmt: skip
+                if options.times > 1 and row != "regression":
+                    (stage,) = find_recipe(recipe)().stages
+                    fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
                 if options.distance:
                     fields["stages.0.objective.distance"] = options.distance
                 if options.box:
@@ -56,7 +61,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=["sr16", "color", "jpeg"])
     parser.add_argument("--rows", nargs="+", default=["", "cimle", "regression"], help="'' is the tower itself")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--times", type=int, default=1, help="as many candidates as the recipe's (default: 1)")
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--replay", type=int, default=4)
     parser.add_argument("--distance", default="", help="features that train, such as vgg16 (default: the recipe's)")
