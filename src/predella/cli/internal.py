@@ -12,9 +12,9 @@ def vary(options, model) -> int:
     import torch
 
     from predella.apps import internal, patches
-    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file
+    from predella.cli.latents import check_seed, check_zoom, several_each
     from predella.cli.progress import progress
-    from predella.cli.upscale import expand, parse_size
+    from predella.cli.upscale import parse_size
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -24,17 +24,9 @@ def vary(options, model) -> int:
         raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
     check_seed(options.seed)
     check_zoom(options.zoom)
-    if is_file(options.out):
-        raise UserError(f"--out must name a folder (each image gets several files), got {options.out}")
-    images, lenient = expand(options.images)
+    images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
     internal.check_size(wanted or (1, 1))
-    names = [i.stem for i in images]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise UserError(f"two inputs are called {twice[0]}; vary them into different folders")
-    paths = {i: [options.out / f"{i.stem}-{k}.png" for k in (*range(1, options.count + 1), "sheet")] for i in images}
-    check_outputs([p for row in paths.values() for p in row], options.force)
     pictures = {}
     for file in images:  # all are looked at before anything is written
         try:

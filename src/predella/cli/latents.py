@@ -64,6 +64,29 @@ def check_outputs(paths: list[Path], force: bool) -> None:
         check_free(path, force)
 
 
+def several_each(given: list[Path], count: int, out: Path, force: bool):
+    """Images, those that may be left out, and for each NAME-1.png … NAME-count.png and NAME-sheet.png in the folder `out`.
+
+    Raises:
+        UserError: `out` is no folder, two images of one name, or what could not be written.
+    """
+    from predella.atomic import check_folder
+    from predella.cli.upscale import expand
+    from predella.errors import UserError
+
+    if is_file(out):
+        raise UserError(f"--out must name a folder (each image gets several files), got {out}")
+    check_folder(out)
+    images, lenient = expand(given)
+    names = [i.stem for i in images]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UserError(f"two inputs are called {twice[0]}; write them into different folders")
+    paths = {i: [out / f"{i.stem}-{what}.png" for what in (*range(1, count + 1), "sheet")] for i in images}
+    check_outputs([p for row in paths.values() for p in row], force)
+    return images, lenient, paths
+
+
 def add_zoom(parser) -> None:
     """The option of the verbs that write sheets."""
     parser.add_argument("--zoom", type=int, default=1, help="enlarge each pixel this many times, to look at (default: 1)")

@@ -32,10 +32,8 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps import restore
-    from predella.atomic import check_folder
-    from predella.cli.latents import check_outputs, check_seed, is_file, open_model
+    from predella.cli.latents import check_seed, open_model, several_each
     from predella.cli.progress import progress
-    from predella.cli.upscale import expand
     from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, write
     from predella.models.base import list_pretrained
@@ -45,22 +43,14 @@ def run(options, rest) -> int:
     if not 1 <= options.answers <= 1000:
         raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
     check_seed(options.seed)
-    if is_file(options.out):
-        raise UserError(f"--out must name a folder (each image gets several files), got {options.out}")
-    check_folder(options.out)
-    images, lenient = expand(options.images)
-    paths = [[options.out / f"{i.stem}-{what}.png" for what in (*range(1, options.answers + 1), "sheet")] for i in images]
-    twice = sorted({i.stem for i in images if [k.stem for k in images].count(i.stem) > 1})
-    if twice:
-        raise UserError(f"two inputs are called {twice[0]}; restore them into different folders")
-    check_outputs([p for row in paths for p in row], options.force)
+    images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
     source = options.model or restore.MODELS[options.task]
     if options.model is None and source not in list_pretrained():
         raise UserError(f"no weights for {options.task} are shipped; train the recipe {source} and name its folder with --model")
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
     usable = []
-    for file, row in zip(images, paths):  # all are looked at before anything is written
+    for file, row in paths.items():  # all are looked at before anything is written
         try:
             _prepare(task, model, file, options.exact)
             usable.append((file, row))
