@@ -68,10 +68,9 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
         UserError: a picture too large to be restored as a whole, too small to be enlarged, a label map with unknown classes.
     """
     height, width = size_of(task, picture, model)
-    if height * width > LARGEST:
-        raise UserError(
-            f"the answer to {name} would have {width}×{height} pixels, {LARGEST:,} can be made at once; cut it or make it smaller"
-        )
+    most = LARGEST_COLORED if isinstance(task, Colorization) else LARGEST
+    if height * width > most:
+        raise UserError(f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once; cut it or make it smaller")
     match task:
         case SuperResolution():
             if min(picture.size) < SMALLEST:
@@ -165,7 +164,8 @@ def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:
     """Lightness (1, 1, H, W) and smaller a, b (1, 2, h, w) → (1, 3, H, W); colours follow the edges of the lightness (He et al. 2010)."""
     times = condition.shape[-1] / colours.shape[-1]
     large = resize(colours, (condition.shape[-2], condition.shape[-1]), "bilinear")
-    followed = guided_blur((condition + 1) / 2, large, 4 * round(times) + 1, EPSILON, border_type="replicate")
+    coarser = max(1, round(times / 2))  # the filter's means are of many pixels: a few of them say as much (He and Sun 2015)
+    followed = guided_blur((condition + 1) / 2, large, 4 * round(times) + 1, EPSILON, "replicate", coarser)
     return lab_to_rgb(paled(torch.cat([(condition + 1) * 50, followed], 1)))
 
 

@@ -24,7 +24,7 @@ def run(options, rest) -> int:
         return 0
     for kind, rows in found.items():
         print(kind)
-        rows = _grouped(rows)
+        rows = _grouped(rows) if kind == "recipes" else rows
         width = max((len(name) for name in rows), default=0)
         for name, text in rows.items():
             print(f"  {name:{width}}  {text}")
