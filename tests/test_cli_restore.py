@@ -238,8 +238,9 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
 
 
 def test_large_photos_are_coloured_and_not_restored_as_a_whole(cli, refuses, towers, tmp_path):
+    torch.set_default_dtype(torch.float32)
     Image.new("L", (2500, 1700)).save(tmp_path / "large.png")
-    words = (tmp_path / "large.png", "--answers", "1", "--out", tmp_path / "o")
+    words = (tmp_path / "large.png", "--answers", "1", "--force", "--out", tmp_path / "o")
     assert cli("restore", "colorization", *words, "--model", towers / "tower_color")[0] == 0
     assert array(tmp_path / "o" / "large-1.png").shape == (1700, 2500, 3)
     refuses("restore", "decompression", *words, "--model", towers / "tower_jpeg", says="4,000,000 can be made at once")
