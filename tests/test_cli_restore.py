@@ -208,31 +208,65 @@ def test_notes_on_what_is_taken(cli, towers, tmp_path):
     Image.new("RGB", (40, 40), "white").save(tmp_path / "fine.jpg", quality=95)
     words = ("--answers", "1", "--out", tmp_path / "o", "--model")
     _, _, err = cli("restore", "pca", tmp_path / "digit.png", *words, towers / "tower_mnist_pca")
+    assert "looks dark on bright" in err
     assert "only its lightness is used" in err and "its central square is made 28×28" in err
     _, _, err = cli("restore", "decompression", tmp_path / "fine.jpg", *words, towers / "tower_jpeg")
     assert "the model knows" in err and "(quality 5)" in err
+    assert "looks dark on bright" not in err
+    Image.new("RGB", (20, 20), "grey").save(tmp_path / "stored_again.png")
+    _, _, err = cli("restore", "decompression", tmp_path / "stored_again.png", *words, towers / "tower_jpeg")
+    assert "stored_again.png is no JPEG; it is taken for one of quality 5" in err
+    Image.new("LA", (1, 20)).save(tmp_path / "nothing.png")
+    _, out, err = cli("restore", "colorization", tmp_path / "nothing.png", *words, towers / "tower_color")
+    assert "has 20×1 pixels; too few" in err or "has 1×20 pixels; too few" in err
+    assert "wholly transparent" in err and "1 answer  " in out and "up to 0.3 is rounding" in out
+
+
+def test_sheets_can_be_enlarged(cli, refuses, towers, tmp_path):
+    Image.new("L", (28, 28)).save(tmp_path / "digit.png")
+    words = ("restore", "pca", tmp_path / "digit.png", "--answers", "2", "--model", towers / "tower_mnist_pca", "--out", tmp_path / "o")
+    cli(*words, "--zoom", "3")
+    assert array(tmp_path / "o" / "digit-sheet.png").shape == (84, 4 * 84 + 3 * 2, 3)
+    refuses(*words, "--force", "--zoom", "99", says="--zoom must lie in 1…16, got 99")
+
+
+def test_what_jpeglib_would_say_is_named(cli, towers, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("predella.apps.restore.find_spec", lambda name: None)
+    _, _, err = cli(
+        "restore", "decompression", pictures / "colour.jpg", "--answers", "1", "--model", towers / "tower_jpeg", "--out", tmp_path
+    )
+    assert "is not known without jpeglib (pip install jpeglib)" in err
 
 
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
-    refuses("restore", "layout", grey, "--out", out, says="train the recipe tower_layout and name its folder with --model")
+    refuses("restore", "layout", grey, "--out", out, says="predella train tower_layout --data PICTURES/ &&")
     refuses("restore", "colorization", grey, "--answers", "0", "--out", out, says="1…1000, got 0")
     refuses("restore", "colorization", grey, "--answers", "10000", "--out", out, says="1…1000, got 10000")
-    refuses("restore", "colorization", grey, "--model", jpeg, "--out", out, says="not trained for colorization")
+    refuses(
+        "restore",
+        "colorization",
+        grey,
+        "--model",
+        jpeg,
+        "--out",
+        out,
+        says=["not trained for colorization", "or leave it out for tower_color"],
+    )
     refuses("restore", "decompression", grey, "--model", towers / "tower_color", "--out", out, says="not trained for decompression")
     refuses("restore", "decompression", grey, "--model", runs / "reversible_faces", "--out", out, says="can't restore")
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", out, "--exact", says=["grey.png", "no grey or YCbCr JPEG"])
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", tmp_path / "a.png", says="must name a folder")
     refuses("restore", "decompression", grey, pictures / "none.png", "--model", jpeg, "--out", out, says="none.png")
-    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="two inputs are called grey")
+    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="would both be written as grey-1.png")
     large = tmp_path / "large.png"
     Image.new("L", (2500, 2000)).save(large)
-    refuses("restore", "decompression", large, "--model", jpeg, "--out", out, says=["2500×2000", "make it smaller"])
+    refuses("restore", "decompression", large, "--model", jpeg, "--out", out, says=["2500×2000", "make it at most 2236×1788"])
     Image.new("RGB", (200, 100)).save(tmp_path / "many.png")
     Image.new("RGB", (3, 9)).save(tmp_path / "few.png")
     sr = ("--model", towers / "tower_sr16", "--out", out)
-    refuses("restore", "super_resolution", tmp_path / "many.png", *sr, says=["3200×1600", "make it smaller"])
+    refuses("restore", "super_resolution", tmp_path / "many.png", *sr, says=["3200×1600", "make it at most 176×88"])
     refuses("restore", "super_resolution", tmp_path / "few.png", *sr, says=["3×9", "at least 4 an edge"])
     assert not out.exists()
 

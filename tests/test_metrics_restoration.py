@@ -1,6 +1,7 @@
 """Measures of several answers: by hand on points of a line, and through `evaluate` on a run."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -47,6 +48,7 @@ def test_rows_are_means_over_conditions():
     assert values["lpips_diversity"] == (pytest.approx(((a - b) ** 2 + (a - c) ** 2 + (b - c) ** 2) / 3, **tolerance), 2)
     assert values["lpips_nearest"][0] == pytest.approx(a * a, **tolerance)
     assert values["inconsistency"][0] == pytest.approx((a - b + c) / 3, **tolerance)
+    assert values["psnr_rgb"][0] == pytest.approx(sum(20 * math.log10(2 / abs(d)) for d in (a, b, c)) / 3, abs=0.1)
     assert 0 < values["faithful_variance_0.15"][0] < values["faithful_variance_0.2"][0] < values["faithful_variance_0.3"][0]
 
 

@@ -189,7 +189,7 @@ def test_weights_that_are_missing_or_altered(tmp_path, monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr(pooch, "retrieve", offline)
-    with pytest.raises(UserError, match=r"could not be fetched from https.*--weights DIR"):
+    with pytest.raises(UserError, match=r"could not be fetched from https.*put .* into a folder and name it by --weights"):
         feats.load_features("inception")
 
 

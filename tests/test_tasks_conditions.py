@@ -105,6 +105,14 @@ def test_unknown_classes_are_refused():
         task(torch.zeros(1, 3, 8, 8))
 
 
+def test_colours_are_not_learned_from_grey_photos():
+    grey, one = torch.full((3, 8, 8), 90, dtype=torch.uint8), torch.full((3, 8, 8), 90, dtype=torch.uint8)
+    one[0, 3, 3] += 60
+    Colorization().check_pictures([grey, one])
+    with pytest.raises(UserError, match="all grey.*photos in colour"):
+        Colorization().check_pictures([grey] * 100)
+
+
 def test_pairs_are_cut_in_two(tmp_path):
     array = np.zeros((12, 40, 3), np.uint8)
     array[:, 20:] = 200
@@ -112,7 +120,7 @@ def test_pairs_are_cut_in_two(tmp_path):
     Image.fromarray(array[:, :39]).save(tmp_path / "odd.png")
     images = Source(paths=(str(tmp_path),), paired=True, smallest=8).open()
     assert images[0].shape == (6, 12, 20) and images[0][:3].max() == 0 and images[0][3:].min() == 200
-    assert images.skipped[0][0] == "odd.png" and "its width is odd" in images.skipped[0][1]
+    assert images.skipped[0][0] == "odd.png" and "has an odd width" in images.skipped[0][1]
 
 
 def test_resizing_is_its_matrix():

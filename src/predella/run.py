@@ -117,7 +117,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     model.load_state_dict(trainer.ema.shadow)
     if engine.main:
         write_text(folder / "README.md", model_card(folder))
-        log.info("done: %s", folder / WEIGHTS)
+        log.info("done: %s; it serves: predella %s", folder / WEIGHTS, ", ".join((*model.verbs, "evaluate")))
     engine.close()
     return model.eval()
 

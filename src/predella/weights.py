@@ -120,10 +120,8 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
     try:
         file = Path(pooch.retrieve(classic.url, None, fname=official, path=cache, progressbar=False))
     except Exception as error:
-        why = type(error).__name__
-        raise UserError(
-            f"the weights of {which} could not be fetched from {classic.url} ({why}); give their folder by --weights DIR or ${ENVIRONMENT}"
-        ) from None
+        what = f"the weights of {which} could not be fetched from {classic.url} ({type(error).__name__})"
+        raise UserError(f"{what}; put {official} into a folder and name it by --weights or ${ENVIRONMENT}") from None
     return _read_official(file, classic)
 
 

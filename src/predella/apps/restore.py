@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +33,7 @@ MODELS = {  # what restores by default
 }  # fmt: skip
 LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
 LARGEST_COLORED = 40_000_000  # where only the lightness is as large
+FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS = 50  # at most, of moving an answer to its input's data and back into the range of pixels
 SETTLED = 1e-3  # of [-1, 1]: a round that changes no pixel by more is the last
@@ -70,7 +72,10 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     height, width = size_of(task, picture, model)
     most = LARGEST_COLORED if isinstance(task, Colorization) else LARGEST
     if height * width > most:
-        raise UserError(f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once; cut it or make it smaller")
+        part = (most / (height * width)) ** 0.5
+        least = f"{int(picture.size[1] * part)}×{int(picture.size[0] * part)}"
+        rule = f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once"
+        raise UserError(f"{rule}; cut it, or make it at most {least}")
     match task:
         case SuperResolution():
             if min(picture.size) < SMALLEST:
@@ -124,7 +129,17 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
         yield f"{path} is in colour; only its lightness is used"
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
+    if isinstance(task, PrincipalComponents) and picture.rgb().mean() > 0:
+        yield f"{path} looks dark on bright; the model knows digits bright on dark: invert it"
+    if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
+        yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
+    if picture.alpha is not None and picture.alpha.max() <= -1:
+        yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
     if isinstance(task, Decompression):
+        if coarseness(path) is None:
+            yield f"{path} is no JPEG; it is taken for one of quality {task.quality} that was stored again"
+        elif find_spec("jpeglib") is None:
+            yield "how far answers are from the file's own data is not known without jpeglib (pip install jpeglib)"
         found, usual = coarseness(path), coarseness(BytesIO(encode(torch.zeros(1, 8, 8), task.quality)))
         if found is not None and usual is not None and not usual / 1.6 <= found <= usual * 1.6:
             yield f"{path} has quantisation steps of {found:.0f} on average, the model knows {usual:.0f} (quality {task.quality})"
@@ -209,11 +224,11 @@ class Overview:
         deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
-    def picture(self) -> Tensor:
-        """(1, 3, H, W), in rows of at most 12."""
+    def picture(self, zoom: int = 1) -> Tensor:
+        """(1, 3, H, W), in rows of at most 12; each pixel zoom × zoom."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges)]
-        return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)))
+        return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)), zoom=zoom)
 
 
 def _reduced(x: Tensor) -> Tensor:

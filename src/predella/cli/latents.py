@@ -78,10 +78,12 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
         raise UserError(f"--out must name a folder (each image gets several files), got {out}")
     check_folder(out)
     images, lenient = expand(given)
-    names = [i.stem for i in images]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise UserError(f"two inputs are called {twice[0]}; write them into different folders")
+    names: dict[str, Path] = {}
+    for image in images:
+        if image.stem in names:
+            both = f"{names[image.stem]} and {image} would both be written as {image.stem}-1.png"
+            raise UserError(f"{both}; rename one, or write each to an --out of its own")
+        names[image.stem] = image
     paths = {i: [out / f"{i.stem}-{what}.png" for what in (*range(1, count + 1), "sheet")] for i in images}
     check_outputs([p for row in paths.values() for p in row], force)
     return images, lenient, paths

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from predella.cli.latents import add_zoom
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("task", help="colorization, decompression, super_resolution, pca or layout")
@@ -23,30 +25,34 @@ def add_arguments(parser) -> None:
     parser.add_argument("--exact", action="store_true", help="keep the input's own data exactly, up to rounding to 8 bits")
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
+    add_zoom(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options, rest) -> int:
+    from predella.cli.latents import check_seed, check_zoom, open_model, several_each
+    from predella.errors import UserError, did_you_mean
+
+    if not 1 <= options.answers <= 1000:
+        raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
+    check_seed(options.seed)
+    check_zoom(options.zoom)
     import torch
 
     from predella.apps import restore
-    from predella.cli.latents import check_seed, open_model, several_each
     from predella.cli.progress import progress
-    from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, write
     from predella.models.base import list_pretrained
 
     if options.task not in restore.MODELS:
         raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
-    if not 1 <= options.answers <= 1000:
-        raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
-    check_seed(options.seed)
     images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
     source = options.model or restore.MODELS[options.task]
     if options.model is None and source not in list_pretrained():
-        raise UserError(f"no weights for {options.task} are shipped; train the recipe {source} and name its folder with --model")
+        remedy = f"predella train {source} --data PICTURES/ && predella restore {options.task} … --model runs/{source}"
+        raise UserError(f"no weights for {options.task} are shipped; train it on pictures of yours: {remedy}")
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
     usable = []
@@ -60,14 +66,14 @@ def run(options, rest) -> int:
             print(f"predella: left out: {error}", file=sys.stderr)
     if not usable:
         raise UserError(f"none of {len(images)} images could be used; see the lines above")
-    done = []
+    done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
     for file, row in usable:
         picture, condition, own = _prepare(task, model, file, options.exact)
         for note in restore.notes(task, picture, file, model):
             print(f"predella: {note}", file=sys.stderr)
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
         generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
-        with progress(f"{file.name}: {options.answers} answers") as tell:
+        with progress(f"{file.name}: {many}") as tell:
             for path, answer in zip(row, restore.answers(task, model, condition, size, options.answers, generator)):
                 if own and options.exact:
                     answer = own.keep(answer)
@@ -75,11 +81,11 @@ def run(options, rest) -> int:
                 overview.add(answer)
                 write(restore.as_file(task, picture, answer), path, options.force)
                 tell(len(off) / options.answers)
-        write(Picture(overview.picture()), row[-1], options.force)
+        write(Picture(overview.picture(options.zoom)), row[-1], options.force)
         done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
-            away = f"  off the input's data by {max(off):.2f} of 255 (RMS)" if own else ""
-            print(f"{row[-1]}  {options.answers} answers  {time.monotonic() - start:.1f} s{away}")
+            away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to 0.3 is rounding)" if own else ""
+            print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}")
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
     return 0
@@ -108,7 +114,7 @@ def _task_of(source: str, kind: str):
         UserError: no recipe, or another task than `kind`.
     """
     from predella.errors import UserError
-    from predella.models.base import find_source
+    from predella.models.base import find_source, list_pretrained
     from predella.recipe import read_recipe
 
     file = find_source(source) / "recipe.json"
@@ -116,5 +122,8 @@ def _task_of(source: str, kind: str):
         raise UserError(f"{source} has no recipe.json that says what it restores; give a folder made by `predella train`")
     task = read_recipe(file.read_text()).task
     if task.kind != kind:
-        raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another with --model")
+        from predella.apps.restore import MODELS
+
+        shipped = f", or leave it out for {MODELS[kind]}" if MODELS[kind] in list_pretrained() else f" of the recipe {MODELS[kind]}"
+        raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another run with --model{shipped}")
     return task

@@ -84,7 +84,7 @@ class Source:
         """
         if self.paired:
             if pixels.shape[2] % 2:
-                raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]} is no pair of equal pictures: its width is odd")
+                raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]} has an odd width, so it is no pair of equal pictures side by side")
             pixels = torch.cat(pixels.chunk(2, 2))
         if self.box:
             left, top, right, bottom = self.box

@@ -16,6 +16,8 @@ from predella.errors import UserError
 from predella.image.contract import to_uint8
 
 EDGE = 8  # of a block
+UPRIGHT = {2: "-flip horizontal", 3: "-rotate 180", 4: "-flip vertical", 5: "-transpose", 6: "-rotate 90", 7: "-transverse",
+           8: "-rotate 270"}  # how jpegtran undoes an EXIF orientation  # fmt: skip
 ROUNDING = 2.0  # at most this far inside an interval, so that rounding pixels to 8 bits does not leave it
 
 # RGB to YCbCr of JFIF 1.02, which is full range
@@ -110,18 +112,19 @@ def read_coefficients(path: Path | str) -> Coefficients:
     try:
         import jpeglib
     except ImportError:
-        raise UserError("reading JPEG coefficients needs jpeglib; run: pip install 'predella[jpeg]'") from None
+        raise UserError("reading JPEG coefficients needs jpeglib; run: pip install jpeglib") from None
     try:
         with Image.open(path) as image:
-            kind, components, turned = image.format, len(image.getbands()), image.getexif().get(0x0112, 1) != 1
+            kind, components, turned = image.format, len(image.getbands()), image.getexif().get(0x0112, 1)
             plain = image.info.get("adobe_transform", 1) == 1 or components == 1
             plain &= [layer[0] for layer in getattr(image, "layer", [])] != [82, 71, 66]  # components called R, G, B
     except Exception as error:
         raise UserError(f"{path} can't be read ({error})") from None
     if kind not in ("JPEG", "MPO") or components not in (1, 3) or not plain:
         raise UserError(f"{path} is no grey or YCbCr JPEG file ({kind}, {components} components); only such a file says what to keep")
-    if turned:
-        raise UserError(f"{path} is stored turned (EXIF orientation); save it upright, for example with jpegtran -rotate")
+    if turned in UPRIGHT:
+        remedy = f"jpegtran -copy none {UPRIGHT[turned]} -outfile upright.jpg {path}"
+        raise UserError(f"{path} is stored turned (EXIF orientation {turned}); make it upright without loss: {remedy}")
     try:
         file = jpeglib.read_dct(str(path))
     except OSError as error:

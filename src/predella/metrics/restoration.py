@@ -7,7 +7,7 @@ from torch import Tensor
 
 from predella.image.contract import quantize
 from predella.losses.distances import Perceptual
-from predella.metrics.fidelity import mean
+from predella.metrics.fidelity import mean, psnr_rgb
 
 BANDWIDTHS = (0.3, 0.2, 0.15)  # of faithfulness, Table 3 of Peng et al.
 Answer = Callable[[Tensor, int], Tensor]  # condition (1, C, H, W), K → (K, C, H, W)
@@ -49,7 +49,7 @@ def many_answers(
     ask: str,
     details: str = "",
 ) -> Iterator[dict]:
-    """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, consistency; 8-bit answers.
+    """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, PSNR, consistency; 8-bit answers.
 
     Args:
         pairs: (condition, truth), (1, C, H, W) each.
@@ -67,6 +67,7 @@ def many_answers(
             "lpips_diversity": lpips_diversity(embedded),
             "lpips_nearest": (embedded - target).square().sum(1).min().item(),
             **{f"faithful_variance_{s}": faithfulness_weighted_variance(embedded, average, target, s) for s in BANDWIDTHS},
+            "psnr_rgb": mean(psnr_rgb(answers, truth.expand(count, -1, -1, -1)).tolist()),
             "inconsistency": residual(condition.expand(count, -1, -1, -1), answers).mean().item(),
         }
         for name, value in values.items():

@@ -75,10 +75,18 @@ class Batch:
         return torch.Generator().manual_seed(self.seed)
 
 
+class Pictures(Protocol):
+    """A sequence of 8-bit pictures (C, H, W)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int) -> Tensor: ...
+
+
 class Task(Protocol):
     """A degradation: how the condition is made, and how far an answer is from keeping to it.
 
-    Tasks whose condition can be kept have also project(condition, sample), the sample moved to keep to it (`Exact`).
+    Tasks whose condition can be kept have also project(condition, sample), the sample moved to keep to it (`Exact`); those that take
+    only certain pictures check_pictures(pictures), which raises UserError for others before a training begins.
     """
 
     def crop(self, generator: torch.Generator) -> int:

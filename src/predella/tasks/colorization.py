@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 from predella.config import config
+from predella.errors import UserError
 from predella.image.color import lab_to_rgb, paled, rgb_to_lab
-from predella.tasks.base import Batch
+from predella.tasks.base import Batch, Pictures
+
+LOOKED_AT = 64  # pictures, before a training
+GREY = 8  # of 255: a picture whose channels differ by no more is grey
 
 
 @config
@@ -29,6 +33,17 @@ class Colorization:
     def __call__(self, image: Tensor, seeds: Tensor | None = None) -> Batch:
         """image (B, 3, H, W) → condition (B, 1, H, W): L / 50 - 1."""
         return Batch(target=image, condition=lightness(image))
+
+    def check_pictures(self, pictures: Pictures) -> None:
+        """Refuse pictures (3, H, W) in 8 bits that teach no colours; some of them are looked at.
+
+        Raises:
+            UserError: all are grey.
+        """
+        every = max(1, len(pictures) // LOOKED_AT)
+        spreads = (p.amax(0).int() - p.amin(0).int() for p in (pictures[i] for i in range(0, len(pictures), every)))
+        if all(s.max() <= GREY for s in spreads):
+            raise UserError("the pictures are all grey, so no colours can be learned from them; give photos in colour by --data")
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS difference of the lightness."""

@@ -1,6 +1,6 @@
 """Scene layout: the condition is a label map; the photo is to be found."""
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from predella.config import config
 from predella.errors import UserError
 from predella.image.contract import from_uint8
 from predella.image.resize import resize
-from predella.tasks.base import Batch
+from predella.tasks.base import Batch, Pictures
 
 FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pairs show them
     ("background", "0000de"), ("facade", "0032ff"), ("window", "0080ff"), ("door", "00d0ff"), ("cornice", "20ffe0"),
@@ -20,13 +20,6 @@ FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pa
 NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every class's belongs to none
 FLAT = 0.25  # in [-1, 1]: a neighbourhood that spans less has one colour
 SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
-
-
-class Pictures(Protocol):
-    """A sequence of 8-bit pictures (C, H, W)."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, i: int) -> Tensor: ...
 
 
 @config
