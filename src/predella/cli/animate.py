@@ -10,22 +10,20 @@ import json
 import time
 from pathlib import Path
 
+from predella.cli.shared import add_common, add_own_model
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="a .gif, .png or .webp")
     parser.add_argument("--frames", type=int, default=40, help="default: 40")
     parser.add_argument("--fps", type=float, default=10.0, help="frames a second (default: 10)")
-    parser.add_argument("--model", help="a shipped name or a run folder (default: one trained on the image)")
     parser.add_argument("--from-scale", type=int, default=2, metavar="M", help="the first scale that moves (default: 2)")
     parser.add_argument("--size", help="WxH in pixels (default: the image's aspect at the model's own size)")
     parser.add_argument("--back", type=float, default=0.1, help="how strongly it is drawn back to the image, 0…1 (default: 0.1)")
     parser.add_argument("--inertia", type=float, default=0.9, help="how steadily it moves, 0…1 (default: 0.9)")
-    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same walk (default: 0)")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_own_model(parser, "the image")
+    add_common(parser, "an existing file")
 
 
 def run(options, rest) -> int:
@@ -34,9 +32,8 @@ def run(options, rest) -> int:
     from predella.apps import internal
     from predella.atomic import check_free
     from predella.cli.internal import train_on
-    from predella.cli.latents import check_seed, open_model
     from predella.cli.progress import progress
-    from predella.cli.upscale import parse_size
+    from predella.cli.shared import check_seed, open_model, parse_size
     from predella.errors import UserError
     from predella.image.files import MOVING, read, write_frames
 

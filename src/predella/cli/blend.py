@@ -12,6 +12,8 @@ import json
 import time
 from pathlib import Path
 
+from predella.cli.shared import add_common, add_own_model
+
 FROM = {"harmonize": 3, "edit": 2}  # of five scales: what is foreign keeps its shape, what is moved is fitted in
 
 
@@ -21,13 +23,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--mask", type=Path, required=True, help="white where it was changed")
     parser.add_argument("--onto", type=Path, required=True, metavar="PICTURE", help="the picture without the change, of the same size")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", help="a shipped name or a run folder (default: one trained on PICTURE)")
     parser.add_argument("--from-scale", type=int, metavar="M", help="the scale that is given the change (default: harmonize 3, edit 2)")
-    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one picture (default: 600)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_own_model(parser, "PICTURE")
+    add_common(parser, "an existing file")
 
 
 def run(options, rest) -> int:
@@ -36,7 +34,7 @@ def run(options, rest) -> int:
     from predella.apps import internal
     from predella.apps.fill import read_mask
     from predella.cli.internal import train_on
-    from predella.cli.latents import check_seed, open_model
+    from predella.cli.shared import check_seed, open_model
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
 

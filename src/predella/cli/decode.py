@@ -6,20 +6,20 @@ predella decode MODEL FILE --out DIR
 import json
 from pathlib import Path
 
+from predella.cli.shared import add_common
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("model", help="the model that encoded")
     parser.add_argument("file", type=Path, help="a .safetensors file written by `predella encode`")
     parser.add_argument("--out", type=Path, required=True, help="a folder; one PNG an image")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
     from predella.apps.latents import decode, read_latents
     from predella.atomic import check_folder
-    from predella.cli.latents import check_outputs, is_file, open_model
+    from predella.cli.shared import check_outputs, is_file, open_model
     from predella.errors import UserError
     from predella.image.files import Picture, write
 

@@ -7,8 +7,9 @@ resampled to the model's size first.
 """
 
 import json
-import sys
 from pathlib import Path
+
+from predella.cli.shared import add_common
 
 
 def add_arguments(parser) -> None:
@@ -17,17 +18,14 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     parser.add_argument("--restricted", action="store_true", help="keep the prior's dimensions only")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first, with --restricted")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser, "an existing file")
 
 
 def run(options, rest) -> int:
     from predella.apps.latents import encode, write_latents
     from predella.atomic import check_free
-    from predella.cli.latents import open_model, parse_box
     from predella.cli.progress import progress
-    from predella.cli.upscale import expand
+    from predella.cli.shared import expand, open_model, parse_box, usable
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -41,16 +39,9 @@ def run(options, rest) -> int:
     images, lenient = expand(options.images)
     latents = []
     with progress(f"encoding {len(images)} image{'s' * (len(images) != 1)}") as tell:
-        for i, file in enumerate(images):
-            try:
-                latents.append(encode(model, read(file), str(file), options.restricted, box))
-            except UserError as error:
-                if file not in lenient:
-                    raise
-                print(f"predella: left out: {error}", file=sys.stderr)
-            tell((i + 1) / len(images))
-    if not latents:
-        raise UserError(f"none of {len(images)} images could be encoded; see the lines above")
+        for file, latent in usable(images, lenient, lambda file: encode(model, read(file), str(file), options.restricted, box)):
+            latents.append(latent)
+            tell((images.index(file) + 1) / len(images))
     write_latents(latents, model, options.out, options.force)
     numbers = sum(k.values.numel() for k in latents)
     if options.json:

@@ -30,7 +30,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.atomic import check_folder
-    from predella.cli.latents import check_seed, parse_box
+    from predella.cli.shared import check_seed, parse_box
     from predella.errors import UserError
     from predella.evaluation import Asked, evaluate
 
@@ -76,7 +76,7 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 
 
 def _part(text: str | None) -> tuple[int, ...]:
-    from predella.cli.latents import whole_numbers
+    from predella.cli.shared import whole_numbers
     from predella.errors import UserError
 
     if text is None:

@@ -9,6 +9,8 @@ import json
 import time
 from pathlib import Path
 
+from predella.cli.shared import add_common
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("image", type=Path)
@@ -16,9 +18,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="functional_fill", help="a shipped name or a run folder (default: functional_fill)")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser, "an existing file")
 
 
 def run(options, rest) -> int:

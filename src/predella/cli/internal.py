@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 import time
 from pathlib import Path
 
@@ -12,9 +11,8 @@ def vary(options, model) -> int:
     import torch
 
     from predella.apps import internal, patches
-    from predella.cli.latents import check_seed, check_zoom, several_each
     from predella.cli.progress import progress
-    from predella.cli.upscale import parse_size
+    from predella.cli.shared import check_seed, check_zoom, parse_size, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -27,24 +25,18 @@ def vary(options, model) -> int:
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
     internal.check_size(wanted or (1, 1))
-    pictures = {}
-    for file in images:  # all are looked at before anything is written
-        try:
-            pictures[file] = read(file).rgb()
-            if options.method == "patch":
-                patches.check(pictures[file], str(file))
-            elif model is not None:
-                internal.at_home(model, pictures[file], str(file))
-                internal.check_scale(model, options.from_scale)
-        except UserError as error:
-            pictures.pop(file, None)
-            if file not in lenient:
-                raise
-            print(f"predella: left out: {error}", file=sys.stderr)
-    if not pictures:
-        raise UserError(f"none of {len(images)} images could be used; see the lines above")
+
+    def looked_at(file: Path):
+        picture = read(file).rgb()
+        if options.method == "patch":
+            patches.check(picture, str(file))
+        elif model is not None:
+            internal.at_home(model, picture, str(file))
+            internal.check_scale(model, options.from_scale)
+        return picture
+
     done = []
-    for file, picture in pictures.items():
+    for file, picture in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
         start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
         if options.method == "patch":
             source, answers = patches.variations(picture, wanted, options.count, generator)

@@ -11,7 +11,7 @@ the last only the finest texture.
 import json
 from pathlib import Path
 
-from predella.cli.latents import add_zoom
+from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -25,16 +25,14 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
     import torch
 
     from predella.apps.latents import prepared
-    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file, open_model, parse_box, write_pictures
+    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, parse_box, write_pictures
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.models.reversible import SPACES, Reversible
@@ -70,7 +68,7 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     """From the generator of one picture to that of the other."""
 
     from predella.apps import internal
-    from predella.cli.latents import write_pictures
+    from predella.cli.shared import write_pictures
     from predella.errors import UserError
     from predella.image.files import read
 

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from predella.cli.latents import add_zoom
+from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -26,13 +26,11 @@ def add_arguments(parser) -> None:
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     add_zoom(parser)
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
-    from predella.cli.latents import check_seed, check_zoom, open_model, several_each
+    from predella.cli.shared import check_seed, check_zoom, open_model, several_each, usable
     from predella.errors import UserError, did_you_mean
 
     if not 1 <= options.answers <= 1000:
@@ -55,19 +53,10 @@ def run(options, rest) -> int:
         raise UserError(f"no weights for {options.task} are shipped; train it on pictures of yours: {remedy}")
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
-    usable = []
-    for file, row in paths.items():  # all are looked at before anything is written
-        try:
-            _prepare(task, model, file, options.exact)
-            usable.append((file, row))
-        except UserError as error:
-            if file not in lenient:
-                raise
-            print(f"predella: left out: {error}", file=sys.stderr)
-    if not usable:
-        raise UserError(f"none of {len(images)} images could be used; see the lines above")
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
-    for file, row in usable:
+    ready = list(usable(images, lenient, lambda file: bool(_prepare(task, model, file, options.exact))))  # before anything is written
+    for file, _ in ready:
+        row = paths[file]
         picture, condition, own = _prepare(task, model, file, options.exact)
         for note in restore.notes(task, picture, file, model):
             print(f"predella: {note}", file=sys.stderr)

@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from predella.cli.latents import add_zoom
+from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -20,13 +20,11 @@ def add_arguments(parser) -> None:
     parser.add_argument("--density", default="prior", help="prior, or the Gaussian or mixture fitted to the training images' codes")
     parser.add_argument("--labels", help="classes to draw in turn, such as 3,5, for models with classes")
     add_zoom(parser)
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
-    from predella.cli.latents import check_outputs, check_seed, check_zoom, is_file, open_model, write_pictures
+    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, write_pictures
     from predella.errors import UserError
 
     if not 1 <= options.count <= 100_000:
@@ -60,7 +58,7 @@ def _rows(model, samples, labels):
 def _draw(model, options):
     import torch
 
-    from predella.cli.latents import whole_numbers
+    from predella.cli.shared import whole_numbers
     from predella.errors import UserError
 
     generator = torch.Generator().manual_seed(options.seed)

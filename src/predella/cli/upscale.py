@@ -6,10 +6,11 @@ PATH is a file for one image, or a folder. Transparency, colour profile, EXIF an
 """
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
+
+from predella.cli.shared import add_common, parse_size
 
 
 def add_arguments(parser) -> None:
@@ -21,9 +22,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--ensemble", action="store_true", help="mean over four rotations: four times the work, a little better")
     parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
@@ -35,6 +34,7 @@ def run(options, rest) -> int:
     from predella.apps.device import placed
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
+    from predella.cli.shared import expand, output_paths, usable
     from predella.image.files import check_output, file_bits, read, write_array
     from predella.models.functional_image import FunctionalImage
 
@@ -42,14 +42,9 @@ def run(options, rest) -> int:
     outputs = output_paths(images, options.out)
     model = None
     rows = []
-    for source, path in zip(images, outputs):
-        try:
-            picture = read(source, options.max_pixels)
-        except UserError as error:
-            if source not in lenient:
-                raise
-            print(f"predella: left out: {error}", file=sys.stderr)
-            continue
+    paths = dict(zip(images, outputs))
+    for source, picture in usable(images, lenient, lambda source: read(source, options.max_pixels)):
+        path = paths[source]
         size = target_size(picture.size, scale, wanted)
         check_output(path, picture, options.force, size)
         if model is None:
@@ -71,25 +66,6 @@ def run(options, rest) -> int:
     return 0
 
 
-def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
-    """Folders become the image files in them; those may be left out when they can't be read."""
-    from predella.errors import UserError
-    from predella.image.files import FORMATS
-
-    images: list[Path] = []
-    lenient: set[Path] = set()
-    for path in given:
-        if not path.is_dir():
-            images.append(path)
-            continue
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith("."))
-        if not found:
-            raise UserError(f"{path} holds no image file; endings looked for: {', '.join(FORMATS)}")
-        images += found
-        lenient |= set(found)
-    return images, lenient
-
-
 def parse_scale(text: str | None) -> tuple[float, float] | None:
     """`S` or `SX,SY` → (vertical, horizontal)."""
     from predella.errors import UserError
@@ -103,35 +79,3 @@ def parse_scale(text: str | None) -> tuple[float, float] | None:
     if len(numbers) not in (1, 2):
         raise UserError(f"--scale must be a number or two with a comma, such as 2.5 or 2.5,1; got '{text}'")
     return numbers[-1], numbers[0]
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`WxH` → (height, width)."""
-    from predella.errors import UserError
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
-    if not found:
-        raise UserError(f"--size must be WIDTHxHEIGHT in pixels, such as 1920x1080; got '{text}'")
-    return int(found[2]), int(found[1])
-
-
-def output_paths(images: list[Path], out: Path) -> list[Path]:
-    """One file for one image, or files of the inputs' names in a folder."""
-    from predella.atomic import check_folder
-    from predella.errors import UserError
-    from predella.image.files import FORMATS
-
-    if len(images) == 1 and out.suffix.lower() in FORMATS and not out.is_dir():
-        return [out]
-    if out.suffix and len(images) == 1 and not out.is_dir():
-        raise UserError(f"{out} ends in '{out.suffix}'; image files end in {', '.join(FORMATS)}; without an ending it is a folder")
-    if len(images) > 1 and out.suffix.lower() in FORMATS and not out.is_dir():
-        raise UserError(f"{out} is a file name, but {len(images)} images need a folder; write --out {out.with_suffix('')}")
-    check_folder(out)
-    names = [i.name if i.suffix.lower() in FORMATS else f"{i.stem}.png" for i in images]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise UserError(f"two inputs are called {twice[0]}; write them into different folders")
-    return [out / n for n in names]

@@ -15,10 +15,9 @@ likeliest.
 """
 
 import json
-import sys
 from pathlib import Path
 
-from predella.cli.latents import add_zoom
+from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -40,14 +39,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first")
     parser.add_argument("--label", type=int, help="the class, for models with classes")
     add_zoom(parser)
-    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_common(parser)
 
 
 def run(options, rest) -> int:
     from predella.cli import internal
-    from predella.cli.latents import open_model
+    from predella.cli.shared import open_model
     from predella.errors import UserError
     from predella.models.reversible import Reversible
 
@@ -70,8 +67,7 @@ def _walk(options, model) -> int:
 
     from predella.apps.latents import prepared
     from predella.apps.sheet import sheet
-    from predella.cli.latents import check_outputs, check_zoom, parse_box, whole_numbers
-    from predella.cli.upscale import expand, output_paths
+    from predella.cli.shared import check_outputs, check_zoom, expand, output_paths, parse_box, usable, whole_numbers
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
 
@@ -84,15 +80,9 @@ def _walk(options, model) -> int:
     images, lenient = expand(options.images) if options.images else ([Path("mean.png")], set())
     paths = output_paths([i.with_suffix(".png") for i in images], options.out)
     check_outputs(paths, options.force)
-    ready, written = [], []
-    for file, path in zip(images, paths):  # all are looked at before anything is written
-        try:
-            ready.append((path, prepared(read(file), str(file), model, True, box) if options.images else None))
-        except UserError as error:
-            if file not in lenient:
-                raise
-            print(f"predella: left out: {error}", file=sys.stderr)
-    for path, x in ready:
+    written = []
+    ready = usable(images, lenient, lambda file: prepared(read(file), str(file), model, True, box) if options.images else None)
+    for path, x in [(paths[images.index(file)], x) for file, x in ready]:  # all are looked at before anything is written
         try:
             with torch.no_grad():
                 rows = model.traverse(x, dims, options.steps, options.reach, options.label).cpu()
@@ -102,8 +92,6 @@ def _walk(options, model) -> int:
         written.append(str(path))
         if not options.json:
             print(f"{path}  {len(dims)} dimensions × {options.steps}")
-    if not written:
-        raise UserError(f"none of {len(images)} images could be used; see the lines above")
     if options.json:
         print(json.dumps({"model": options.model or "reversible_faces", "dims": dims, "files": written}))
     return 0

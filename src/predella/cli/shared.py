@@ -1,6 +1,24 @@
-"""Shared by the verbs that work on a model's latents: opening the model, and where pictures go."""
+"""What several verbs share: their options, the images they take, and the files they write."""
 
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+
+def add_common(parser, writes: str = "existing files") -> None:
+    """--cpu, --force and --json."""
+    parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
+    parser.add_argument("--force", action="store_true", help=f"overwrite {writes}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_own_model(parser, image: str) -> None:
+    """The options of verbs that train a model of one image where none is given."""
+    parser.add_argument("--model", help=f"a shipped name or a run folder (default: one trained on {image})")
+    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default: 0)")
 
 
 def open_model(source: str, verb: str, cpu: bool):
@@ -40,6 +58,60 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed must lie in 0…2^63 - 1, got {seed}")
 
 
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`WxH` → (height, width)."""
+    from predella.errors import UserError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if not found:
+        raise UserError(f"--size must be WIDTHxHEIGHT in pixels, such as 1920x1080; got '{text}'")
+    return int(found[2]), int(found[1])
+
+
+def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
+    """Folders become the image files in them; those may be left out when they can't be read."""
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    images: list[Path] = []
+    lenient: set[Path] = set()
+    for path in given:
+        if not path.is_dir():
+            images.append(path)
+            continue
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith("."))
+        if not found:
+            raise UserError(f"{path} holds no image file; endings looked for: {', '.join(FORMATS)}")
+        images += found
+        lenient |= set(found)
+    return images, lenient
+
+
+def usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) -> Iterator[tuple[Path, Any]]:
+    """(image, what `look` makes of it), one after another; of `lenient` those that it refuses are left out with a line.
+
+    Raises:
+        UserError: one that was named by itself is refused, or all are.
+    """
+    from predella.errors import UserError
+
+    found = False
+    for image in images:
+        try:
+            seen = look(image)
+        except UserError as error:
+            if image not in lenient:
+                raise
+            print(f"predella: left out: {error}", file=sys.stderr)
+            continue
+        found = True
+        yield image, seen
+    if not found:
+        raise UserError(f"none of {len(images)} images could be used; see the lines above")
+
+
 def is_file(out: Path) -> bool:
     """Whether --out names one image file (else it is a folder).
 
@@ -64,6 +136,26 @@ def check_outputs(paths: list[Path], force: bool) -> None:
         check_free(path, force)
 
 
+def output_paths(images: list[Path], out: Path) -> list[Path]:
+    """One file for one image, or files of the inputs' names in a folder."""
+    from predella.atomic import check_folder
+    from predella.errors import UserError
+    from predella.image.files import FORMATS
+
+    if len(images) == 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+        return [out]
+    if out.suffix and len(images) == 1 and not out.is_dir():
+        raise UserError(f"{out} ends in '{out.suffix}'; image files end in {', '.join(FORMATS)}; without an ending it is a folder")
+    if len(images) > 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+        raise UserError(f"{out} is a file name, but {len(images)} images need a folder; write --out {out.with_suffix('')}")
+    check_folder(out)
+    names = [i.name if i.suffix.lower() in FORMATS else f"{i.stem}.png" for i in images]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UserError(f"two inputs are called {twice[0]}; write them into different folders")
+    return [out / n for n in names]
+
+
 def several_each(given: list[Path], count: int, out: Path, force: bool):
     """Images, those that may be left out, and for each NAME-1.png … NAME-count.png and NAME-sheet.png in the folder `out`.
 
@@ -71,7 +163,6 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
         UserError: `out` is no folder, two images of one name, or what could not be written.
     """
     from predella.atomic import check_folder
-    from predella.cli.upscale import expand
     from predella.errors import UserError
 
     if is_file(out):
