@@ -1,0 +1,113 @@
+"""Tables 1–3 of meta internal learning at small scale: trains and measures every row that the record lacks, by the command line.
+
+    python -m benchmarks.internal_table --data PICTURES --few 0,3 --many 0,40 --unseen 40,49     # 2 CPU cores, hours
+    python -m benchmarks.internal_table … --rows plain dataset --steps 300
+
+Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`; batch_K
+(the first K pictures together), dataset (the pictures `--many` together) and patch (nearest patches), on the same few; dataset and
+patch on the pictures `--unseen`, the first without and with 50 steps of tuning. Minutes are those of training by picture. Stop it at
+any time: what is in the record is not done again.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from predella.metrics.fidelity import mean
+
+ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "dataset", "patch")
+TUNED = (0, 50)  # steps, on unseen pictures
+
+
+def main() -> None:
+    options = _options()
+    first, last = options.few
+    for row in options.rows:
+        kind, _, size = row.partition("_")
+        if kind in ("plain", "single"):
+            parts = [(i, i + 1) for i in range(first, last)]
+        else:
+            parts = [(first, first + int(size)) if size else options.many]
+        runs = ["patch"] if row == "patch" else [_trained(options, row, kind, part) for part in parts]
+        few = (first, min(last, parts[0][1])) if kind == "batch" else options.few
+        _measure(options, row, runs, parts if len(runs) > 1 else [few], parts)
+        for tune in TUNED if kind == "dataset" else TUNED[:1] if kind == "patch" else ():
+            _measure(options, row, runs, [options.unseen], parts, tune)
+
+
+def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
+    """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
+    out = options.out / f"seed{options.seed}" / f"{row}_{options.steps}_{part[0]}"
+    if not (out / "README.md").exists():  # written last
+        recipe, size = f"meta_internal_{kind}", part[1] - part[0]
+        scales = [str(i) for i in range(options.scales)]
+        fields = {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
+        fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
+        if kind == "batch":
+            fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
+        words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
+        resume = ["--resume"] if (out / "state").exists() else ["--force"] if out.exists() else []
+        _predella("train", recipe, "--data", options.data, *words, "--out", str(out), *resume)
+    return str(out)
+
+
+def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], trained: list[tuple[int, int]],
+             tune: int = 0) -> None:  # fmt: skip
+    """Append the means over `runs`, each measured on its part, if the record lacks them."""
+    among, last = f"{Path(options.data).stem} {parts[0][0]}–{parts[-1][1]}", 0
+    name = row + f", tuned {tune}" * bool(tune)
+    if any((r["run"], r["set"], r["seed"]) == (name, among, options.seed) for r in _rows(options.record)):
+        return
+    found: dict[str, list[dict]] = {}
+    for run, part in zip(runs, parts, strict=True):
+        words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}", "--samples", str(options.samples), "--json"]
+        for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
+            found.setdefault(measured["measure"], []).append(measured)
+    with open(options.record, "a") as stream:
+        for measure, measured in found.items():
+            last = measured[-1]
+            minutes = None
+            if last.get("minutes") is not None:
+                minutes = round(sum(m["minutes"] for m in measured) / sum(b - a for a, b in trained), 2)
+            values = {"value": mean([m["value"] for m in measured]), "images": sum(m["images"] for m in measured)}
+            made = {"command": "python -m benchmarks.internal_table " + shlex.join(sys.argv[1:]), "minutes": minutes}
+            stream.write(json.dumps({**last, "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made}) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.internal_table")
+    parser.add_argument("--data", required=True, help="a folder of pictures")
+    parser.add_argument("--few", type=_part, default=(0, 3), help="first,last picture that all rows are measured on (default: 0,3)")
+    parser.add_argument("--many", type=_part, default=(0, 40), help="first,last picture of the data set (default: 0,40)")
+    parser.add_argument("--unseen", type=_part, default=(40, 49), help="first,last picture of those held out (default: 40,49)")
+    parser.add_argument("--terms", default="", help="of the pictures")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--steps", type=int, default=600, help="a scale (default: 600)")
+    parser.add_argument("--scales", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/internal_table"))
+    parser.add_argument("--record", type=Path, default=Path("results/internal_table.jsonl"))
+    return parser.parse_args()
+
+
+def _part(text: str) -> tuple[int, int]:
+    first, last = text.split(",")
+    return int(first), int(last)
+
+
+def _rows(record: Path) -> list[dict]:
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+def _predella(*words: str) -> str:
+    """What it prints, if it ends with --json … ; progress goes through."""
+    print("predella", *words, flush=True)
+    return subprocess.run([sys.executable, "-m", "predella", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
