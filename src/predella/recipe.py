@@ -9,11 +9,13 @@ from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.errors import UserError, did_you_mean
 from predella.models.classifier import ClassifierConfig
+from predella.models.coverage_quality import CoverageQualityConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.objectives.classifier import ClassifierObjectiveConfig
+from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
 from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
@@ -29,7 +31,7 @@ from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
 Task = SuperResolution | Masking | Unconditional | Decompression | Colorization | PrincipalComponents | Layout | Internal
-ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig | MetaInternalConfig
+ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig | MetaInternalConfig | CoverageQualityConfig
 ObjectiveConfig = (
     FunctionalImageObjective
     | ReversibleMatchConfig
@@ -38,6 +40,7 @@ ObjectiveConfig = (
     | ClassifierObjectiveConfig
     | TowerObjectiveConfig
     | MetaInternalObjectiveConfig
+    | CoverageQualityObjectiveConfig
 )
 
 
@@ -91,7 +94,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal", "density"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0
@@ -177,7 +180,7 @@ class Recipe:
         if scales != list(range(len(self.stages))) or len(scales) > model.scales:
             raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, got {scales}")
 
-    def _check_sized(self, model: ReversibleConfig | ClassifierConfig) -> None:
+    def _check_sized(self, model: ReversibleConfig | ClassifierConfig | CoverageQualityConfig) -> None:
         if self.data.channels != model.channels:
             raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
         for task in self._tasks():

@@ -14,6 +14,7 @@ from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
+from predella.models.coverage_quality import CoverageQualityConfig
 from predella.models.functional_image import FunctionalImageConfig
 from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
@@ -28,7 +29,7 @@ log = logging.getLogger("predella.train")
 RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
 MODEL_OF: dict[type, str] = {
     FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower",
-    MetaInternalConfig: "meta_internal",
+    MetaInternalConfig: "meta_internal", CoverageQualityConfig: "coverage_quality",
 }  # fmt: skip
 
 

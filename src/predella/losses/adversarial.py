@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Term = Callable[[Tensor], Tensor]
@@ -32,8 +33,18 @@ def hinge_fake(logits: Tensor) -> Tensor:
     return (1 + logits).clamp(min=0).mean()
 
 
+def cross_entropy_real(logits: Tensor) -> Tensor:
+    """-E[ln D], D = sigmoid(logits) (Goodfellow et al. 2014; Lucas et al. 2018, Eq. 1)."""
+    return F.softplus(-logits).mean()
+
+
+def cross_entropy_fake(logits: Tensor) -> Tensor:
+    """-E[ln(1 - D)]."""
+    return F.softplus(logits).mean()
+
+
 def negative(logits: Tensor) -> Tensor:
-    """-E[D]."""
+    """-E[D] of logits D; with D = sigmoid(logits) it is -E[ln D / (1 - D)] (Lucas et al. 2018, Eq. 2)."""
     return -logits.mean()
 
 
@@ -57,5 +68,6 @@ def gradient_norms(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 HINGE = Adversarial(hinge_real, hinge_fake, negative)
 HINGE_LITERAL = Adversarial(hinge_real, hinge_fake, literal)
+LOG_RATIO = Adversarial(cross_entropy_real, cross_entropy_fake, negative)
 WASSERSTEIN = Adversarial(negative, positive, negative)  # Arjovsky et al. 2017
 ADVERSARIAL: dict[str, Adversarial] = {"hinge": HINGE, "hinge_literal": HINGE_LITERAL}

@@ -22,7 +22,7 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
 MODELS: dict[str, str] = {
     "functional_image": "FunctionalImage", "reversible": "Reversible", "tower": "Tower", "meta_internal": "MetaInternal",
-    "classifier": "Classifier",
+    "coverage_quality": "CoverageQuality", "classifier": "Classifier",
 }  # fmt: skip
 
 

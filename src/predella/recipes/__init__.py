@@ -6,6 +6,7 @@ from predella.errors import UserError, did_you_mean
 from predella.recipe import Recipe
 from predella.recipes import (
     cifar_classifier,
+    coverage_quality,
     functional_fill,
     functional_sr,
     functional_sr_paper,
@@ -28,6 +29,7 @@ MODULES = (
     tower,
     tower_variants,
     meta_internal,
+    coverage_quality,
     mnist_classifier,
     cifar_classifier,
 )

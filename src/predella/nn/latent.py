@@ -1,0 +1,85 @@
+"""Between an image and one vector: strided convolutions and their mirror (Radford et al. 2016), or residual blocks (Miyato et al. 2018).
+
+Normalisation is by groups within an item, so that no item's numbers depend on the others.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAST = 4  # pixels of an edge, next to the vector
+
+
+def widths(size: int, width: int) -> list[int]:
+    """Channels at each halving, from the largest size to 4 pixels: `width` after the first, doubled up to 8 · width.
+
+    Raises:
+        ValueError: a size that is no power of two of at least 8.
+    """
+    if size < 2 * LEAST or size & (size - 1):
+        raise ValueError(f"size must be a power of two of at least {2 * LEAST}, got {size}")
+    return [width * min(2**i, 8) for i in range(size.bit_length() - LEAST.bit_length())]
+
+
+class Rescaled(nn.Module):
+    """A residual block that halves or doubles the edges on the way: shortcut + conv(relu(norm(conv(relu(norm(x))))))."""
+
+    def __init__(self, a: int, b: int, up: bool):
+        super().__init__()
+        self.up = up
+        self.first, self.second = normed_conv(a, b), normed_conv(b, b)
+        self.short = nn.Conv2d(a, b, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.up:
+            x = F.interpolate(x, scale_factor=2)
+        h = self.short(x) + self.second(self.first(x))
+        return h if self.up else F.avg_pool2d(h, 2)
+
+
+def normed_conv(a: int, b: int) -> nn.Sequential:
+    """Norm, ReLU, conv 3×3."""
+    return nn.Sequential(nn.GroupNorm(groups(a), a), nn.ReLU(), nn.Conv2d(a, b, 3, padding=1))
+
+
+def groups(channels: int) -> int:
+    """Of a normalisation: at most 8, and they divide the channels."""
+    return max(g for g in range(1, 9) if channels % g == 0)
+
+
+class LatentEncoder(nn.Module):
+    """(B, C, size, size) → (B, out)."""
+
+    def __init__(self, channels: int, size: int, width: int, out: int, residual: bool = False):
+        super().__init__()
+        wide = widths(size, width)
+        layers: list[nn.Module] = []
+        for a, b in zip([channels, *wide], wide):
+            if not layers:
+                layers += [nn.Conv2d(a, b, 4, stride=2, padding=1)]
+            elif residual:
+                layers += [Rescaled(a, b, up=False)]
+            else:
+                layers += [nn.GroupNorm(groups(a), a), nn.ReLU(), nn.Conv2d(a, b, 4, stride=2, padding=1)]
+        self.body = nn.Sequential(*layers, nn.GroupNorm(groups(wide[-1]), wide[-1]), nn.ReLU())
+        self.out = nn.Linear(wide[-1] * LEAST**2, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(x).flatten(1))
+
+
+class LatentDecoder(nn.Module):
+    """(B, latent) → (B, width, size, size), to which heads are put."""
+
+    def __init__(self, latent: int, size: int, width: int, residual: bool = False):
+        super().__init__()
+        wide = [*reversed(widths(size, width)), width]
+        self.wide = wide[0]
+        self.into = nn.Linear(latent, wide[0] * LEAST**2)
+        layers: list[nn.Module] = []
+        for a, b in zip(wide, wide[1:]):
+            plain = (nn.GroupNorm(groups(a), a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, stride=2, padding=1))
+            layers += [Rescaled(a, b, up=True)] if residual else plain
+        self.body = nn.Sequential(*layers, nn.GroupNorm(groups(width), width), nn.ReLU())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(self.into(z).view(len(z), self.wide, LEAST, LEAST))

@@ -1,0 +1,143 @@
+"""Coverage- and quality-driven training (Lucas et al. 2018): a likelihood bound, an adversary, or both.
+
+L_C = -E[log p(x)], bounded by the ELBO (Eq. 3; Eq. 4 of the slides drops the sign), counted in bits per dimension;
+L_Q = -E[ln D / (1 - D)] of the model's samples (Eq. 2), against a critic trained by cross-entropy (Eq. 1).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.losses.adversarial import LOG_RATIO
+from predella.losses.likelihood import bits_per_dim, dequantized
+from predella.models.coverage_quality import CoverageQuality
+from predella.nn.critics import ImageCritic, ResidualCritic
+from predella.objectives.base import Objective, Phase
+from predella.tasks.base import Batch
+
+
+@config
+class CoverageQualityObjectiveConfig:
+    """Args:
+    coverage: λ of L_C, in bits per dimension; 0 = the likelihood is not trained (a GAN).
+    quality: λ of L_Q; 0 = there is no critic (a VAE).
+    fakes: what the critic sees of the model: "full" = draws of p(x | z), "mean" = f⁻¹(μ(z)).
+    critic: "plain" strided convolutions or "residual", both with spectral normalisation.
+    critic_width: of its channels.
+    frozen: train the posterior and the deviations of p(x | z) only, on what an earlier stage has made of the rest: a GAN's bits.
+    """
+
+    kind: Literal["coverage_quality"] = "coverage_quality"
+    coverage: float = 1.0
+    quality: float = 1.0
+    fakes: Literal["full", "mean"] = "full"
+    critic: Literal["plain", "residual"] = "plain"
+    critic_width: int = 32
+    frozen: bool = False
+
+    def __post_init__(self):
+        if min(self.coverage, self.quality) < 0 or self.coverage + self.quality == 0 or self.critic_width < 1:
+            raise ValueError(
+                "coverage and quality must be 0 or more, one of them positive, and critic_width positive, got "
+                f"{self.coverage}, {self.quality}, {self.critic_width}"
+            )
+        if self.frozen and self.quality:
+            raise ValueError(f"a frozen generator has no adversary; set quality to 0, got {self.quality}")
+
+    def build(self, model: nn.Module) -> "CoverageQualityObjective":
+        """The objective that trains `model`.
+
+        Raises:
+            ValueError: another model.
+        """
+        if not isinstance(model, CoverageQuality):
+            raise ValueError(f"{self.kind} trains a CoverageQuality, got a {type(model).__name__}")
+        return CoverageQualityObjective(model, self)
+
+
+class CoverageQualityObjective(Objective):
+    """Phases: critic, if there is one; model."""
+
+    def __init__(self, model: CoverageQuality, config: CoverageQualityObjectiveConfig):
+        self.model, self.config, self.later = model, config, False
+        self.parts: Mapping[str, nn.Module] = {"model": model}
+        if config.quality:
+            build = ResidualCritic if config.critic == "residual" else ImageCritic
+            self.critic = build(model.config.channels, model.config.size, config.critic_width)
+            self.parts = {"model": model, "critic": self.critic}
+
+    def phases(self) -> tuple[Phase, ...]:
+        weights = {"coverage": self.config.coverage, "quality": self.config.quality}
+        weights = {k: v for k, v in weights.items() if v}
+        model = Phase("model", self.losses, weights, self._trained())
+        if not self.config.quality:
+            return (model,)
+        return Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]), model
+
+    def _trained(self) -> list[nn.Module]:
+        """What of the model the losses reach: all, the posterior and the deviations (frozen), or the generator (no coverage)."""
+        model, decoder = self.model, self.model.decoder
+        if self.config.frozen:
+            return [m for m in (model.encoder, model.iaf, decoder.scale) if m is not None]
+        if self.config.coverage:
+            return [model]
+        scale = decoder.scale if self.config.fakes == "full" else None
+        return [m for m in (decoder.body, decoder.mean, scale, model.flow) if m is not None]
+
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        """Raise ValueError for images of another size than the model's."""
+        if tuple(batch.target.shape[1:]) != self.model.shape:
+            raise ValueError(f"the model takes images of {self.model.shape}, the data give {tuple(batch.target.shape[1:])}; set data.edge")
+
+    def follow(self, before: Objective) -> None:
+        """The flow has its scales from the first stage."""
+        self.later = True
+
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Activation normalisation by the first batch."""
+        if self.model.flow is not None and not self.later:
+            self.model.flow.initialize(self._seen(next(batches))[0])
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """L_C and L_Q, each if it has a weight."""
+        out = {}
+        if self.config.coverage:
+            x, noise = self._seen(batch)
+            out["coverage"] = bits_per_dim(self.model.elbo(x, noise), self.model.config.dims).mean()
+        if self.config.quality:
+            out["quality"] = LOG_RATIO.generator(self.critic(self.generated(batch)))
+        return out
+
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 1: pictures are real, the model's samples fake."""
+        with torch.no_grad():
+            fake = self.generated(batch)
+        return {"real": LOG_RATIO.real(self.critic(self._seen(batch)[0])), "fake": LOG_RATIO.fake(self.critic(fake))}
+
+    def generated(self, batch: Batch) -> Tensor:
+        """As many samples as the batch has images."""
+        generator = batch.generator()
+        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the likelihood draws
+        z = batch.share(torch.randn(batch.whole, self.model.config.latent, generator=generator)).to(batch.target)
+        noise = None
+        if self.config.fakes == "full":
+            noise = batch.share(torch.randn(batch.whole, *self.model.shape, generator=generator)).to(batch.target)
+        return self.model.sample(z, noise)
+
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Dequantised images, and the posterior's noise (B, latent)."""
+        generator = batch.generator()
+        spread = batch.share(torch.rand(batch.whole, *self.model.shape, generator=generator)).to(batch.target)
+        noise = batch.share(torch.randn(batch.whole, self.model.config.latent, generator=generator)).to(batch.target)
+        return dequantized(batch.target, spread), noise
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B, C, H, 4W): image | from its posterior | two samples."""
+        x, noise = self._seen(batch)
+        again = self.model.sample(self.model.drawn(self.model.posterior(x), noise)[0])
+        two = [self.generated(Batch(batch.target, seed=batch.seed ^ s)) for s in (2, 3)]
+        return torch.cat([batch.target, again, *two], -1).clamp(-1, 1)

@@ -1,0 +1,257 @@
+"""The density is exact where it is exact, a bound where it is a bound; who trains what; runs by the command line."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from predella.losses.likelihood import bits_per_dim, gaussian_log_density
+from predella.models.base import load
+from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig, Flow
+from predella.nn.autoregressive import Autoregressive, InverseAutoregressive
+from predella.nn.critics import ResidualCritic
+from predella.nn.latent import LatentDecoder, LatentEncoder
+from predella.nn.real_nvp import Logit, real_nvp
+from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
+from predella.recipes import RECIPES
+from predella.tasks.base import Batch
+
+TOY = CoverageQualityConfig(channels=1, size=8, latent=3, width=4, flow=Flow(couplings=1, width=6, blocks=1))
+
+
+def shaken(module: nn.Module, scale: float = 0.1) -> nn.Module:
+    """Away from the zeros that a flow starts with."""
+    torch.manual_seed(1)
+    for p in module.parameters():
+        p.data += scale * torch.randn_like(p)
+    return module
+
+
+def ladj_by_autograd(function, x):
+    """(B,): log |det| of the Jacobian of each item."""
+    out = []
+    for one in x:
+        jacobian = torch.func.jacrev(lambda v: function(v[None])[0][0])(one)
+        out.append(torch.linalg.slogdet(jacobian.reshape(one.numel(), one.numel()))[1])
+    return torch.stack(out)
+
+
+def test_logits_invert_and_count_their_slope():
+    x = torch.rand(2, 1, 3, 3) * 2 - 1
+    y, ladj = Logit()(x)
+    back, away = Logit().inverse(y)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(ladj, -away)
+    torch.testing.assert_close(ladj, ladj_by_autograd(Logit(), x))
+    with pytest.raises(ValueError, match="alpha must lie between 0 and 1, got 1"):
+        Logit(1.0)
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_real_nvp_inverts_and_counts_its_volume(scales):
+    flow = shaken(real_nvp(1, scales, 1, 5, 1))
+    x = torch.rand(2, 1, 8, 8) * 1.9 - 0.95
+    y, ladj = flow(x)
+    assert y.shape == x.shape and not torch.allclose(y, Logit()(x)[0], atol=1e-2)
+    torch.testing.assert_close(flow.inverse(y)[0], x)
+    torch.testing.assert_close(ladj, ladj_by_autograd(flow, x))
+
+
+def test_a_flow_begins_as_normalised_logits():
+    flow = real_nvp(3, 2, 2, 8, 1)
+    x = torch.rand(64, 3, 8, 8) * 2 - 1
+    y = flow.initialize(x)
+    assert y.mean().abs() < 0.05 and (y.std() - 1).abs() < 0.05
+    torch.testing.assert_close(flow(x)[0], y)
+
+
+def test_autoregressive_numbers_depend_on_earlier_ones_only():
+    torch.manual_seed(0)
+    net, context = shaken(Autoregressive(5, 16, 2), 1.0), torch.randn(1, 2)
+    for numbers in (0, 1):
+        jacobian = torch.func.jacrev(lambda z, n=numbers: net(z, context)[n][0])(torch.randn(1, 5))[:, 0]
+        assert torch.equal(jacobian.triu(), torch.zeros(5, 5)) and jacobian[4, :4].abs().min() > 0
+    with pytest.raises(ValueError, match="at least 2 dimensions, got 1"):
+        Autoregressive(1, 4, 2)
+
+
+def test_inverse_autoregressive_flow_inverts_and_counts_its_volume():
+    torch.manual_seed(0)
+    flow, context = shaken(InverseAutoregressive(4, 2, 12, 3), 0.5), torch.randn(3, 3)
+    z = torch.randn(3, 4)
+    out, ladj = flow(z, context)
+    back, away = flow.inverse(out, context)
+    torch.testing.assert_close(back, z)
+    torch.testing.assert_close(ladj, -away)
+    one = ladj_by_autograd(lambda v: flow(v, context[:1]), z[:1])
+    torch.testing.assert_close(ladj[:1], one)
+
+
+@pytest.mark.parametrize("flow", [None, TOY.flow])
+def test_the_density_given_z_integrates_to_one(flow):
+    """Over dequantised pixels, by importance sampling from the model itself at another z."""
+    torch.manual_seed(0)
+    config = CoverageQualityConfig(channels=1, size=8, latent=2, width=4, flow=flow)
+    model = shaken(CoverageQuality(config), 0.02)
+    with torch.no_grad():
+        for part in (model.decoder.mean, model.decoder.scale):
+            part.weight.mul_(0.1)
+        z, other = torch.zeros(1, 2), torch.ones(1, 2)
+        count = 4000
+        mean, log_std = model.decoder(other.expand(count, -1))
+        y = mean + log_std.exp() * torch.randn_like(mean)
+        x = model.pixels(y)
+        proposal = model.log_likelihood(x, other.expand(count, -1)) if flow is None else None
+        if flow is not None:  # outside [-1, 1] features exist, too: x may leave it a little
+            keep = (x.abs() < 1.04).flatten(1).all(1)
+            assert keep.all()
+            proposal = gaussian_log_density(y, mean, log_std) + model.flow(x)[1]
+        ratio = (model.log_likelihood(x, z.expand(count, -1)) - proposal).exp()
+    assert ratio.mean().item() == pytest.approx(1, abs=4 * ratio.std().item() / math.sqrt(count) + 1e-6)
+    assert ratio.std() > 1e-3
+
+
+def test_bounds_are_below_the_evidence():
+    """A linear decoder: p(x) is a Gaussian, known; the ELBO is below it, more draws come nearer, K = 1 is the ELBO in expectation."""
+    torch.manual_seed(0)
+    model = CoverageQuality(CoverageQualityConfig(channels=1, size=8, latent=2, width=4, flow=None))
+    w = torch.randn(64, 2) * 0.2
+    std = torch.tensor(0.4)
+
+    class Linear(nn.Module):
+        def forward(self, z):
+            return (z @ w.T).view(-1, 1, 8, 8), std.log().expand(len(z), 1, 8, 8)
+
+    model.decoder = Linear()
+    with torch.no_grad():
+        model.encoder.out.weight.mul_(0.2)
+    x = (torch.randn(5, 2) @ w.T + std * torch.randn(5, 64)).view(5, 1, 8, 8)
+    x = x / x.abs().max()
+    evidence = torch.distributions.MultivariateNormal(torch.zeros(64), w @ w.T + std**2 * torch.eye(64)).log_prob(x.flatten(1))
+    with torch.no_grad():
+        elbo = torch.stack([model.elbo(x, torch.randn(5, 2)) for _ in range(2000)]).mean(0)
+        weights = model.log_weights(x, torch.randn(8000, 5, 2))
+        bits = model.bits(x, torch.randn(4000, 5, 2))
+    assert ((weights.mean(0) - elbo).abs() < 5 * weights.std(0) / 2000**0.5).all()
+    assert (elbo < evidence).all()
+    tight = bits_per_dim(evidence, 64)
+    assert (bits <= bits_per_dim(elbo, 64)).all() and (bits - tight).abs().max() < 0.15 * (bits_per_dim(elbo, 64) - tight).max()
+
+
+def test_bits_are_counted_on_the_original_pixels():
+    inner = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4))
+    assert inner.config.dims == 64
+    x, noise = torch.rand(2, 1, 16, 16) * 2 - 1, torch.zeros(1, 2, 2)
+    torch.testing.assert_close(inner.bits(x, noise), bits_per_dim(inner.log_weights(x, noise)[0], 64))
+
+
+def test_posteriors_beyond_a_gaussian_have_the_same_bound():
+    torch.manual_seed(0)
+    model = shaken(CoverageQuality(replace(TOY, iaf=2)), 0.05)
+    x, noise = torch.rand(2, 1, 8, 8) * 2 - 1, torch.randn(3, 2, 3)
+    rows = model.log_weights(x, noise)
+    for k in range(3):
+        torch.testing.assert_close(model.elbo(x, noise[k]), rows[k])  # no closed form: the same estimate
+
+
+@pytest.mark.parametrize(
+    ("fields", "trained"),
+    [
+        ({}, {"critic": ["critic"], "model": ["decoder", "encoder", "flow"]}),
+        ({"quality": 0.0}, {"model": ["decoder", "encoder", "flow"]}),
+        ({"coverage": 0.0, "fakes": "mean"}, {"critic": ["critic"], "model": ["decoder", "flow"]}),
+        ({"quality": 0.0, "frozen": True}, {"model": ["decoder.scale", "encoder"]}),
+    ],
+)
+def test_who_is_trained(fields, trained):
+    torch.manual_seed(0)
+    model = CoverageQuality(TOY)
+    objective = CoverageQualityObjectiveConfig(critic_width=4, **fields).build(model)
+    batch = Batch((torch.rand(4, 1, 8, 8) * 2 - 1), seed=3)
+    objective.begin(iter([batch]))
+    assert [p.name for p in objective.phases()] == list(trained)
+    for phase in objective.phases():
+        model.zero_grad(), [p.zero_grad() for p in objective.parts.values()]
+        own = {id(p) for m in phase.trains for p in m.parameters()}
+        loss, terms = phase.total(batch)
+        loss.backward()
+        assert terms.keys() == phase.weights.keys() and all(torch.isfinite(v) for v in terms.values())
+        reached = {n for n, p in model.named_parameters() if id(p) in own and p.grad is not None and p.grad.abs().sum() > 0}
+        for part in trained[phase.name]:
+            assert part == "critic" or any(n.startswith(part) for n in reached), (phase.name, part)
+        if fields.get("frozen"):
+            assert not any(n.startswith(("decoder.body", "decoder.mean", "flow")) for n in reached)
+
+
+def test_the_critic_sees_samples_or_means():
+    torch.manual_seed(0)
+    model, batch = CoverageQuality(TOY), Batch(torch.rand(4, 1, 8, 8) * 2 - 1, seed=3)
+    full, mean = (CoverageQualityObjectiveConfig(fakes=f, critic_width=4).build(model).generated(batch) for f in ("full", "mean"))
+    assert full.std() > mean.std() + 0.05 and full.shape == mean.shape == (4, 1, 8, 8)
+
+
+def test_later_stages_keep_the_flows_scales():
+    model, batch = CoverageQuality(TOY), Batch(torch.rand(8, 1, 8, 8) * 2 - 1, seed=3)
+    first = CoverageQualityObjectiveConfig(critic_width=4).build(model)
+    first.begin(iter([batch]))
+    before = [p.clone() for p in model.flow.parameters()]
+    second = CoverageQualityObjectiveConfig(quality=0.0, frozen=True).build(model)
+    second.follow(first)
+    second.begin(iter([Batch(batch.target * 0.1, seed=4)]))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.flow.parameters()))
+
+
+def test_no_image_depends_on_the_others():
+    torch.manual_seed(0)
+    for residual in (False, True):
+        x, z = torch.rand(3, 3, 16, 16), torch.randn(3, 5)
+        encoder, decoder = LatentEncoder(3, 16, 6, 5, residual), LatentDecoder(5, 16, 6, residual)
+        assert encoder(x).shape == (3, 5) and decoder(z).shape == (3, 6, 16, 16)
+        torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]))
+        torch.testing.assert_close(decoder(z)[1:2], decoder(z[1:2]))
+    assert ResidualCritic(3, 32, 8)(torch.rand(2, 3, 32, 32)).shape == (2,)
+    with pytest.raises(ValueError, match="power of two of at least 16, got 8"):
+        ResidualCritic(3, 8)
+    with pytest.raises(ValueError, match="power of two of at least 8, got 24"):
+        LatentEncoder(3, 24, 6, 5)
+
+
+def test_wrong_configs():
+    for fields, says in (
+        ({"size": 20}, "power of two"),
+        ({"size": 8, "flow": Flow(scales=3)}, "3 scales needs a size of at least 16, got 8"),
+        ({"counted": 40}, "counted at most size"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            CoverageQualityConfig(**fields)
+    with pytest.raises(ValueError, match="one of them positive"):
+        CoverageQualityObjectiveConfig(coverage=0, quality=0)
+    with pytest.raises(ValueError, match="frozen generator has no adversary"):
+        CoverageQualityObjectiveConfig(frozen=True)
+    with pytest.raises(ValueError, match=r"images of \(1, 8, 8\)"):
+        CoverageQuality(TOY).features(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="trains a CoverageQuality, got a Linear"):
+        CoverageQualityObjectiveConfig().build(nn.Linear(1, 1))
+
+
+def test_rows_differ_where_they_should():
+    rows = {k: RECIPES[f"cq_cifar_{k}"]() for k in ("vae", "vaef", "gan", "cq", "cqf")}
+    assert [k for k, r in rows.items() if r.model.flow is not None] == ["vaef", "cqf"]
+    assert [k for k, r in rows.items() if r.stages[0].objective.quality] == ["gan", "cq", "cqf"]
+    assert [k for k, r in rows.items() if r.stages[0].objective.coverage] == ["vae", "vaef", "cq", "cqf"]
+    assert rows["gan"].stages[1].objective.frozen
+    assert RECIPES["cq_cifar_cqf_2scales"]().model.flow.scales == 2 and RECIPES["cq_cifar_cqf_large"]().model.iaf
+    assert RECIPES["cq_mnist_cqf"]().model.dims == 784
+
+
+@pytest.mark.parametrize("recipe", ["cq_mnist_gan", "cq_cifar_cqf_large"])
+def test_smoke_runs(cli, tmp_path, recipe):
+    torch.set_default_dtype(torch.float32)
+    status, _, err = cli("train", recipe, "--smoke", "--out", tmp_path / "run")
+    assert status == 0, err
+    model = load(tmp_path / "run")
+    assert isinstance(model, CoverageQuality)
+    with torch.no_grad():
+        assert torch.isfinite(model.sample(torch.randn(2, 4))).all()
