@@ -103,6 +103,11 @@ def internals(tmp_path_factory):
     return smoke_runs(tmp_path_factory.mktemp("internals"), "meta_internal_dataset", "meta_internal_plain")
 
 
+@pytest.fixture(scope="session")
+def densities(tmp_path_factory):
+    return smoke_runs(tmp_path_factory.mktemp("densities"), "cq_mnist_vae", "cq_cifar_cqf")
+
+
 @pytest.fixture
 def vgg_weights(tmp_path, monkeypatch):
     """A folder with stand-ins for VGG16's weights, known by their digest."""

@@ -21,7 +21,7 @@ from predella.metrics.coverage import precision_recall
 from predella.metrics.frechet import frechet_distance, frechet_gaussians
 from predella.metrics.kernel import kernel_distance
 from predella.metrics.sets import count_name, measure_sets, parse
-from predella.nn.classics import VGG16, AlexNet, FIDInception
+from predella.nn.classics import VGG16, AlexNet, CIFARResNet20, FIDInception
 
 
 class Mean(nn.Module):
@@ -104,8 +104,8 @@ def test_batch_size_changes_nothing(batch):
 
 def test_the_graphs_have_their_parameters_and_shapes():
     with torch.device("meta"):
-        counts = {c.__name__: sum(p.numel() for p in c().parameters()) for c in (VGG16, AlexNet, FIDInception)}
-    assert counts == {"VGG16": 14_714_688, "AlexNet": 2_469_696, "FIDInception": 21_785_568}
+        counts = {c.__name__: sum(p.numel() for p in c().parameters()) for c in (VGG16, AlexNet, FIDInception, CIFARResNet20)}
+    assert counts == {"VGG16": 14_714_688, "AlexNet": 2_469_696, "FIDInception": 23_850_960, "CIFARResNet20": 269_722}
     maps = VGG16()(torch.zeros(1, 3, 32, 32))
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
     assert len(VGG16()(torch.zeros(1, 3, 32, 32), 2)) == 2
@@ -118,7 +118,22 @@ def test_inception_runs_and_names_its_parameters_as_the_official_file():
     names = set(network.state_dict())
     assert {"Conv2d_1a_3x3.conv.weight", "Mixed_5b.branch5x5_2.bn.running_var", "Mixed_6c.branch7x7dbl_5.conv.weight",
             "Mixed_7c.branch3x3dbl_3b.bn.bias"} <= names  # fmt: skip
-    assert len(names) == 94 * 6  # a kernel and five numbers of its normalisation each
+    assert len(names) == 94 * 6 + 2  # a kernel and five numbers of its normalisation each; the classifier
+    assert network.logits(torch.zeros(1, 3, 32, 32)).shape == (1, 1008)
+
+
+def test_the_cifar_network_is_that_of_its_state_dict(tmp_path):
+    torch.manual_seed(0)
+    network = CIFARResNet20().eval()
+    assert len(network.state_dict()) == 97 + 19 and {"layer2.0.bn1.num_batches_tracked", "linear.bias"} <= set(network.state_dict())
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert network(x).shape == (2, 64) and network.logits(x).shape == (2, 10)
+    block, h = network.layer2[0], torch.rand(1, 16, 8, 8)
+    for p in block.parameters():
+        p.data.zero_()  # the shortcut alone: every second pixel, zeros around its channels
+    torch.testing.assert_close(block(h)[:, 8:24], h[..., ::2, ::2])
+    with pytest.raises(UserError, match="no weights of resnet20; put resnet20-12fca82f.th"):
+        feats.load_features("resnet20", tmp_path)
 
 
 def test_the_pooling_of_the_2015_graph_leaves_the_padding_out():

@@ -21,14 +21,16 @@ from predella.image.files import Picture
 from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
 from predella.losses.distances import lpips
-from predella.metrics import filling, generation, internal, restoration
+from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import super_resolution as sr
 from predella.metrics.features import load_features, load_maps
 from predella.models.base import PRETRAINED, Model, find_source, load
+from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
 from predella.models.meta_internal import MetaInternal
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
+from predella.nn.classics import CIFARResNet20
 from predella.recipe import Recipe, Task, read_recipe
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
@@ -37,6 +39,7 @@ from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 from predella.tasks.unconditional import Unconditional
 from predella.train.log import environment
+from predella.weights import load_classic
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
@@ -47,7 +50,7 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
 }
 OWN_PATCHES = {"patch": 128}  # varied without a network, the longest edge in pixels
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
-OWN = ("faces", "digits", "classes", "restoration", "internal")  # measured on pictures like those of training
+OWN = ("faces", "digits", "classes", "restoration", "internal", "density")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
@@ -174,6 +177,9 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
         case "restoration":
             assert model is None or isinstance(model, Tower)
             return partial(_restoration, model, _as_given(run) if recipe is None else recipe.task, asked)
+        case "density":
+            assert isinstance(model, CoverageQuality)
+            return partial(_density, model, asked)
         case "internal":
             assert model is None or isinstance(model, MetaInternal)
             return partial(_internal, model, asked)
@@ -284,6 +290,32 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
     yield from internal.measure(
         pictures, vary, maps, PLACES, distance, asked.samples, "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
     )
+
+
+def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[dict]:
+    """Bits per dimension, and as many samples as there are pictures, judged by a classifier of digits or of CIFAR-10's classes."""
+    device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
+    weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
+    yield from density.measure(generation.batches(images), weigh, model.config.latent, model.config.dims, asked.samples, generator)
+
+    @torch.no_grad()
+    def draw(count: int) -> Tensor:
+        z, noise = torch.randn(count, model.config.latent, generator=generator), torch.randn(count, *model.shape, generator=generator)
+        return model.sample(z.to(device), noise.to(device)).clamp(-1, 1).cpu()
+
+    if model.config.channels == 1 and model.config.size == 32:
+        judge = placed(load(JUDGE))
+        yield generation.scored(lambda x: judge(x.to(device)), draw, len(images), JUDGE)
+        yield from generation.distances(
+            generation.batches(images), {"samples": draw}, lambda x: judge.features(x[:, :1].to(device)).cpu(), JUDGE
+        )
+    elif model.config.size == 32:
+        network = load_classic("resnet20", asked.weights)
+        assert isinstance(network, CIFARResNet20)
+        yield generation.scored(network.logits, draw, len(images), "resnet20 of CIFAR-10")
+        yield from generation.distances(generation.batches(images), {"samples": draw}, network, "resnet20")
+    else:
+        yield from generation.distances(generation.batches(images), {"samples": draw}, load_features(FACES, asked.weights), FACES)
 
 
 def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:

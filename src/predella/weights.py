@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from predella.errors import UserError
-from predella.nn.classics import VGG16, AlexNet, FIDInception
+from predella.nn.classics import VGG16, AlexNet, CIFARResNet20, FIDInception
 
 log = logging.getLogger(__name__)
 ENVIRONMENT = "PREDELLA_WEIGHTS"
@@ -53,6 +53,12 @@ CLASSICS = {
         "6726825d",
         prefix="",
     ),
+    "resnet20": Classic(
+        CIFARResNet20,
+        "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models/resnet20-12fca82f.th",
+        "12fca82f",
+        prefix="module.",
+    ),
 }
 _HEADS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
 LPIPS = {
@@ -73,7 +79,7 @@ LEAST = {"vgg16": (1, 2, 4, 8, 16), "alexnet": (31,) * 5}  # edges that the laye
 
 
 def load_classic(which: str, weights: Path | None = None) -> nn.Module:
-    """VGG16, AlexNet or FIDInception with the standard weights, in evaluation mode.
+    """VGG16, AlexNet, FIDInception or CIFARResNet20 with the standard weights, in evaluation mode.
 
     Args:
         weights: a folder that holds the network's weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
@@ -83,7 +89,9 @@ def load_classic(which: str, weights: Path | None = None) -> nn.Module:
     """
     classic = CLASSICS[which]
     tensors = _find(which, classic, weights)
-    tensors = {k: v.float() for k, v in tensors.items() if k.startswith(classic.prefix) and not k.startswith(("fc.", "AuxLogits."))}
+    tensors = {k: v.float() for k, v in tensors.items() if k.startswith(classic.prefix) and not k.startswith("AuxLogits.")}
+    if classic.prefix == "module.":  # of a network that was trained on several devices
+        tensors = {k.removeprefix(classic.prefix): v for k, v in tensors.items()}
     network = classic.build().float()
     try:
         network.load_state_dict(tensors)
@@ -147,4 +155,5 @@ def _read_official(file: Path, classic: Classic) -> dict[str, Tensor]:
     kind, _, start = classic.checksum.rpartition(":")
     if not hashlib.new(kind or "sha256", file.read_bytes()).hexdigest().startswith(start):
         raise UserError(f"{file} was altered or cut short: its {kind or 'sha256'} does not begin with {start}; get it from {classic.url}")
-    return torch.load(file, map_location="cpu", weights_only=True)
+    found = torch.load(file, map_location="cpu", weights_only=True)
+    return found.get("state_dict", found)

@@ -11,13 +11,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from predella.apps import density
 from predella.apps.device import device_of
 from predella.atomic import atomic_write
 from predella.errors import UserError
 from predella.image.files import Picture
 from predella.image.fit import Box, fit_square, pad_to
+from predella.models.coverage_quality import CoverageQuality
 from predella.models.reversible import Reversible
 
+Encodes = Reversible | CoverageQuality
 FORMAT = "predella latents 1"
 
 
@@ -59,12 +62,17 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
 
 
 @torch.no_grad()
-def encode(model: Reversible, picture: Picture, name: str, restricted: bool = False, box: Box | None = None) -> Latent:
+def encode(model: Encodes, picture: Picture, name: str, restricted: bool = False, box: Box | None = None) -> Latent:
     """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square.
+
+    Of a density of pixels it is the middle of the posterior, which says less than the image.
 
     Args:
         name: of the image's file; the latent carries it without folder and ending.
     """
+    if isinstance(model, CoverageQuality):
+        x, *_ = density.prepared(picture, model, name, box)
+        return Latent(Path(name).stem, density.code(model, x)[0], (model.config.size,) * 2)
     z = model.encode(prepared(picture, name, model, restricted, box))
     size = (model.config.size,) * 2 if restricted else picture.size
     try:
@@ -75,8 +83,10 @@ def encode(model: Reversible, picture: Picture, name: str, restricted: bool = Fa
 
 
 @torch.no_grad()
-def decode(model: Reversible, latent: Latent) -> Tensor:
+def decode(model: Encodes, latent: Latent) -> Tensor:
     """(1, C, height, width) in [-1, 1], cut to the image's own size."""
+    if isinstance(model, CoverageQuality):
+        return density.decoded(model, latent.values[None])
     z = latent.values[None].to(device_of(model))
     try:
         x = model.decode(model.place(z) if z.ndim == 2 else z)
@@ -85,7 +95,7 @@ def decode(model: Reversible, latent: Latent) -> Tensor:
     return x[..., : latent.size[0], : latent.size[1]].clamp(-1, 1).cpu()
 
 
-def write_latents(latents: list[Latent], model: Reversible, file: Path, force: bool = False) -> None:
+def write_latents(latents: list[Latent], model: Encodes, file: Path, force: bool = False) -> None:
     """One safetensors file: a tensor an image, and what is needed to decode them."""
     about = {"format": FORMAT, "model": fingerprint(model), "names": json.dumps([k.name for k in latents]),
              "sizes": json.dumps([k.size for k in latents]), "bits": json.dumps([k.bits for k in latents])}  # fmt: skip
@@ -94,7 +104,7 @@ def write_latents(latents: list[Latent], model: Reversible, file: Path, force: b
         stream.write(data)
 
 
-def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
+def read_latents(file: Path, model: Encodes) -> Iterator[Latent]:
     """What `write_latents` wrote with this model.
 
     Raises:
@@ -126,8 +136,7 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
     for name, values, size, bits in rows:
         if not values.is_floating_point():
             raise UserError(f"{file}: the latent of '{name}' holds {values.dtype}, floating-point numbers are needed")
-        full = (model.config.size,) * 2 != size or values.ndim == 3
-        if bits not in (8, 16) or (full and tuple(values.shape) != model.latent_shape(*(s + -s % model.factor for s in size))):
+        if bits not in (8, 16) or not _fits(model, tuple(values.shape), size):
             what = f"{tuple(values.shape)} numbers for {size[1]}×{size[0]} pixels of {bits} bits"
             raise UserError(f"{file}: the latent of '{name}' has {what}, which don't fit together; encode the image again")
         if not torch.isfinite(values).all():
@@ -136,7 +145,15 @@ def read_latents(file: Path, model: Reversible) -> Iterator[Latent]:
         yield Latent(name, values.float(), size, bits)
 
 
-def fingerprint(model: Reversible) -> str:
+def _fits(model: Encodes, shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether a latent of that shape belongs to a picture of that size."""
+    if isinstance(model, CoverageQuality):
+        return shape == (model.config.latent,) and size == (model.config.size,) * 2
+    full = (model.config.size,) * 2 != size or len(shape) == 3
+    return not full or shape == model.latent_shape(*(s + -s % model.factor for s in size))
+
+
+def fingerprint(model: Encodes) -> str:
     """A checksum of the model's weights."""
     digest = sha256(model.name.encode())
     for key, value in sorted(model.state_dict().items()):

@@ -28,6 +28,7 @@ def run(options, rest) -> int:
     from predella.cli.shared import expand, open_model, parse_box, usable
     from predella.errors import UserError
     from predella.image.files import read
+    from predella.models.reversible import Reversible
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"--out must name a .safetensors file, got {options.out}")
@@ -36,6 +37,8 @@ def run(options, rest) -> int:
         raise UserError("--box goes with --restricted; full latents keep the whole image")
     check_free(options.out, options.force)
     model = open_model(options.model, "encode", options.cpu)
+    if options.restricted and not isinstance(model, Reversible):
+        raise UserError("--restricted is for reversible networks; this model's latents are small as they are, leave it out")
     images, lenient = expand(options.images)
     latents = []
     with progress(f"encoding {len(images)} image{'s' * (len(images) != 1)}") as tell:

@@ -21,7 +21,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut from each picture, or 'none' (default: the recipe's)")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
-    parser.add_argument("--samples", type=int, default=20, help="for models of pictures' own patches: of each (default: 20)")
+    parser.add_argument("--samples", type=int, default=20, help="variations of a picture, or draws of z for its bits (default: 20)")
     parser.add_argument("--tune", type=int, default=0, help="for such models: steps of training each picture's first (default: 0)")
     parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")

@@ -5,7 +5,7 @@ predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
 
 PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
 own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
-the last only the finest texture.
+the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors.
 """
 
 import json
@@ -35,6 +35,7 @@ def run(options, rest) -> int:
     from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, parse_box, write_pictures
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
+    from predella.models.coverage_quality import CoverageQuality
     from predella.models.reversible import SPACES, Reversible
 
     if not 2 <= options.steps <= 10_000:
@@ -49,6 +50,8 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
+    if isinstance(model, CoverageQuality):
+        return _posteriors(options, model, paths, (boxes[0], boxes[-1]))
     if not isinstance(model, Reversible):
         return _mixtures(options, model, paths)
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
@@ -59,6 +62,24 @@ def run(options, rest) -> int:
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "space": space, "output": str(options.out)}))
+    else:
+        print(f"{options.out}  {options.steps} pictures")
+    return 0
+
+
+def _posteriors(options, model, paths: list[Path], boxes) -> int:
+    """From the middle of one picture's posterior to that of the other's."""
+    from predella.apps import density
+    from predella.cli.shared import write_pictures
+    from predella.errors import UserError
+    from predella.image.files import read
+
+    if options.space:
+        raise UserError("--space is for reversible networks; this model goes from latent to latent, leave it out")
+    ready = [density.prepared(read(f), model, str(f), box)[0] for f, box in zip((options.a, options.b), boxes)]
+    write_pictures([density.between(model, *ready, options.steps)], paths, options.out, options.force, options.zoom)
+    if options.json:
+        print(json.dumps({"model": options.model, "steps": options.steps, "output": str(options.out)}))
     else:
         print(f"{options.out}  {options.steps} pictures")
     return 0

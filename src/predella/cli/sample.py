@@ -2,7 +2,8 @@
 
 predella sample MODEL --count N --out PATH [--seed N] [--density prior|gaussian|mixture] [--labels 3,5]
 
-PATH is a file for one sheet of all samples, or a folder for one file each.
+PATH is a file for one sheet of all samples, or a folder for one file each. --density and --labels are for reversible networks; --mean
+is for models of densities of pixels (coverage_quality): without the noise that stays when the latent is known.
 """
 
 import json
@@ -19,6 +20,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same samples (default: 0)")
     parser.add_argument("--density", default="prior", help="prior, or the Gaussian or mixture fitted to the training images' codes")
     parser.add_argument("--labels", help="classes to draw in turn, such as 3,5, for models with classes")
+    parser.add_argument("--mean", action="store_true", help="the mean of the pixels' density, for models that have one")
     add_zoom(parser)
     add_common(parser)
 
@@ -26,6 +28,7 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, write_pictures
     from predella.errors import UserError
+    from predella.models.coverage_quality import CoverageQuality
 
     if not 1 <= options.count <= 100_000:
         raise UserError(f"--count must lie in 1…100000, got {options.count}")
@@ -36,7 +39,7 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     model = open_model(options.model, "sample", options.cpu)
     start = time.monotonic()
-    samples = _draw(model, options)
+    samples = _of_density(model, options) if isinstance(model, CoverageQuality) else _draw(model, options)
     write_pictures(_rows(model, samples, options.labels), paths, options.out, options.force, options.zoom)
     seconds = time.monotonic() - start
     if options.json:
@@ -51,8 +54,20 @@ def _rows(model, samples, labels):
     """One column a class, where classes are drawn in turn; else near to a square."""
     from predella.apps.sheet import near_square
 
-    columns = labels.count(",") + 1 if labels else getattr(model.config.prior, "classes", 0)
+    columns = labels.count(",") + 1 if labels else getattr(getattr(model.config, "prior", None), "classes", 0)
     return list(samples.split(columns)) if 1 < columns <= 20 else near_square(samples)
+
+
+def _of_density(model, options):
+    """Draws of z and of p(x | z)."""
+    import torch
+
+    from predella.apps.density import samples
+    from predella.errors import UserError
+
+    if options.labels or options.density != "prior":
+        raise UserError("--labels and --density are for reversible networks; this model draws from its prior, leave them out")
+    return torch.cat(list(samples(model, options.count, torch.Generator().manual_seed(options.seed), options.mean)))
 
 
 def _draw(model, options):
@@ -61,6 +76,8 @@ def _draw(model, options):
     from predella.cli.shared import whole_numbers
     from predella.errors import UserError
 
+    if options.mean:
+        raise UserError("--mean is for densities of pixels (coverage_quality); this model's samples have no such noise, leave it out")
     generator = torch.Generator().manual_seed(options.seed)
     labels = None
     if options.labels is not None:

@@ -13,11 +13,12 @@ from predella.errors import UserError, did_you_mean
 from predella.weights import LAYERS, LEAST, load_classic
 
 Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] → (B, D)
-FEATURES = ("inception", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
+FEATURES = ("inception", "resnet20", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
 
 
 def load_features(name: str, weights: Path | None = None) -> Features:
-    """The features called `name`: "inception", or a network and layer such as "vgg16_relu4_3" (mean over all positions).
+    """The features called `name`: "inception", "resnet20" (of CIFAR-10, for 32×32 pixels), or a network and layer such as
+    "vgg16_relu4_3" (mean over all positions).
 
     Args:
         weights: a folder that holds the network's weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
@@ -29,6 +30,8 @@ def load_features(name: str, weights: Path | None = None) -> Features:
         raise UserError(f"no features are called '{name}'{did_you_mean(name, FEATURES)}")
     which, _, layer = name.partition("_")
     network = load_classic(which, weights)
+    if which == "resnet20":
+        return _sized(network, 32)
     if not layer:
         return network
     count = LAYERS[which].index(layer) + 1
@@ -40,6 +43,17 @@ def load_features(name: str, weights: Path | None = None) -> Features:
         return network(x, count)[-1].mean((2, 3))
 
     return means
+
+
+def _sized(network: Features, edge: int) -> Features:
+    """`network`, for images of one size."""
+
+    def features(x: Tensor) -> Tensor:
+        if tuple(x.shape[-2:]) != (edge, edge):
+            raise UserError(f"resnet20 needs images of {edge}×{edge} pixels, got {x.shape[-1]}×{x.shape[-2]}; take vgg16_relu4_3")
+        return network(x)
+
+    return features
 
 
 def load_maps(name: str, weights: Path | None = None) -> Features:

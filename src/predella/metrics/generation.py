@@ -83,11 +83,27 @@ def recognised(logits: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tens
         who: the classifier's name, for the protocol.
     """
     label = torch.arange(classes).repeat_interleave(each)
-    log_p = torch.cat([logits(quantize(draw(part))).double().log_softmax(1).cpu() for part in label.split(BATCH)])
+    log_p = torch.cat([_log_probabilities(logits, draw(part)) for part in label.split(BATCH)])
     share = (log_p.argmax(1) == label).double().mean().item()
     protocol = f"{each} samples a class, judged by {who}"
     yield {"ask": "samples", "measure": "recognised", "value": share, "images": len(label), "protocol": protocol}
     yield {"ask": "samples", "measure": "classifier_score", "value": classifier_score(log_p), "images": len(label), "protocol": protocol}
+
+
+@torch.inference_mode()
+def scored(logits: Callable[[Tensor], Tensor], draw: Draw, count: int, who: str) -> dict:
+    """The classifier score of `count` samples of a model without classes.
+
+    Args:
+        who: the classifier's name, for the protocol.
+    """
+    log_p = torch.cat([_log_probabilities(logits, draw(min(BATCH, count - first))) for first in range(0, count, BATCH)])
+    protocol = f"exp E KL(p(y|x) ‖ p(y)) of {count} samples in 8 bits, judged by {who}"
+    return {"ask": "samples", "measure": "classifier_score", "value": classifier_score(log_p), "images": count, "protocol": protocol}
+
+
+def _log_probabilities(logits: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    return logits(quantize(samples)).double().log_softmax(1).cpu()
 
 
 def classifier_score(log_p: Tensor) -> float:

@@ -1,8 +1,8 @@
-"""The three networks whose features the field measures with, in plain torch, with the parameter names of their usual state dicts.
+"""The networks whose features the field measures with, in plain torch, with the parameter names of their usual state dicts.
 
 VGG16 (Simonyan and Zisserman 2015) and AlexNet (Krizhevsky 2014): the convolutional part. Inception-v3 as the Fréchet Inception
 distance uses it (Heusel et al. 2017): the graph of 2015-12-05, whose pooling branches leave the padding out of their means and
-whose last block pools by maximum.
+whose last block pools by maximum. ResNet-20 for CIFAR-10 (He et al. 2016, Sec. 4.2), shortcuts without parameters.
 """
 
 import torch
@@ -198,6 +198,7 @@ class FIDInception(nn.Module):
         self.Mixed_6a, self.Mixed_6b, self.Mixed_6c = _MixedB(288), _MixedC(768, 128), _MixedC(768, 160)
         self.Mixed_6d, self.Mixed_6e, self.Mixed_7a = _MixedC(768, 160), _MixedC(768, 192), _MixedD(768)
         self.Mixed_7b, self.Mixed_7c = _MixedE(1280), _MixedE(2048, maximum=True)
+        self.fc = nn.Linear(2048, 1008)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
@@ -207,3 +208,44 @@ class FIDInception(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         return x.mean((2, 3))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, 1008), without the bias, as the Inception score takes them (Salimans et al. 2016)."""
+        return F.linear(self(x), self.fc.weight)
+
+
+class _CIFARBlock(nn.Module):
+    def __init__(self, channels: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if h.shape != x.shape:
+            rest = (h.shape[1] - x.shape[1]) // 2
+            x = F.pad(x[..., ::2, ::2], (0, 0, 0, 0, rest, rest))
+        return F.relu(h + x)
+
+
+class CIFARResNet20(nn.Module):
+    """(B, 3, 32, 32) in [-1, 1] → (B, 64), averaged over places; `logits` gives those of CIFAR-10's classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        widths = ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(_CIFARBlock(a, b, stride), _CIFARBlock(b, b, 1), _CIFARBlock(b, b, 1)) for a, b, stride in widths
+        )
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(imagenet(x))))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, 10)."""
+        return self.linear(self(x))

@@ -1,0 +1,117 @@
+"""The verbs on densities of pixels: bits that add up, files that come back, and a user's mistakes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from predella.apps import density
+from predella.apps.density import Score
+from predella.image.files import Picture
+from predella.losses.likelihood import INTERVAL
+from predella.models.base import load
+from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+
+
+@pytest.fixture(autouse=True)
+def single():
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    place = tmp_path / "pictures"
+    place.mkdir()
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(place / f"{i}.png")
+    return place
+
+
+def array(path):
+    return np.asarray(Image.open(path))
+
+
+def test_scores_of_a_folder(cli, densities, pictures):
+    (pictures / "broken.png").write_bytes(b"nothing")
+    status, out, err = cli("score", pictures, "--model", densities / "cq_cifar_cqf", "--samples", "8", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and "left out" in err and rows[-1]["images"] == 3 and rows[-1]["bound"] == "iw8"
+    assert all(r["bpd_iw8"] <= r["bpd_elbo"] and r["error"] > 0 and r["dims"] == 768 for r in rows[:-1])
+    assert rows[-1]["mean"] == pytest.approx(sum(r["bpd_iw8"] for r in rows[:-1]) / 3)
+    _, again, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "8", "--json")
+    assert json.loads(again.splitlines()[0])["bpd_elbo"] == rows[1]["bpd_elbo"]  # whatever stands beside it
+    _, out, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "1")
+    assert "elbo" in out and "iw" not in out
+
+
+def test_bits_of_a_density_that_is_known():
+    """A decoder that gives N(0, 1) whatever z, a posterior that is the prior: no draw differs, bits are the Gaussian's."""
+    model = CoverageQuality(CoverageQualityConfig(channels=1, size=8, latent=2, width=4, flow=None)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+        model.decoder.scale.bias.fill_(math.log(math.expm1(1 - 0.003)))
+    x = torch.zeros(1, 1, 8, 8, dtype=torch.float64) - 1 / 255
+    torch.set_default_dtype(torch.float64)
+    one = density.score(model, x, 64, 5, torch.Generator().manual_seed(0))
+    assert isinstance(one, Score) and one.error == pytest.approx(0, abs=1e-12)
+    assert one.elbo == pytest.approx(one.tighter) == pytest.approx(0.5 * math.log2(2 * math.pi) - math.log2(INTERVAL), abs=1e-4)
+
+
+def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path):
+    digits, colours = load(densities / "cq_mnist_vae"), load(densities / "cq_cifar_cqf")
+    x, dims, notes = density.prepared(Picture(torch.zeros(1, 1, 10, 12)), digits, "a")
+    assert dims == 120 and "padded to 16×16" in notes[0] and x[..., 0, 0] == -1 and x[0, 0, 8, 8].abs() < 0.01
+    _, dims, notes = density.prepared(Picture(torch.zeros(1, 3, 40, 20), bits=16), digits, "b")
+    assert dims == 256 and ["brightness" in notes[0], "rounded to 8" in notes[1], "made 16×16" in notes[2]] == [True] * 3
+    _, _, notes = density.prepared(Picture(torch.zeros(1, 1, 16, 16)), colours, "c")
+    assert len(notes) == 1 and "three equal channels are all counted" in notes[0]
+    Image.new("L", (16, 16)).save(tmp_path / "grey.png")
+    _, _, err = cli("score", tmp_path / "grey.png", "--model", densities / "cq_cifar_cqf", "--samples", "1")
+    assert "grey.png is grey" in err
+
+
+def test_samples_and_their_means(cli, densities, tmp_path):
+    words = ("sample", densities / "cq_cifar_cqf", "--count", "4", "--seed", "3", "--out")
+    assert cli(*words, tmp_path / "a.png")[0] == cli(*words, tmp_path / "b.png")[0] == cli(*words, tmp_path / "m.png", "--mean")[0] == 0
+    assert (array(tmp_path / "a.png") == array(tmp_path / "b.png")).all() and array(tmp_path / "a.png").shape == (34, 34, 3)
+    assert (array(tmp_path / "a.png") != array(tmp_path / "m.png")).any()
+
+
+def test_through_the_posterior(cli, densities, pictures, tmp_path):
+    run = densities / "cq_cifar_cqf"
+    assert cli("encode", run, pictures / "0.png", pictures / "1.png", "--out", tmp_path / "z.safetensors")[0] == 0
+    assert cli("decode", run, tmp_path / "z.safetensors", "--out", tmp_path / "back")[0] == 0
+    words = ("interpolate", run, pictures / "0.png", pictures / "1.png", "--steps", "3", "--out")
+    assert cli(*words, tmp_path / "between")[0] == 0
+    for i, name in ((0, "0.png"), (2, "1.png")):
+        assert (array(tmp_path / "between" / f"{i:04}.png") == array(tmp_path / "back" / name)).all()
+
+
+def test_evaluate(cli, densities, pictures, vgg_weights, tmp_path):
+    for i in range(3, 8):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(pictures / f"{i}.png")
+    words = ("--data", pictures, "--samples", "20", "--weights", vgg_weights, "--record", tmp_path / "r.jsonl")
+    status, out, err = cli("evaluate", densities / "cq_cifar_cqf", *words, "--json")
+    assert status == 0, err
+    values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
+    assert values["bpd_iw20"] <= values["bpd_elbo"] and values["fd_vgg16_relu4_3_8"] > 0
+    elbo = next(r for r in json.loads(out)["rows"] if r["measure"] == "bpd_elbo")
+    assert elbo["images"] == 8 and elbo["error"] > 0 and "768 dimensions" in elbo["protocol"]
+
+
+def test_wrong_input(refuses, densities, pictures, tmp_path, runs):
+    run, one = densities / "cq_cifar_cqf", pictures / "0.png"
+    refuses("score", one, "--model", runs / "reversible_faces", says="can't score")
+    refuses("score", one, "--model", run, "--samples", "0", says="1…100000, got 0")
+    refuses("score", one, "--model", run, "--box", "0,0,99,9", says="must lie inside the picture")
+    refuses("score", pictures / "none.png", "--model", run, says="none.png does not exist")
+    refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
+    refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")
+    refuses("encode", run, one, "--restricted", "--out", tmp_path / "z.safetensors", says="--restricted is for reversible networks")
+    refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space is for reversible networks")
+    assert not list(tmp_path.glob("*.png"))
