@@ -155,7 +155,10 @@ def test_python_blocks_run(file, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/quickstart.md", "docs/training.md", "docs/reversible.md", "docs/tower.md", "docs/internal.md", "docs/density.md"])
+PAGES = ("quickstart", "training", "reversible", "tower", "internal", "density")
+
+
+@pytest.mark.parametrize("file", ["README.md", *(f"docs/{page}.md" for page in PAGES)])
 def test_commands_in_pages_parse(file, capsys):
     """Every `predella …` line of a page names a verb and options that exist; training lines resolve."""
     from predella.cli import VERBS, main
