@@ -6,19 +6,23 @@
 Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
 input by itself. With `--distance` the rows are trained by other features than the recipe's, with `--times` on so many times as many
-candidates, and named after it. Stop it at any time: what is in the record is not done again.
+candidates, with `--deeper` on a network of one more level, and named after it. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+from predella.models.tower import TowerConfig
 from predella.recipes import find_recipe
 
 GIVEN = {"sr16": "bicubic_16", "color": "grey", "jpeg": "jpeg"}
 RECORD = Path("results/tower_table.jsonl")
+FOUR = (24, 16, 8, 6)  # candidates a level, of four
 
 
 def main() -> None:
@@ -29,7 +33,11 @@ def main() -> None:
         for seed in options.seeds:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
-                made = f"_{options.distance}" * bool(options.distance) + f"_x{options.times}" * (options.times > 1)
+                made = (
+                    f"_{options.distance}" * bool(options.distance)
+                    + f"_x{options.times}" * (options.times > 1)
+                    + "_deeper" * options.deeper
+                )
                 run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{made}"
                 if _recorded(options.record, run.name, seed):
                     continue
@@ -39,6 +47,8 @@ def main() -> None:
                 if options.times > 1 and row != "regression":
                     (stage,) = find_recipe(recipe)().stages
                     fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
+                if options.deeper:
+                    fields |= _deeper(recipe)
                 if options.distance:
                     fields["stages.0.objective.distance"] = options.distance
                 if options.box:
@@ -63,12 +73,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--times", type=int, default=1, help="as many candidates as the recipe's (default: 1)")
+    parser.add_argument("--deeper", action="store_true", help="one more level, half as fine as the coarsest")
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--replay", type=int, default=4)
     parser.add_argument("--distance", default="", help="features that train, such as vgg16 (default: the recipe's)")
     parser.add_argument("--out", type=Path, default=Path("runs/tower_table"))
     parser.add_argument("--record", type=Path, default=RECORD)
     return parser.parse_args()
+
+
+def _deeper(recipe: str) -> dict[str, str]:
+    """Fields of a network whose coarsest level stands twice, with as many candidates a level as four levels have."""
+    made = find_recipe(recipe)()
+    assert isinstance(made.model, TowerConfig)
+    each = FOUR if made.stages[0].objective.sampling == "hierarchical" else (math.ceil(sum(FOUR) / len(FOUR)),) * len(FOUR)
+    levels = [asdict(level) for level in (made.model.levels[0], *made.model.levels)]
+    return {"model.levels": json.dumps(levels), "stages.0.objective.samples": json.dumps(each)}
 
 
 def _recorded(record: Path, run: str, seed: int | None) -> bool:
