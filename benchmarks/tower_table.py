@@ -6,7 +6,8 @@
 Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
 input by itself. With `--distance` the rows are trained by other features than the recipe's, with `--times` on so many times as many
-candidates, with `--deeper` on a network of one more level, and named after it. Stop it at any time: what is in the record is not done again.
+candidates, with `--deeper` on a network of one more level; they are named after it. Stop it at any time: what is in the record is
+not done again.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from predella.models.tower import TowerConfig
+from predella.objectives.tower import TowerObjectiveConfig
 from predella.recipes import find_recipe
 
 GIVEN = {"sr16": "bicubic_16", "color": "grey", "jpeg": "jpeg"}
@@ -85,8 +87,9 @@ def _options() -> argparse.Namespace:
 def _deeper(recipe: str) -> dict[str, str]:
     """Fields of a network whose coarsest level stands twice, with as many candidates a level as four levels have."""
     made = find_recipe(recipe)()
-    assert isinstance(made.model, TowerConfig)
-    each = FOUR if made.stages[0].objective.sampling == "hierarchical" else (math.ceil(sum(FOUR) / len(FOUR)),) * len(FOUR)
+    objective = made.stages[0].objective
+    assert isinstance(made.model, TowerConfig) and isinstance(objective, TowerObjectiveConfig)
+    each = FOUR if objective.sampling == "hierarchical" else (math.ceil(sum(FOUR) / len(FOUR)),) * len(FOUR)
     levels = [asdict(level) for level in (made.model.levels[0], *made.model.levels)]
     return {"model.levels": json.dumps(levels), "stages.0.objective.samples": json.dumps(each)}
 
