@@ -34,7 +34,8 @@ ALLOWED = {
     "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "models", "train"} | EDGE,
-    "evaluation": {"recipe", "image", "data", "tasks", "losses", "models", "metrics", "apps", "train", "weights", "nn"} | EDGE,
+    "evaluation": {"recipe", "image", "data", "tasks", "losses", "models", "metrics", "apps", "train", "weights", "nn", "objectives"}
+    | EDGE,
     "report": {"curves"} | EDGE,
     "curves": set(),
     "card": set(),

@@ -22,15 +22,18 @@ from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
 from predella.losses.distances import lpips
 from predella.metrics import density, filling, generation, internal, restoration
+from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
 from predella.metrics.features import load_features, load_maps
 from predella.models.base import PRETRAINED, Model, find_source, load
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
+from predella.models.functional_points import FunctionalPoints, pixel_points, resampled
 from predella.models.meta_internal import MetaInternal
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
 from predella.nn.classics import CIFARResNet20
+from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.recipe import Recipe, Task, read_recipe
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
@@ -50,7 +53,7 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
 }
 OWN_PATCHES = {"patch": 128}  # varied without a network, the longest edge in pixels
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
-OWN = ("faces", "digits", "classes", "restoration", "internal", "density")  # measured on pictures like those of training
+OWN = ("faces", "digits", "classes", "restoration", "internal", "density", "points")  # measured on pictures like those of training
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
@@ -177,6 +180,10 @@ def _measure(kind: str, run: str, model: Model | None, asked: Asked, recipe: Rec
         case "restoration":
             assert model is None or isinstance(model, Tower)
             return partial(_restoration, model, _as_given(run) if recipe is None else recipe.task, asked)
+        case "points":
+            assert isinstance(model, FunctionalPoints) and recipe is not None
+            objective = recipe.stages[0].objective
+            return partial(_points, model, objective.sigma if isinstance(objective, FunctionalPointsObjectiveConfig) else 0.05)
         case "density":
             assert isinstance(model, CoverageQuality)
             return partial(_density, model, asked)
@@ -290,6 +297,19 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
     yield from internal.measure(
         pictures, vary, maps, PLACES, distance, asked.samples, "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
     )
+
+
+def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:
+    """Cross-entropy of unseen sets, by 1000 points of the curve in order."""
+    grid, circle = model.config.grid, model.circle(1000)
+    batches = list(generation.batches(images))
+    seen = iter(batches)
+
+    def draw(points: Tensor, shares: Tensor) -> Tensor:
+        density_ = resampled((next(seen) + 1) / 2, grid).to(device_of(model))
+        return model(density_, len(circle)).cpu()
+
+    yield from point_sets.measure(map(pixel_points, batches), draw, circle, sigma)
 
 
 def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[dict]:

@@ -11,12 +11,14 @@ from predella.errors import UserError, did_you_mean
 from predella.models.classifier import ClassifierConfig
 from predella.models.coverage_quality import CoverageQualityConfig
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.functional_points import FunctionalPointsConfig
 from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
+from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
 from predella.objectives.reversible import ReversibleGANConfig, ReversibleMatchConfig, ReversibleTransportConfig
 from predella.objectives.tower import TowerObjectiveConfig
@@ -31,7 +33,15 @@ from predella.tasks.unconditional import Unconditional
 from predella.train.optim import Optim, Precision
 
 Task = SuperResolution | Masking | Unconditional | Decompression | Colorization | PrincipalComponents | Layout | Internal
-ModelConfig = FunctionalImageConfig | ReversibleConfig | ClassifierConfig | TowerConfig | MetaInternalConfig | CoverageQualityConfig
+ModelConfig = (
+    FunctionalImageConfig
+    | ReversibleConfig
+    | ClassifierConfig
+    | TowerConfig
+    | MetaInternalConfig
+    | CoverageQualityConfig
+    | FunctionalPointsConfig
+)
 ObjectiveConfig = (
     FunctionalImageObjective
     | ReversibleMatchConfig
@@ -41,6 +51,7 @@ ObjectiveConfig = (
     | TowerObjectiveConfig
     | MetaInternalObjectiveConfig
     | CoverageQualityObjectiveConfig
+    | FunctionalPointsObjectiveConfig
 )
 
 
@@ -94,7 +105,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal", "density"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal", "density", "points"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0
@@ -118,6 +129,9 @@ class Recipe:
             self._check_functional(self.model)
         elif isinstance(self.model, TowerConfig):
             self._check_tower(self.model)
+        elif isinstance(self.model, FunctionalPointsConfig):
+            if self.data.channels != 1 or not all(isinstance(task, Unconditional) for task in self._tasks()):
+                raise ValueError(f"point sets are read from grey pictures on the unconditional task, got {self.data.channels} channels")
         elif isinstance(self.model, MetaInternalConfig):
             self._check_internal(self.model)
         else:

@@ -16,6 +16,7 @@ from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
 from predella.models.coverage_quality import CoverageQualityConfig
 from predella.models.functional_image import FunctionalImageConfig
+from predella.models.functional_points import FunctionalPointsConfig
 from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
@@ -29,7 +30,7 @@ log = logging.getLogger("predella.train")
 RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
 MODEL_OF: dict[type, str] = {
     FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower",
-    MetaInternalConfig: "meta_internal", CoverageQualityConfig: "coverage_quality",
+    MetaInternalConfig: "meta_internal", CoverageQualityConfig: "coverage_quality", FunctionalPointsConfig: "functional_points",
 }  # fmt: skip
 
 

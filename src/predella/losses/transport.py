@@ -1,10 +1,15 @@
-"""Distances between two sets of points: exact transport, sliced Wasserstein, maximum mean discrepancy."""
+"""Distances between two sets of points: exact transport, sliced Wasserstein, maximum mean discrepancy, kernel-density cross-entropy."""
+
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 INVERSE_MULTIQUADRIC_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+PAIRS = 2**20  # of points whose distances are in memory at once
 
 
 def exact_transport(x: Tensor, y: Tensor) -> Tensor:
@@ -55,16 +60,66 @@ def maximum_mean_discrepancy(x: Tensor, y: Tensor, spread: float = 1.0) -> Tenso
     Returns:
         A scalar, which may be slightly negative: its expectation is 0 when both sets come from one distribution.
     """
+    scales = [2 * x.shape[1] * spread**2 * scale for scale in INVERSE_MULTIQUADRIC_SCALES]
+    return _discrepancy(x, y, [lambda d, c=c: c / (c + d) for c in scales])
+
+
+def gaussian_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float]) -> Tensor:
+    """Unbiased MMD² with the sum of Gaussian kernels exp(-‖x - y‖² / 2h²) (Gretton et al. 2012, Eq. 3).
+
+    Args:
+        x: (n, D), n ≥ 2. y: (m, D), m ≥ 2.
+        bandwidths: h, in the points' units.
+
+    Returns:
+        A scalar, which may be slightly negative.
+    """
+    return _discrepancy(x, y, [lambda d, h=h: (-d / (2 * h * h)).exp() for h in bandwidths])
+
+
+def _discrepancy(x: Tensor, y: Tensor, kernels: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """Unbiased, of the sum of kernels of squared distances that are 1 at 0."""
     _check(x, y)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"MMD needs at least 2 points a set, got {len(x)} and {len(y)}")
     xx, yy, xy = (squared_distances(a, b) for a, b in ((x, x), (y, y), (x, y)))
     total = x.new_zeros(())
-    for scale in INVERSE_MULTIQUADRIC_SCALES:
-        c = 2 * x.shape[1] * spread**2 * scale
-        kx, ky, kxy = (c / (c + d) for d in (xx, yy, xy))
+    for kernel in kernels:
+        kx, ky, kxy = kernel(xx), kernel(yy), kernel(xy)
         total = total + (kx.sum() - len(x)) / (len(x) * (len(x) - 1)) + (ky.sum() - len(y)) / (len(y) * (len(y) - 1)) - 2 * kxy.mean()
     return total
+
+
+def kernel_cross_entropy(samples: Tensor, points: Tensor, weights: Tensor, sigma: float) -> Tensor:
+    """-Σ_l P(x_l) log 1/n Σ_i N(x_l; μ_i, σ² I), in nats (Klocek et al. 2019, Eq. 1): (B,).
+
+    Memory does not grow with n · m: distances are taken a chunk of points at a time, and again for the gradients, which are exact.
+
+    Args:
+        samples: μ (B, n, D).
+        points: x (B, m, D).
+        weights: P (B, m), 0 or more, with sum 1 an item.
+        sigma: deviation of a kernel, in the points' units.
+    """
+    if samples.ndim != 3 or points.ndim != 3 or samples.shape[::2] != points.shape[::2] or weights.shape != points.shape[:2]:
+        shapes = [tuple(t.shape) for t in (samples, points, weights)]
+        raise ValueError(f"samples (B, n, D), points (B, m, D) and weights (B, m) are needed, got {', '.join(map(str, shapes))}")
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, got {sigma}")
+    constant = math.log(samples.shape[1]) + samples.shape[2] * math.log(sigma * math.sqrt(2 * math.pi))
+    rows = max(1, PAIRS // (len(samples) * samples.shape[1]))
+    parts = []
+    for some in points.split(rows, 1):
+        parts.append(checkpoint(_log_kernels, samples, some, sigma, use_reentrant=False))
+    return -(weights * (torch.cat(parts, 1) - constant)).sum(1)
+
+
+def _log_kernels(samples: Tensor, points: Tensor, sigma: float) -> Tensor:
+    """(B, m): log Σ_i exp(-‖x_l - μ_i‖² / 2σ²)."""
+    squared = points.new_zeros(())
+    for d in range(samples.shape[2]):  # an axis at a time: no (B, m, n, D) in memory
+        squared = squared + (points[:, :, None, d] - samples[:, None, :, d]).square()
+    return torch.logsumexp(-squared / (2 * sigma * sigma), 2)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
 MODELS: dict[str, str] = {
-    "functional_image": "FunctionalImage", "reversible": "Reversible", "tower": "Tower", "meta_internal": "MetaInternal",
+    "functional_image": "FunctionalImage", "functional_points": "FunctionalPoints",
+    "reversible": "Reversible", "tower": "Tower", "meta_internal": "MetaInternal",
     "coverage_quality": "CoverageQuality", "classifier": "Classifier",
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from predella.recipe import Recipe
 from predella.recipes import (
     cifar_classifier,
     coverage_quality,
+    functional_digits,
     functional_fill,
     functional_sr,
     functional_sr_paper,
@@ -23,6 +24,7 @@ MODULES = (
     functional_sr,
     functional_sr_paper,
     functional_fill,
+    functional_digits,
     reversible_faces,
     reversible_faces_paper,
     reversible_mnist_ot,
