@@ -108,6 +108,11 @@ def densities(tmp_path_factory):
     return smoke_runs(tmp_path_factory.mktemp("densities"), "cq_mnist_vae", "cq_cifar_cqf")
 
 
+@pytest.fixture(scope="session")
+def curves(tmp_path_factory):
+    return smoke_runs(tmp_path_factory.mktemp("curves"), "functional_digits")
+
+
 @pytest.fixture
 def vgg_weights(tmp_path, monkeypatch):
     """A folder with stand-ins for VGG16's weights, known by their digest."""

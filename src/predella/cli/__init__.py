@@ -24,6 +24,7 @@ VERBS = {
     "harmonize": ("blend", "make a paste look as if it had always been there"),
     "edit": ("blend", "make an edited picture whole again"),
     "animate": ("animate", "a picture that moves"),
+    "trace": ("trace", "a shape as one closed line"),
     "score": ("score", "bits per dimension of images"),
     "report": ("report", "make RESULTS.md from the recorded runs"),
     "export": ("export", "write a model as ONNX"),

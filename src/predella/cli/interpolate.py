@@ -5,7 +5,8 @@ predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
 
 PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
 own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
-the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors.
+the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors, a model
+of point sets (functional_points) from one curve's weights to the other's (--layers: those of the first layers alone).
 """
 
 import json
@@ -22,6 +23,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; pixels")
     parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
+    parser.add_argument("--layers", type=int, metavar="K", help="only the first K layers of the generated network go over to B")
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
@@ -36,6 +38,7 @@ def run(options, rest) -> int:
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.models.coverage_quality import CoverageQuality
+    from predella.models.functional_points import FunctionalPoints
     from predella.models.reversible import SPACES, Reversible
 
     if not 2 <= options.steps <= 10_000:
@@ -52,6 +55,10 @@ def run(options, rest) -> int:
     model = open_model(options.model, "interpolate", options.cpu)
     if isinstance(model, CoverageQuality):
         return _posteriors(options, model, paths, (boxes[0], boxes[-1]))
+    if isinstance(model, FunctionalPoints):
+        return _curves(options, model, paths)
+    if options.layers is not None:
+        raise UserError("--layers is for models that generate networks (functional_points); leave it out")
     if not isinstance(model, Reversible):
         return _mixtures(options, model, paths)
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
@@ -80,6 +87,27 @@ def _posteriors(options, model, paths: list[Path], boxes) -> int:
     write_pictures([density.between(model, *ready, options.steps)], paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "output": str(options.out)}))
+    else:
+        print(f"{options.out}  {options.steps} pictures")
+    return 0
+
+
+def _curves(options, model, paths: list[Path]) -> int:
+    """From the weights of one shape's curve to those of the other's."""
+    import torch
+
+    from predella.apps import trace
+    from predella.cli.shared import write_pictures
+    from predella.errors import UserError
+
+    if options.space or options.box:
+        raise UserError("--space and --box are for reversible networks; this model goes from weights to weights, leave them out")
+    a, b = (trace.shape_of(f, model) for f in (options.a, options.b))
+    curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, options.layers)]
+    drawn = [trace.drawing(c.flip(1), (2.0, 2.0), (-1.0, -1.0), False, 128).pixels for c in curves]
+    write_pictures([torch.cat(drawn)], paths, options.out, options.force, options.zoom)
+    if options.json:
+        print(json.dumps({"model": options.model, "steps": options.steps, "layers": options.layers, "output": str(options.out)}))
     else:
         print(f"{options.out}  {options.steps} pictures")
     return 0

@@ -1,0 +1,164 @@
+"""A shape as one closed line: points of its curve, and pictures and drawings of it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from predella.apps.device import device_of
+from predella.errors import UserError
+from predella.image.files import FORMATS, Picture, read
+from predella.image.fit import fit_square
+from predella.models.functional_points import FunctionalPoints, framed
+from predella.nn.hyper import Weights, interpolate_weights
+
+ENDINGS = (".npy", ".csv", ".png", ".svg")
+SMOOTH = 4  # lines are drawn so many times as large, and made smaller
+MOST = 1_000_000  # points of a file
+LINE = 0.008  # width of the line, of a picture's edge
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A point set as the model sees it.
+
+    Attributes:
+        density: (1, 1, grid, grid), not negative.
+        scale, middle: a place (x, y) of the input's own units is `inside` · scale + middle.
+        upward: whether y grows upward, as in point files; in pictures it grows downward.
+        size: (width, height) of the input in its own units, for drawings; its corner is `corner`.
+    """
+
+    density: Tensor
+    scale: Tensor
+    middle: Tensor
+    upward: bool
+    size: tuple[float, float]
+    corner: tuple[float, float]
+
+    def places(self, curve: Tensor) -> Tensor:
+        """(N, 2) as (y, x) in [-1, 1] → (N, 2) as (x, y) in the input's own units."""
+        x, y = curve[:, 1], curve[:, 0]
+        return torch.stack([x, -y if self.upward else y], 1) * self.scale + self.middle
+
+
+def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape:
+    """An image, read as a distribution by its brightness, or a file of points (.npy, .csv).
+
+    Args:
+        invert: of an image: dark is probable.
+
+    Raises:
+        UserError: no such file, or nothing in it that is a set of points in the plane.
+    """
+    file = Path(file)
+    if file.suffix.lower() in (".npy", ".csv"):
+        inside, middle, scale = framed(_points(file))
+        size = (inside.amax(0) - inside.amin(0)) * scale
+        seen = model.see((inside * torch.tensor([1.0, -1.0])).flip(1)[None].to(device_of(model)))
+        low = inside.amin(0) * scale + middle
+        return Shape(seen, scale, middle, True, (size[0].item(), size[1].item()), (low[0].item(), low[1].item()))
+    grey = read(file).pixels.mean(1, keepdim=True)
+    return _of_picture(-grey if invert else grey, model, str(file))
+
+
+def _of_picture(grey: Tensor, model: FunctionalPoints, name: str) -> Shape:
+    """(1, 1, H, W): its central square."""
+    height, width = grey.shape[-2:]
+    edge = min(height, width)
+    density = ((fit_square(grey, model.config.grid) + 1) / 2).to(device_of(model))
+    if density.max() <= 0.5 / 255:
+        raise UserError(f"{name} is black; brightness is read as probability, so give a bright shape on black, or --invert a dark one")
+    middle = torch.tensor([width / 2, height / 2])
+    return Shape(density, torch.tensor(edge / 2), middle, False, (float(width), float(height)), (0.0, 0.0))
+
+
+def _points(file: Path) -> Tensor:
+    """(N, 2) float32."""
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; check the path")
+    try:
+        if file.suffix.lower() == ".npy":
+            array = np.load(file, allow_pickle=False)
+        else:
+            lines = [line for line in file.read_text().splitlines() if line.strip()]
+            header = bool(lines) and any(c.isalpha() and c not in "eEnaif" for c in lines[0])
+            array = np.array([[float(v) for v in line.replace(";", ",").split(",")] for line in lines[header:]])
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file} can't be read as points ({error}); give N rows of x,y") from None
+    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
+        raise UserError(f"{file} holds {array.dtype} numbers of shape {array.shape}; points in the plane are (N, 2)")
+    if not 2 <= len(array) <= MOST:
+        raise UserError(f"{file} holds {len(array)} points; 2 to {MOST:,} make a shape")
+    if not np.isfinite(array).all():
+        raise UserError(f"{file} holds {int((~np.isfinite(array)).any(1).sum())} points that are not finite; remove them")
+    points = torch.from_numpy(array.astype(np.float64))
+    if (points.amax(0) == points.amin(0)).all():
+        raise UserError(f"{file} holds one place only, {points[0].tolist()}; a shape needs several")
+    return points.float()
+
+
+@torch.no_grad()
+def weights_of(model: FunctionalPoints, shape: Shape) -> Weights:
+    """The shape's own map of the circle."""
+    return model.weights(shape.density)
+
+
+@torch.no_grad()
+def curve(model: FunctionalPoints, weights: Weights, count: int) -> Tensor:
+    """(count, 2) as (y, x) in [-1, 1]: points of the closed curve, in order."""
+    return model.query(weights, model.circle(count).to(device_of(model)))[0].cpu()
+
+
+def between(model: FunctionalPoints, a: Shape, b: Shape, steps: int, layers: int | None = None) -> list[Weights]:
+    """Weights on the line from one shape's to the other's, ends included; with `layers` only those of the first layers go over.
+
+    Raises:
+        UserError: more layers than there are.
+    """
+    first, last = weights_of(model, a), weights_of(model, b)
+    count = len(first) // 2
+    if layers is not None and not 1 <= layers <= count:
+        raise UserError(f"--layers must lie in 1…{count} for this model, got {layers}")
+    names = None if layers is None else [k for k in first if int(k.split(".")[1]) < layers]
+    return [interpolate_weights(first, last, t, names) for t in torch.linspace(0, 1, steps).tolist()]
+
+
+def drawing(places: Tensor, size: tuple[float, float], corner: tuple[float, float], upward: bool, edge: int) -> Picture:
+    """The closed line through (N, 2) places (x, y), white on black, its longer edge `edge` pixels."""
+    times, (left, low) = edge / max(size), corner
+    width, height = (max(1, round(s * times)) for s in size)
+    canvas = Image.new("L", (width * SMOOTH, height * SMOOTH))
+    x = (places[:, 0] - left) * (times * SMOOTH)
+    y = (places[:, 1] - low) * (times * SMOOTH)
+    y = height * SMOOTH - y if upward else y
+    line = [(a, b) for a, b in zip(x.tolist(), y.tolist())]
+    ImageDraw.Draw(canvas).line([*line, line[0]], fill=255, width=max(1, round(LINE * edge * SMOOTH)), joint="curve")
+    small = np.asarray(canvas.resize((width, height), Image.Resampling.BOX), dtype=np.float32)
+    return Picture(torch.from_numpy(small / 127.5 - 1)[None, None])
+
+
+def encoded(shape: Shape, places: Tensor, ending: str, edge: int) -> bytes | Picture:
+    """What a file of that ending holds; .npy and .csv the points (N, 2) as x, y in the input's own units."""
+    if ending == ".npy":
+        with io.BytesIO() as stream:
+            np.save(stream, places.numpy(), allow_pickle=False)
+            return stream.getvalue()
+    if ending == ".csv":
+        return ("x,y\n" + "".join(f"{x:.6g},{y:.6g}\n" for x, y in places.tolist())).encode()
+    if ending in FORMATS:
+        return drawing(places, shape.size, shape.corner, shape.upward, edge)
+    (width, height), (left, low) = shape.size, shape.corner
+    flip = -1 if shape.upward else 1
+    top = -(low + height) if shape.upward else low
+    path = "M" + "L".join(f"{x:.6g} {flip * y:.6g}" for x, y in places.tolist()) + "Z"
+    stroke = LINE * max(width, height)
+    box = f'viewBox="{left:.6g} {top:.6g} {width:.6g} {height:.6g}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box}>'
+        f'<path d="{path}" fill="none" stroke="black" stroke-width="{stroke:.6g}" stroke-linejoin="round"/></svg>\n'
+    ).encode()
