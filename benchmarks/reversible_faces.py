@@ -19,12 +19,12 @@ from torch import Tensor
 from benchmarks.vae import VAE, of_size
 from predella.card import START
 from predella.data.batches import Batches
-from predella.evaluation import FACES
 from predella.metrics import generation
 from predella.metrics.features import load_features
 from predella.models.base import load
 from predella.models.reversible import COMPONENTS
 from predella.nn.gaussian import GaussianMixture
+from predella.protocols import FACES
 from predella.recipe import Recipe, read_recipe
 from predella.train.ema import EMA
 from predella.train.log import environment

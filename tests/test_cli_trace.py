@@ -90,7 +90,7 @@ def test_between_two_shapes(cli, refuses, curves, digit, points, tmp_path):
     assert cli("interpolate", run, digit, points, "--steps", "3", "--layers", "1", "--out", tmp_path / "one.png")[0] == 0
     whole, one = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("row", "one"))
     assert (whole[:, :128] == one[:, :128]).all() and (whole[:, -128:] != one[:, -128:]).any()
-    refuses("interpolate", run, digit, points, "--layers", "9", "--out", tmp_path / "x.png", says="--layers must lie in 1…3")
+    refuses("interpolate", run, digit, points, "--layers", "9", "--out", tmp_path / "x.png", says="--layers must lie in 1…3 for this model")
 
 
 def test_wrong_input(refuses, curves, digit, tmp_path, runs):

@@ -10,7 +10,7 @@ import torch
 from benchmarks.vae import VAE, of_size
 from PIL import Image
 
-from predella import evaluation
+from predella import protocols
 from predella.data.images import Source
 from predella.evaluation import _overlap
 from predella.metrics import generation
@@ -87,8 +87,8 @@ def test_evaluate_digits_and_their_judge(cli, refuses, tmp_path, monkeypatch):
     status, out, err = cli("evaluate", tmp_path / "judge", "--json")
     (row,) = json.loads(out)["rows"]
     assert status == 0 and row["measure"] == "accuracy" and row["value"] > 0.4, err  # ten classes: chance is 0.1
-    monkeypatch.setattr(evaluation, "JUDGE", str(tmp_path / "judge"))
-    monkeypatch.setattr(evaluation, "EACH", 3)
+    monkeypatch.setattr(protocols, "JUDGE", str(tmp_path / "judge"))
+    monkeypatch.setattr(protocols, "EACH", 3)
     start(find_recipe("reversible_mnist_ot")(smoke=True), tmp_path / "r", "test", cpu=True)
     status, out, err = cli("evaluate", tmp_path / "r", "--part", "0,40", "--json")
     assert status == 0, err

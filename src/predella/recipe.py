@@ -105,7 +105,7 @@ class Recipe:
     task: Task
     model: ModelConfig
     stages: tuple[Stage, ...]
-    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal", "density", "points"]
+    measures: Literal["super_resolution", "fill", "faces", "digits", "classes", "restoration", "internal", "density", "points", "blends"]
     start: str = ""
     ema: float = 0.999
     seed: int = 0

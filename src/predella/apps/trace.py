@@ -115,15 +115,8 @@ def curve(model: FunctionalPoints, weights: Weights, count: int) -> Tensor:
 
 
 def between(model: FunctionalPoints, a: Shape, b: Shape, steps: int, layers: int | None = None) -> list[Weights]:
-    """Weights on the line from one shape's to the other's, ends included; with `layers` only those of the first layers go over.
-
-    Raises:
-        UserError: more layers than there are.
-    """
+    """Weights on the line from one shape's to the other's, ends included; with `layers` only those of the first layers go over."""
     first, last = weights_of(model, a), weights_of(model, b)
-    count = len(first) // 2
-    if layers is not None and not 1 <= layers <= count:
-        raise UserError(f"--layers must lie in 1…{count} for this model, got {layers}")
     names = None if layers is None else [k for k in first if int(k.split(".")[1]) < layers]
     return [interpolate_weights(first, last, t, names) for t in torch.linspace(0, 1, steps).tolist()]
 

@@ -6,7 +6,8 @@ predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
 PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
 own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
 the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors, a model
-of point sets (functional_points) from one curve's weights to the other's (--layers: those of the first layers alone).
+of point sets (functional_points) from one curve's weights to the other's, a model of faces as functions (functional_image) from one
+image's to the other's, at any --size: --layers K blends the first K layers alone, --layers all makes a sheet with a row for each K.
 """
 
 import json
@@ -21,9 +22,10 @@ def add_arguments(parser) -> None:
     parser.add_argument("b", type=Path)
     parser.add_argument("--steps", type=int, default=9, help="pictures, both ends included (default: 9)")
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
-    parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; pixels")
+    parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; weights; pixels")
     parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
-    parser.add_argument("--layers", type=int, metavar="K", help="only the first K layers of the generated network go over to B")
+    parser.add_argument("--layers", metavar="K", help="only the first K layers of the generated network go over; all = a row for each K")
+    parser.add_argument("--size", help="WxH in pixels, for images as functions (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
@@ -38,13 +40,14 @@ def run(options, rest) -> int:
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.models.coverage_quality import CoverageQuality
+    from predella.models.functional_image import FunctionalImage
     from predella.models.functional_points import FunctionalPoints
     from predella.models.reversible import SPACES, Reversible
 
     if not 2 <= options.steps <= 10_000:
         raise UserError(f"--steps must lie in 2…10000, got {options.steps}")
-    if options.space not in (None, *SPACES):
-        raise UserError(f"--space can't be '{options.space}'{did_you_mean(options.space, SPACES)}")
+    if options.space not in (None, *SPACES, "weights"):
+        raise UserError(f"--space can't be '{options.space}'{did_you_mean(options.space, (*SPACES, 'weights'))}")
     boxes = [parse_box(b) for b in options.box or [None]]
     if len(boxes) > 2:
         raise UserError(f"--box can be given once or twice, got {len(boxes)}")
@@ -57,8 +60,10 @@ def run(options, rest) -> int:
         return _posteriors(options, model, paths, (boxes[0], boxes[-1]))
     if isinstance(model, FunctionalPoints):
         return _curves(options, model, paths)
+    if isinstance(model, FunctionalImage):
+        return _functions(options, model, paths, (boxes[0], boxes[-1]))
     if options.layers is not None:
-        raise UserError("--layers is for models that generate networks (functional_points); leave it out")
+        raise UserError("--layers is for models that generate networks (functional_points, functional_image); leave it out")
     if not isinstance(model, Reversible):
         return _mixtures(options, model, paths)
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
@@ -92,6 +97,46 @@ def _posteriors(options, model, paths: list[Path], boxes) -> int:
     return 0
 
 
+def _layers(text: str | None, count: int) -> list[int | None]:
+    """`3` → [3], `all` → [1, …, count], nothing → [None]."""
+    from predella.cli.shared import whole_numbers
+    from predella.errors import UserError
+
+    if text == "all":
+        return list(range(1, count + 1))
+    if text is None:
+        return [None]
+    (layers,) = whole_numbers(text, "--layers", "2", 1)
+    if not 1 <= layers <= count:
+        raise UserError(f"--layers must lie in 1…{count} for this model, or be 'all'; got {text}")
+    return [layers]
+
+
+def _functions(options, model, paths: list[Path], boxes) -> int:
+    """From the weights of one image's function to those of the other's."""
+    from predella.apps.blend import blends
+    from predella.cli.shared import is_file, parse_size, write_pictures
+    from predella.errors import UserError
+    from predella.image.files import read
+    from predella.models.functional_whole import WholeNetworks
+
+    if not isinstance(model.config.field, WholeNetworks):
+        raise UserError(f"{options.model} has a network for each {model.config.field.kind[:-1]}, not one an image; train functional_faces")
+    if options.space not in (None, "weights", "pixels"):
+        raise UserError(f"--space must be weights or pixels for this model, got '{options.space}'")
+    layers = _layers(options.layers, len(model.config.field.target) + 1)
+    if len(layers) > 1 and not is_file(options.out):
+        raise UserError(f"--layers all makes one sheet; --out must name a file, got {options.out}")
+    pictures = [read(f) for f in (options.a, options.b)]
+    rows = blends(model, *pictures, options.steps, layers, options.space == "pixels", parse_size(options.size), boxes)
+    write_pictures(rows, paths, options.out, options.force, options.zoom)
+    if options.json:
+        print(json.dumps({"model": options.model, "steps": options.steps, "layers": options.layers, "output": str(options.out)}))
+    else:
+        print(f"{options.out}  {options.steps} pictures" + f", {len(rows)} rows" * (len(rows) > 1))
+    return 0
+
+
 def _curves(options, model, paths: list[Path]) -> int:
     """From the weights of one shape's curve to those of the other's."""
     import torch
@@ -103,7 +148,8 @@ def _curves(options, model, paths: list[Path]) -> int:
     if options.space or options.box:
         raise UserError("--space and --box are for reversible networks; this model goes from weights to weights, leave them out")
     a, b = (trace.shape_of(f, model) for f in (options.a, options.b))
-    curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, options.layers)]
+    layers = _layers(options.layers, len(model.config.target) + 1)
+    curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, layers[0])]
     drawn = [trace.drawing(c.flip(1), (2.0, 2.0), (-1.0, -1.0), False, 128).pixels for c in curves]
     write_pictures([torch.cat(drawn)], paths, options.out, options.force, options.zoom)
     if options.json:

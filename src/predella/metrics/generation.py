@@ -29,14 +29,23 @@ def batches(images: Images, count: int | None = None) -> Iterator[Tensor]:
 @torch.inference_mode()
 def reconstruction(images: Images, full: Transform, restricted: Transform) -> Iterator[dict]:
     """Mean absolute error from the full latent (float32, on the scale [0, 1]) and PSNR from the restricted one."""
-    l1, psnr = [], []
-    for x in batches(images):
-        l1 += ((full(x) - x).abs() / 2).flatten(1).mean(1).double().tolist()
-        psnr += psnr_rgb(quantize(restricted(x)), x, 0).tolist()
+    l1 = torch.cat([((full(x) - x).abs() / 2).flatten(1).mean(1).double() for x in batches(images)]).tolist()
     protocol = "decode(encode(x)) in float32, images in [0, 1]"
     yield {"ask": "full latent", "measure": "l1", "value": mean(l1), "images": len(images), "protocol": protocol}
-    protocol = "8-bit output decoded from the prior's dimensions alone, mean over images"
-    yield {"ask": "restricted latent", "measure": "psnr_rgb", "value": mean(psnr), "images": len(images), "protocol": protocol}
+    yield likeness(images, restricted, "restricted latent", "decoded from the prior's dimensions alone")
+
+
+@torch.inference_mode()
+def likeness(images: Images, again: Transform, ask: str, how: str) -> dict:
+    """PSNR of what comes back, in 8 bits."""
+    psnr = torch.cat([psnr_rgb(quantize(again(x)), x, 0) for x in batches(images)]).tolist()
+    return {
+        "ask": ask,
+        "measure": "psnr_rgb",
+        "value": mean(psnr),
+        "images": len(images),
+        "protocol": f"8-bit output {how}, mean over images",
+    }
 
 
 @torch.inference_mode()

@@ -1,9 +1,10 @@
 """Functional images: a hypernetwork turns an image into the weights of a coordinate network (Klocek et al. 2019, Sec. 2.1).
 
-`weights(image)` is H_φ, `query(weights, coords)` is T((i, j); θ): two grains of the same idea, chosen by the config.
+`weights(image)` is H_φ, `query(weights, coords)` is T((i, j); θ): three grains of the same idea, chosen by the config.
 
 * `CellFields`: one small trigonometric field a pixel of the input; its Gaussian blur and its derivatives are closed forms.
 * `PatchNetworks` (models/functional_patches.py): the paper's own, a five-layer cosine network an overlapping patch.
+* `WholeNetworks` (models/functional_whole.py): one such network for the whole image, whose weights can be blended (Sec. 3.3).
 """
 
 from dataclasses import field as default
@@ -17,9 +18,10 @@ from predella.image.contract import check_image
 from predella.image.coords import WHOLE, Region, centres, check_inside
 from predella.models.base import Model
 from predella.models.functional_patches import PatchNetworks, PatchPaint
+from predella.models.functional_whole import WholeNetworks, WholePaint
 from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
-from predella.nn.hyper import HyperNetwork, Weights
+from predella.nn.hyper import HyperNetwork, Weights, interpolate_weights
 
 NUDGE = 1e-4  # cells: more than the rounding of float32 coordinates of 3 000 pixels, and nothing to the eye
 
@@ -56,7 +58,7 @@ class FunctionalImageConfig:
     """
 
     kind: Literal["functional_image"] = "functional_image"
-    field: CellFields | PatchNetworks = default(default_factory=CellFields)
+    field: CellFields | PatchNetworks | WholeNetworks = default(default_factory=CellFields)
     mask: bool = False
 
 
@@ -65,14 +67,20 @@ class FunctionalImage(Model):
 
     Config: ClassVar[type] = FunctionalImageConfig
     name: ClassVar[str] = "functional_image"
-    verbs: ClassVar[tuple[str, ...]] = ("upscale", "fill", "export")
+    verbs: ClassVar[tuple[str, ...]] = ("upscale", "fill", "export", "interpolate")
 
     def __init__(self, config: FunctionalImageConfig | None = None):
         super().__init__()
         self.config = config or FunctionalImageConfig()
         channels = 4 if self.config.mask else 3
         grain = self.config.field
-        self.paint = CellPaint(grain, channels) if isinstance(grain, CellFields) else PatchPaint(grain, channels)
+        match grain:
+            case CellFields():
+                self.paint = CellPaint(grain, channels)
+            case PatchNetworks():
+                self.paint = PatchPaint(grain, channels)
+            case WholeNetworks():
+                self.paint = WholePaint(grain, channels)
 
     @property
     def radius(self) -> int:
@@ -144,6 +152,20 @@ class FunctionalImage(Model):
         h, w = self.paint.cells(weights)
         scale = (2 * height / ((bottom - top) * h), 2 * width / ((right - left) * w))
         return self.paint.render(weights, y, x, scale, blur)
+
+    def between(self, a: Weights, b: Weights, t: float, layers: int | None = None) -> Weights:
+        """Weights (1 - t) · a + t · b, of the first `layers` layers (None: of all); the others stay as in `a` (Sec. 3.3, Fig. 7).
+
+        Raises:
+            ValueError: a model of cells or patches, whose layers are no image's own, or layers outside 1 … their number.
+        """
+        if not isinstance(self.config.field, WholeNetworks):
+            raise ValueError(f"weights are blended where an image has one network, this model has {self.config.field.kind}")
+        count = len(self.config.field.target) + 1
+        if layers is not None and not 0 <= layers <= count:
+            raise ValueError(f"layers must lie in 0…{count}, got {layers}")
+        names = [f"layers.{i}.{what}" for i in range(count if layers is None else layers) for what in ("weight", "bias")]
+        return interpolate_weights(a, b, t, names)
 
     def forward(self, image: Tensor, size: tuple[int, int], known: Tensor | None = None) -> Tensor:
         """(B, 3, h, w) → (B, 3, *size)."""

@@ -1,0 +1,111 @@
+"""One coordinate network an image (Klocek et al. 2019, Sec. 2.1, 3.3): the grain whose weights can be blended, layer by layer.
+
+Cells and patches describe an image piece by piece; here the whole image, such as a face, is one point of the space of weights.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.nn.coordinate import CosineMLP
+from predella.nn.heads import DenseHeads
+from predella.nn.hyper import HyperNetwork, Weights, apply_weights
+
+
+@config
+class WholeNetworks:
+    """One coordinate network an image.
+
+    Args:
+        edge: images are seen as squares of so many pixels, a multiple of 16.
+        width: channels of the encoder.
+        embedding: numbers that the weights are made from.
+        target: widths of the target network between its 2 inputs and 3 outputs; with the last, five layers.
+        omega: factor on the first layer, which sets the finest detail the cosines start with.
+    """
+
+    kind: Literal["whole"] = "whole"
+    edge: int = 64
+    width: int = 32
+    embedding: int = 256
+    target: tuple[int, ...] = (64, 96, 96, 64)
+    omega: float = 20.0
+
+    def __post_init__(self):
+        if self.edge < 16 or self.edge % 16:
+            raise ValueError(f"edge must be a multiple of 16 of at least 16, got {self.edge}")
+        if not self.target or min(self.width, self.embedding, *self.target) < 1 or not self.omega > 0:
+            raise ValueError("width, embedding, target and omega must be positive")
+
+
+class WholePaint(HyperNetwork):
+    """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), "extent" (B, 2) = (h, w) of the input."""
+
+    radius = 1_000_000  # everything depends on the whole image
+
+    def __init__(self, grain: WholeNetworks, channels: int):
+        super().__init__()
+        self.grain = grain
+        with torch.device("meta"):  # its own parameters are never used
+            self._target = (CosineMLP(2, grain.target, 3),)  # in a tuple: it is no part of the state
+        w = grain.width
+        wide = (channels, w, 2 * w, 4 * w, 8 * w)
+        layers: list[nn.Module] = []
+        for a, b in zip(wide, wide[1:]):
+            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8 if b % 8 == 0 else 1, b), nn.ReLU()]
+        last = nn.Linear(8 * w * (grain.edge // 16) ** 2, grain.embedding)
+        self.encoder = nn.Sequential(*layers, nn.Flatten(), last, nn.LayerNorm(grain.embedding))
+        self.heads = DenseHeads(grain.embedding, {k: p.shape for k, p in self._target[0].named_parameters()})
+        with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
+            layers_ = len(grain.target)
+            for name, head in self.heads.items():
+                assert isinstance(head, nn.Linear)
+                head.weight.mul_(1.0 if name.startswith(f"layers_{layers_}_") else 0.05)
+                head.bias.normal_()
+
+    @staticmethod
+    def cells(weights: Weights) -> tuple[int, int]:
+        """(h, w) of the input."""
+        h, w = weights["extent"][0].tolist()
+        return int(h), int(w)
+
+    def forward(self, x: Tensor) -> Weights:
+        edge, (batch, _, height, width) = self.grain.edge, x.shape
+        if (height, width) != (edge, edge):
+            x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
+        out: Weights = {}
+        for name, theta in self.heads(self.encoder(x)).items():
+            gain = self.grain.omega if name == "layers.0.weight" else 1.0
+            out[name] = theta * (gain / math.sqrt(theta.shape[2])) if theta.ndim == 3 else theta
+        out["extent"] = torch.tensor([[height, width]], dtype=x.dtype, device=x.device).expand(batch, -1)
+        return out
+
+    def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):
+        """T((y, x); θ), and its slopes; `scale` is not used, values are those of points."""
+        if blur:
+            raise ValueError("blur is a closed form of cell fields only; this model has one network an image")
+        theta = {k: v for k, v in weights.items() if k != "extent"}
+        batch = len(theta["layers.0.bias"])
+        if not derivatives:
+            return apply_weights(self._target[0], theta, coords.expand(batch, -1, -1))
+        with torch.inference_mode(False), torch.enable_grad():
+            theta = {k: v.clone() for k, v in theta.items()}  # tensors made in inference mode take no gradient
+            at = coords.detach().clone().expand(batch, -1, -1).contiguous().requires_grad_(True)
+            value = apply_weights(self._target[0], theta, at)
+            rows = [torch.autograd.grad(value[..., c].sum(), at, retain_graph=True)[0] for c in range(3)]
+        return value, torch.stack(rows, 2)
+
+    def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
+        """Rows y (H,) and columns x (W,) → (B, 3, H, W), a band of rows at a time."""
+        dtype = weights["extent"].dtype
+        bands = []
+        for rows in y.to(dtype).split(max(1, 65536 // len(x))):
+            points = torch.stack(torch.meshgrid(rows, x.to(dtype), indexing="ij"), -1).view(-1, 2)
+            value = self.query(weights, points, scale, 0, blur)
+            assert isinstance(value, Tensor)
+            bands.append(value.unflatten(1, (len(rows), len(x))))
+        return torch.cat(bands, 1).permute(0, 3, 1, 2)

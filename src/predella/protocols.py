@@ -1,0 +1,312 @@
+"""What `predella evaluate` measures of each kind of model, and how: one function a protocol."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from predella.apps import internal as own
+from predella.apps import patches
+from predella.apps.device import device_of, placed
+from predella.apps.fill import fill as fill_picture
+from predella.data.images import Images
+from predella.errors import UserError
+from predella.image.contract import from_uint8
+from predella.image.files import Picture
+from predella.image.fit import cut_square, fit_square
+from predella.image.resize import resize
+from predella.losses.distances import lpips
+from predella.metrics import density, filling, generation, internal, restoration
+from predella.metrics import points as point_sets
+from predella.metrics import super_resolution as sr
+from predella.metrics.features import load_features, load_maps
+from predella.models.base import Model, load
+from predella.models.coverage_quality import CoverageQuality
+from predella.models.functional_image import FunctionalImage
+from predella.models.functional_points import FunctionalPoints, pixel_points, resampled
+from predella.models.functional_whole import WholeNetworks
+from predella.models.meta_internal import MetaInternal
+from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
+from predella.models.tower import Tower
+from predella.nn.classics import CIFARResNet20
+from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
+from predella.recipe import Recipe, Task
+from predella.tasks.colorization import Colorization
+from predella.tasks.decompression import Decompression
+from predella.tasks.layout import Layout
+from predella.tasks.masking import Masking
+from predella.tasks.super_resolution import SuperResolution
+from predella.tasks.unconditional import Unconditional
+from predella.weights import load_classic
+
+log = logging.getLogger(__name__)
+AS_GIVEN: dict[str, Task] = {  # the one answer without a network
+    "bicubic_16": SuperResolution(patch=4, scales=(16.0, 16.0)),
+    "grey": Colorization(),
+    "jpeg": Decompression(),
+}
+FACES = "vgg16_relu4_3"  # features of the faces' table
+JUDGE = "mnist_classifier"
+EACH = 100  # samples a class
+ANSWERS = 10  # a condition
+PLACES = "vgg16_relu2_2"  # features at all places of a picture
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user may choose.
+
+    Attributes:
+        scales, ensemble: for enlarging.
+        part: (first, last) of the pictures, last excluded; () = all.
+        weights: the folder of the features' weights; None = found or fetched.
+        seed: of samples.
+        curve: measure the kept checkpoints instead of the finished model.
+        box: cut from each picture, instead of the recipe's; () = nothing.
+        samples, tune: of each picture's own model, and steps of training it first.
+    """
+
+    scales: tuple[float, ...] | None = None
+    ensemble: bool = False
+    part: tuple[int, ...] = ()
+    weights: Path | None = None
+    seed: int = 0
+    curve: bool = False
+    box: tuple[int, ...] | None = None
+    samples: int = 20
+    tune: int = 0
+
+
+Measure = Callable[[Images], Iterator[dict]]
+
+
+def measure_by(kind: str, run: str, model: Model | None, asked: Asked, recipe: Recipe | None) -> Measure:
+    """The protocol called `kind` (`Recipe.measures`): pictures → rows. `model` None: the baseline called `run`."""
+    match kind:
+        case "super_resolution":
+            enlarge = sr.bicubic if model is None else lambda x, size: model(x.to(device_of(model)), size).cpu()
+            return partial(sr.measure, sr.ensemble(enlarge) if asked.ensemble else enlarge, scales=asked.scales or sr.SCALES)
+        case "fill":
+            if model is None:
+                return partial(filling.measure, filling.CLASSICAL[run])
+            assert isinstance(model, FunctionalImage)
+            return partial(filling.measure, partial(_fill, model))
+        case "faces":
+            assert isinstance(model, Reversible)
+            return partial(_faces, model, asked)
+        case "digits":
+            assert isinstance(model, Reversible)
+            return partial(_digits, model, asked)
+        case "classes":
+            assert model is not None
+            return lambda images: iter([generation.accuracy(lambda x: model(x.to(device_of(model))), _labelled(images))])
+        case "restoration":
+            assert model is None or isinstance(model, Tower)
+            return partial(_restoration, model, as_given(run) if recipe is None else recipe.task, asked)
+        case "points":
+            assert isinstance(model, FunctionalPoints) and recipe is not None
+            objective = recipe.stages[0].objective
+            return partial(_points, model, objective.sigma if isinstance(objective, FunctionalPointsObjectiveConfig) else 0.05)
+        case "blends":
+            assert isinstance(model, FunctionalImage)
+            return partial(_blends, model, asked)
+        case "density":
+            assert isinstance(model, CoverageQuality)
+            return partial(_density, model, asked)
+        case "internal":
+            assert model is None or isinstance(model, MetaInternal)
+            return partial(_internal, model, asked)
+    raise UserError(f"nothing measures '{kind}'")
+
+
+def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
+    """As a user gets it, by tiles."""
+    return fill_picture(Picture(image), known, model).pixels
+
+
+def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
+    """Exactness, what the prior's dimensions keep, and how far samples are from held-out faces."""
+    enough = len(images) > generation.NEIGHBOURS
+    features = load_features(FACES, asked.weights) if enough else None
+    device = device_of(model)
+    full, restricted = (lambda x: model.decode(model.encode(x.to(device))).cpu()), (lambda x: model(x.to(device)).cpu())
+    yield from generation.reconstruction(images, full, restricted)
+    if features is None:
+        log.warning("distances of sets are left out: they need more than %d pictures, got %d", generation.NEIGHBOURS, len(images))
+        return
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def draw(density: Density, count: int) -> Tensor:
+        return model.sample(count, generator, density).cpu()
+
+    densities = DENSITIES if model.fitted and not asked.curve else ("prior",)
+    draws = {f"samples ({d})": partial(draw, d) for d in densities}
+    yield from generation.distances(generation.batches(images), draws, features, FACES)
+
+
+def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
+    """Used dimensions, how many samples are recognised, and their distance in the classifier's features."""
+    assert isinstance(model.config.prior, ClassNormals)
+    judge = placed(load(JUDGE))
+    device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
+    used = model.used().sum(1).tolist()
+    protocol = f"dimensions whose learned deviation exceeds the perturbation's ({model.config.prior.epsilon:g})"
+    for label, count in enumerate(used):
+        yield {"ask": f"class {label}", "measure": "used_dimensions", "value": count, "images": len(images), "protocol": protocol}
+    draw = lambda label: model.sample(len(label), generator, label=label).cpu()  # noqa: E731
+    yield from generation.recognised(lambda x: judge(x.to(device)), draw, model.config.prior.classes, EACH, JUDGE)
+    count = iter(range(10**9))
+    some = lambda n: draw(torch.tensor([next(count) % model.config.prior.classes for _ in range(n)]))  # noqa: E731
+    features = lambda x: judge.features(x[:, :1].to(device)).cpu()  # noqa: E731
+    yield from generation.distances(generation.batches(images), {"samples": some}, features, JUDGE)
+
+
+def as_given(run: str) -> Task | None:
+    """The task whose condition is the answer of the baseline called `run`; jpeg_10 is `jpeg` at quality 10."""
+    quality = run.removeprefix("jpeg_")
+    if quality == run or not quality.isdecimal():
+        return AS_GIVEN.get(run)
+    try:
+        return Decompression(quality=int(quality))
+    except ValueError as error:
+        raise UserError(f"{run}: {error}") from None
+
+
+def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: Images) -> Iterator[dict]:
+    """Many answers to the central square of each picture, and how far the first ones are from true pictures.
+
+    Without a model there is one answer: what the task's condition shows by itself.
+    """
+    assert task is not None
+    if isinstance(task, (Masking, Unconditional)):
+        raise UserError(f"{task.kind} gives no condition that a tower answers to")
+    edge = task.crop(torch.Generator())
+    distance = lpips("vgg16", asked.weights)
+    square = cut_square if isinstance(task, Layout) else fit_square  # label maps can't be resampled
+    pairs = [_pair(task, square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def answer(condition: Tensor, count: int) -> Tensor:
+        if model is None:
+            shown = resize(condition, (edge, edge)) if isinstance(task, SuperResolution) else condition.expand(-1, 3, -1, -1)
+            if isinstance(task, Colorization):
+                shown = task.project(condition, shown)  # the grey of that lightness
+            return shown.clamp(-1, 1).expand(count, -1, -1, -1)
+        size = (pairs[0][1].shape[-2], pairs[0][1].shape[-1])
+        several = condition.expand(count, -1, -1, -1).to(device_of(model))
+        return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
+
+    details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
+    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind, details)
+    if len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
+        return
+    conditions = iter(pairs)
+    draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
+    yield from generation.distances([x for _, x in pairs], draws, load_features(FACES, asked.weights), FACES)
+
+
+def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
+    """Samples of each picture's own model, which is the feed-forward one for pictures that were not trained on; None = of its patches."""
+    maps, distance = load_maps(PLACES, asked.weights), lpips("vgg16", asked.weights)
+    generator = torch.Generator().manual_seed(asked.seed)
+
+    def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:
+        size = picture.shape[-2], picture.shape[-1]
+        if model is None:
+            return patches.variations(picture, None, samples, generator)[1]
+        weights = own.weights_of(model, picture)
+        if asked.tune:
+            weights = own.tuned(model, weights, picture, asked.tune, generator)
+        return own.variations(model, weights, size, samples, generator)
+
+    pictures = (from_uint8(images[i])[None] for i in range(len(images)))
+    yield from internal.measure(
+        pictures, vary, maps, PLACES, distance, asked.samples, "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
+    )
+
+
+def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[dict]:
+    """Reconstruction, and how far pictures halfway between two are from true ones: blended weights, layers, pixels."""
+    device, field = device_of(model), model.config.field
+    assert isinstance(field, WholeNetworks)
+    size, layers = (field.edge, field.edge), len(field.target) + 1
+    again = lambda x: model(x.to(device), size).cpu()  # noqa: E731
+    yield generation.likeness(images, again, "function", f"of the function at {field.edge}×{field.edge}")
+    if len(images) <= generation.NEIGHBOURS:
+        return
+    pictures = torch.cat(list(generation.batches(images)))
+    other = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(asked.seed))
+    asks: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"pixels": lambda a, b: (a + b) / 2}
+
+    def blend(a: Tensor, b: Tensor, count: int | None) -> Tensor:
+        theta = model.between(model.weights(a.to(device)), model.weights(b.to(device)), 0.5, count)
+        return model.render(theta, size).clamp(-1, 1).cpu()
+
+    asks |= {"weights": lambda a, b: blend(a, b, None), "no blend": lambda a, b: again(a).clamp(-1, 1)}
+    asks |= {f"first {k} layers": lambda a, b, k=k: blend(a, b, k) for k in range(1, layers)}
+    draws: dict[str, generation.Draw] = {}
+    for name, mix in asks.items():
+        place = iter(range(len(pictures)))
+
+        def draw(count: int, mix=mix, place=place) -> Tensor:
+            some = torch.tensor([next(place) for _ in range(count)])
+            return mix(pictures[some], pictures[other[some]])
+
+        draws[name] = torch.no_grad()(draw)
+    yield from generation.distances(pictures.split(generation.BATCH), draws, load_features(FACES, asked.weights), FACES)
+
+
+def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:
+    """Cross-entropy of unseen sets, by 1000 points of the curve in order."""
+    grid, circle = model.config.grid, model.circle(1000)
+    batches = list(generation.batches(images))
+    seen = iter(batches)
+
+    def draw(points: Tensor, shares: Tensor) -> Tensor:
+        density_ = resampled((next(seen) + 1) / 2, grid).to(device_of(model))
+        return model(density_, len(circle)).cpu()
+
+    yield from point_sets.measure(map(pixel_points, batches), draw, circle, sigma)
+
+
+def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[dict]:
+    """Bits per dimension, and as many samples as there are pictures, judged by a classifier of digits or of CIFAR-10's classes."""
+    device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
+    weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
+    yield from density.measure(generation.batches(images), weigh, model.config.latent, model.config.dims, asked.samples, generator)
+
+    @torch.no_grad()
+    def draw(count: int) -> Tensor:
+        z, noise = torch.randn(count, model.config.latent, generator=generator), torch.randn(count, *model.shape, generator=generator)
+        return model.sample(z.to(device), noise.to(device)).clamp(-1, 1).cpu()
+
+    if model.config.channels == 1 and model.config.size == 32:
+        judge = placed(load(JUDGE))
+        yield generation.scored(lambda x: judge(x.to(device)), draw, len(images), JUDGE)
+        yield from generation.distances(
+            generation.batches(images), {"samples": draw}, lambda x: judge.features(x[:, :1].to(device)).cpu(), JUDGE
+        )
+    elif model.config.size == 32:
+        network = load_classic("resnet20", asked.weights)
+        assert isinstance(network, CIFARResNet20)
+        yield generation.scored(network.logits, draw, len(images), "resnet20 of CIFAR-10")
+        yield from generation.distances(generation.batches(images), {"samples": draw}, network, "resnet20")
+    else:
+        yield from generation.distances(generation.batches(images), {"samples": draw}, load_features(FACES, asked.weights), FACES)
+
+
+def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """(condition, truth)."""
+    batch = task(image, torch.tensor([seed]))
+    assert batch.condition is not None
+    return batch.condition, batch.target
+
+
+def _labelled(images: Images) -> Images:
+    if images.labels is None:
+        raise UserError("accuracy needs classes: give an npz with x… and y… arrays, such as mnist.npz#x_test")
+    return images

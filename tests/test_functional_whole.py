@@ -1,0 +1,127 @@
+"""One network an image: any size, exact slopes, blends by layer, on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from predella.models.base import load
+from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
+from predella.models.functional_whole import WholeNetworks
+
+TOY = FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)))
+
+
+@pytest.fixture
+def faces(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("a", (20, 16)), ("b", (16, 16))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path / "a.png", tmp_path / "b.png"
+
+
+def array(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_function_of_any_size_and_its_slopes():
+    torch.manual_seed(0)
+    model = FunctionalImage(TOY)
+    theta = model.weights(torch.rand(2, 3, 16, 16) * 2 - 1)
+    small, odd = model.render(theta, (16, 16)), model.render(theta, (37, 90))
+    assert small.shape == (2, 3, 16, 16) and odd.shape == (2, 3, 37, 90) and small.abs().max() < 1
+    triple = model.render(theta, (48, 48))
+    torch.testing.assert_close(triple[..., 1::3, 1::3], small)  # the middle of nine pixels is the large one's
+    coords = torch.rand(5, 2) * 1.8 - 0.9
+    value, slope = model.query(theta, coords, derivatives=1)
+    step = 1e-6
+    for axis in (0, 1):
+        moved = coords.clone()
+        moved[:, axis] += step
+        torch.testing.assert_close((model.values(theta, moved) - value) / step, slope[..., axis], rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="blur is a closed form of cell fields only"):
+        model.query(theta, coords, blur=1.0)
+
+
+def test_images_of_another_size_are_seen_as_squares():
+    torch.manual_seed(0)
+    model = FunctionalImage(TOY)
+    wide = torch.rand(1, 3, 24, 40)
+    theta = model.weights(wide)
+    assert model.paint.cells(theta) == (24, 40) and model(wide, (24, 40)).shape == (1, 3, 24, 40)
+
+
+def test_blends_go_over_layer_by_layer():
+    torch.manual_seed(0)
+    model = FunctionalImage(TOY)
+    a, b = (model.weights(torch.rand(1, 3, 16, 16)) for _ in "ab")
+    for t, whole in ((0.0, a), (1.0, b)):
+        torch.testing.assert_close(model.render(model.between(a, b, t), (9, 9)), model.render(whole, (9, 9)))
+    none, all_ = model.between(a, b, 1.0, 0), model.between(a, b, 1.0, 3)
+    assert all(torch.equal(none[k], a[k]) for k in a) and torch.equal(all_["layers.2.bias"], b["layers.2.bias"])
+    first = model.between(a, b, 1.0, 1)
+    assert torch.equal(first["layers.0.weight"], b["layers.0.weight"]) and torch.equal(first["layers.1.weight"], a["layers.1.weight"])
+    with pytest.raises(ValueError, match="layers must lie in 0…3, got 4"):
+        model.between(a, b, 0.5, 4)
+    with pytest.raises(ValueError, match="where an image has one network, this model has cells"):
+        FunctionalImage(FunctionalImageConfig(field=CellFields(width=4, blocks=1, hidden=2))).between(a, b, 0.5)
+    with pytest.raises(ValueError, match="edge must be a multiple of 16"):
+        WholeNetworks(edge=20)
+
+
+def test_training_makes_functions_of_the_images(tmp_path):
+    from predella.objectives.functional_image import FunctionalImageObjective
+    from predella.tasks.super_resolution import SuperResolution
+
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float32)
+    model = FunctionalImage(TOY)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 16), torch.linspace(-1, 1, 16), indexing="ij")
+    images = torch.stack([torch.stack([y, x, y * x]), torch.stack([-y, x * x - 0.5, -x])]) * 0.8
+    (phase,) = FunctionalImageObjective(distance="l2", queries=128).build(model).phases()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    task, history = SuperResolution(patch=16, scales=(1.0, 1.0)), []
+    for _ in range(150):
+        optimizer.zero_grad()
+        total, _ = phase.total(task(images))
+        total.backward()
+        optimizer.step()
+        history.append(total.item())
+    assert history[-1] < 0.15 * history[0]
+
+
+def test_blends_on_the_command_line(cli, curves, faces, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    run = curves / "functional_faces"
+    words = ("interpolate", run, *faces, "--steps", "3", "--out")
+    assert cli(*words, tmp_path / "w.png")[0] == cli(*words, tmp_path / "p.png", "--space", "pixels")[0] == 0
+    weights, pixels = array(tmp_path / "w.png"), array(tmp_path / "p.png")
+    assert weights.shape == (16, 52, 3) and (weights[:, :16] == pixels[:, :16]).all() and (weights[:, 18:34] != pixels[:, 18:34]).any()
+    assert cli(*words, tmp_path / "grid.png", "--layers", "all", "--size", "20x10")[0] == 0
+    assert array(tmp_path / "grid.png").shape == (3 * 12 - 2, 3 * 22 - 2, 3)
+    assert cli(*words, tmp_path / "each", "--layers", "1")[0] == 0 and len(list((tmp_path / "each").iterdir())) == 3
+
+
+def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    rng = np.random.default_rng(0)
+    (tmp_path / "set").mkdir()
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "set" / f"{i}.png")
+    status, out, err = cli("evaluate", curves / "functional_faces", "--data", tmp_path / "set", "--weights", vgg_weights, "--json")
+    assert status == 0, err
+    asks = {r["ask"] for r in json.loads(out)["rows"]}
+    assert asks == {"function", "pixels", "weights", "no blend", "first 1 layers", "first 2 layers"}
+
+
+def test_wrong_input(refuses, curves, faces, tmp_path, runs):
+    run, out = curves / "functional_faces", ("--out", tmp_path / "x.png")
+    refuses("interpolate", run, *faces, "--layers", "9", *out, says="--layers must lie in 1…3 for this model, or be 'all'; got 9")
+    refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
+    refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
+    refuses("interpolate", "functional_sr", *faces, *out, says="has a network for each cell, not one an image")
+    refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers is for models that generate networks")
+    assert not (tmp_path / "x.png").exists()
+    assert load(run).config.field.kind == "whole"
