@@ -1,0 +1,62 @@
+"""The ablation table of coverage and quality at small scale: trains and measures every row that the record lacks, by the command line.
+
+    python -m benchmarks.density_table --set mnist --data mnist.npz --terms "…"        # 2 CPU cores, an hour
+    python -m benchmarks.density_table --set cifar --data cifar10.npz --terms "…" --seeds 0 1 2 --rows vae vaef
+
+Rows vae, vaef, gan, cq, cqf of `recipes.coverage_quality`; each is measured on pictures of the test set: bits per dimension by the ELBO
+and by `--samples` importance-weighted draws, the classifier score, Fréchet distance, precision and recall. Stop it at any time: what
+is in the record is not done again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from predella.recipes.coverage_quality import ROWS
+
+
+def main() -> None:
+    options = _options()
+    for seed in options.seeds:
+        for row in options.rows:
+            recipe = f"cq_{options.set}_{row}"
+            run = options.out / f"seed{seed}" / recipe
+            if _recorded(options.record, run.name, seed):
+                continue
+            words = [recipe, "--data", f"{options.data}#x_train", "--seed", str(seed), "--data.terms", options.terms, "--out", str(run)]
+            resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
+            _predella("train", *words, *options.more, *resume)
+            test = ["--data", f"{options.data}#x_test", "--part", f"0,{options.test}", "--samples", str(options.samples)]
+            _predella("evaluate", str(run), *test, "--record", str(options.record))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.density_table")
+    parser.add_argument("--set", choices=("mnist", "cifar"), required=True)
+    parser.add_argument("--data", required=True, help="an npz with x_train and x_test")
+    parser.add_argument("--terms", default="", help="of the pictures")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--test", type=int, default=1000, help="pictures of the test set (default: 1000)")
+    parser.add_argument("--samples", type=int, default=50, help="draws of z a picture (default: 50)")
+    parser.add_argument("--out", type=Path, default=Path("runs/density_table"))
+    parser.add_argument("--record", type=Path, default=Path("results/density_table.jsonl"))
+    options, options.more = parser.parse_known_args()  # what is left are fields of the recipes
+    return options
+
+
+def _recorded(record: Path, run: str, seed: int) -> bool:
+    """Whether the last of its rows, recall, is there."""
+    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    return any((r["run"], r["seed"]) == (run, seed) and r["measure"].startswith("recall_") for r in rows)
+
+
+def _predella(*words: str) -> None:
+    print("predella", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "predella", *words], check=True)
+
+
+if __name__ == "__main__":
+    main()
