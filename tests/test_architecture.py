@@ -157,7 +157,7 @@ def test_python_blocks_run(file, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-PAGES = ("quickstart", "training", "reversible", "tower", "internal", "density")
+PAGES = ("quickstart", "training", "reversible", "tower", "internal", "density", "functions")
 
 
 @pytest.mark.parametrize("file", ["README.md", *(f"docs/{page}.md" for page in PAGES)])
