@@ -8,14 +8,14 @@ pictures and ten draws, and the n of vanilla samples whose expected nearest, ove
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from benchmarks.timing import parser_of, report
-from predella.data.images import Source
 from predella.image.contract import from_uint8
-from predella.image.fit import fit_square
+from predella.image.fit import cut_square, fit_square
 from predella.models.base import find_source, load
 from predella.models.tower import Tower
 from predella.objectives.tower import TowerObjectiveConfig
@@ -55,16 +55,19 @@ def main() -> None:
     parser.add_argument("--box", help="cut from each picture first: left,top,right,bottom")
     parser.add_argument("--model", default="tower_color")
     options = parser.parse_args()
-    tower, task = load(options.model), read_recipe((find_source(options.model) / "recipe.json").read_text()).task
-    assert isinstance(tower, Tower)
+    tower, recipe = load(options.model), read_recipe((find_source(options.model) / "recipe.json").read_text())
+    trained = recipe.stages[0].objective
+    assert isinstance(tower, Tower) and isinstance(trained, TowerObjectiveConfig)
+    task = recipe.task
     part, box = (tuple(map(int, t.split(","))) if t else () for t in (options.part, options.box))
-    images, edge = Source(paths=(options.data,), part=part, box=box).open(), task.crop(torch.Generator())
-    batch = task(torch.cat([fit_square(from_uint8(images[i])[None], edge) for i in range(len(images))]))
+    images, edge = replace(recipe.data, paths=(options.data,), part=part, box=box).open(), task.crop(torch.Generator())
+    square = cut_square if recipe.data.paired else fit_square  # label maps can't be resampled
+    batch = task(torch.cat([square(from_uint8(images[i])[None], edge) for i in range(len(images))]))
     levels, figures = len(tower.levels), {}
-    objective = TowerObjectiveConfig(samples=(1,) * levels, block=BLOCK).build(tower)
+    objective = TowerObjectiveConfig(samples=(1,) * levels, block=BLOCK, distance=trained.distance).build(tower)
     nearest = expected_nearest(vanilla(tower, batch, objective.distance.embed, VANILLA))
     for m in LEVELWISE:
-        chooser = TowerObjectiveConfig(samples=(m,) * levels, block=BLOCK).build(tower)
+        chooser = TowerObjectiveConfig(samples=(m,) * levels, block=BLOCK, distance=trained.distance).build(tower)
         runs = [chooser.choose(Batch(batch.target, batch.condition, seed))[1].mean() for seed in range(RUNS)]
         attained = torch.stack(runs).mean().item()
         enough = (nearest <= attained).nonzero()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from predella.models.tower import TowerConfig
 from predella.objectives.tower import TowerObjectiveConfig
+from predella.recipe import override
 from predella.recipes import find_recipe
 
 GIVEN = {"sr16": "bicubic_16", "color": "grey", "jpeg": "jpeg"}
@@ -46,11 +47,11 @@ def main() -> None:
                 fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
                           "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
                           "stages.0.objective.replay": str(options.replay)}  # fmt: skip
-                if options.times > 1 and row != "regression":
-                    (stage,) = find_recipe(recipe)().stages
-                    fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
                 if options.deeper:
                     fields |= _deeper(recipe)
+                if options.times > 1 and row != "regression":
+                    (stage,) = override(find_recipe(recipe)(), {k: v for k, v in fields.items() if v}).stages
+                    fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
                 if options.distance:
                     fields["stages.0.objective.distance"] = options.distance
                 if options.box:
@@ -89,7 +90,10 @@ def _deeper(recipe: str) -> dict[str, str]:
     made = find_recipe(recipe)()
     objective = made.stages[0].objective
     assert isinstance(made.model, TowerConfig) and isinstance(objective, TowerObjectiveConfig)
+    if len(made.model.levels) != len(FOUR) - 1:
+        raise SystemExit(f"--deeper is for towers of {len(FOUR) - 1} levels, {recipe} has {len(made.model.levels)}; leave it out")
     each = FOUR if objective.sampling == "hierarchical" else (math.ceil(sum(FOUR) / len(FOUR)),) * len(FOUR)
+    each = (1,) * len(FOUR) if made.model.regression else each
     levels = [asdict(level) for level in (made.model.levels[0], *made.model.levels)]
     return {"model.levels": json.dumps(levels), "stages.0.objective.samples": json.dumps(each)}
 

@@ -34,7 +34,7 @@ ALLOWED = {
     "metrics": {"image", "nn", "losses", "data", "tasks", "weights"} | EDGE,
     "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
-    "run": {"recipe", "card", "data", "models", "train"} | EDGE,
+    "run": {"recipe", "card", "data", "tasks.base", "models", "train"} | EDGE,
     "evaluation": {"recipe", "data", "models", "metrics", "apps", "train", "protocols"} | EDGE,
     "protocols": {"recipe", "data", "tasks", "objectives", "metrics", "apps", "weights"} | LOWER | EDGE,
     "report": {"curves"} | EDGE,

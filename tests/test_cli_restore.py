@@ -170,8 +170,27 @@ def test_a_photo_of_a_layout(cli, refuses, towers, tmp_path):
     assert array(tmp_path / "o" / "map-1.png").shape == (22, 18, 3)
     labels[:6] = (40, 200, 40)
     Image.fromarray(labels).save(tmp_path / "other.png")
-    refuses("restore", "layout", tmp_path / "other.png", *words, says=["11.4%", "no class", "window #0080ff"])
+    assert cli("restore", "layout", tmp_path / "other.png", "--answers", "1", *words)[0] == 0  # colours as they are, whatever they mean
     refuses("restore", "layout", tmp_path / "map.png", "--exact", "--force", *words, says="layout fixes none")
+
+
+def test_label_maps_are_judged_alike_in_training_measuring_and_restoring(cli, refuses, tmp_path, vgg_weights, lpips_weights):
+    torch.set_default_dtype(torch.float32)
+    pairs = np.zeros((40, 80, 3), np.uint8)
+    pairs[:, 40:], pairs[10:30, 50:60] = (0, 0x32, 0xFF), (0, 0x80, 0xFF)
+    for name in ("known", "unknown"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(pairs).save(tmp_path / name / f"{i}.png")
+        pairs[:6, 40:] = (40, 200, 40)
+    run = tmp_path / "run"
+    words = ("--smoke", "--task.encoding", "one_hot", "--model.condition", "12", "--out")
+    assert cli("train", "tower_layout", "--data", tmp_path / "known", *words, run)[0] == 0
+    says = ["no class", "window #0080ff"]
+    refuses("train", "tower_layout", "--data", tmp_path / "unknown", *words, tmp_path / "other", says=says)
+    refuses("evaluate", run, "--data", tmp_path / "unknown", says=says)
+    Image.fromarray(pairs[:, 40:]).save(tmp_path / "map.png")
+    refuses("restore", "layout", tmp_path / "map.png", "--model", run, "--out", tmp_path / "o", says=["12.5%", *says])
 
 
 def test_shipped_weights_restore(cli, pictures, tmp_path):

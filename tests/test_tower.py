@@ -9,15 +9,13 @@ from predella.image.color import rgb_to_lab
 from predella.image.resize import resize
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
-from predella.recipes import find_recipe
+from predella.recipes import find_recipe, tower_variants
 from predella.recipes import tower as tower_recipes
 
 TINY = TowerConfig(
     levels=(TowerLevel(width=6, growth=4, blocks=1), TowerLevel(width=4, growth=3, blocks=2)), code=5, spatial=2, hidden=8, layers=2
 )
-PAPER = TowerConfig(
-    levels=tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (64, 192), (64, 128), (64, 64))), hidden=512, layers=8
-)
+PAPER = TowerConfig(levels=tower_variants.PAPER, hidden=512, layers=8)
 
 
 def tower(config=TINY):
@@ -50,6 +48,16 @@ def test_recipes_by_name():
             count = sum(p.numel() for p in Tower(small.model).parameters())
             twin = sum(p.numel() for p in Tower(find_recipe(f"{small.name}_cimle")().model).parameters())
         assert 0.4e6 < count < 5e6 and twin == count
+        evaluations = sum(small.stages[0].objective.samples)
+        for variant in ("cimle", "no_hs", "no_hs_mn", "no_hs_mn_is", "no_hs_mn_is_wn"):
+            chosen = find_recipe(f"{small.name}_{variant}")().stages[0].objective
+            assert chosen.sampling == "vanilla" and evaluations <= sum(chosen.samples) < evaluations + len(chosen.samples)
+        assert find_recipe(f"{small.name}_cimle")().stages[0].objective.supervise == "last"
+        assert find_recipe(f"{small.name}_chimle")().model.styled_by == "all"
+    for recipe in paper.values():
+        (stage,) = recipe.stages
+        assert stage.objective.samples == (120,) * 4 and stage.objective.pool * stage.batch_size == 400
+        assert stage.steps == 20 * stage.objective.pool * stage.objective.replay
     objective = find_recipe("tower_jpeg_no_hs_mn_is")().stages[0].objective
     assert (objective.sampling, objective.supervise) == ("vanilla", "last")
     model = find_recipe("tower_jpeg_no_hs_mn_is_wn")().model
@@ -171,7 +179,7 @@ def test_conditions_fit_each_level():
         (lambda m, c, z: m(c, z, (8, 10)), "divisible by 4, got 10×8"),
         (lambda m, c, z: m(c, [z[0], z[0]]), "code of level 1"),
         (lambda m, c, z: m(c, [z[0][:2]]), "code of level 0"),
-        (lambda m, c, z: m(c, made_codes(m, (4, 4)), (4, 4)), "more than one position"),
+        (lambda m, c, z: m(c, made_codes(m, (4, 4)), (4, 4)), "one position has no deviation"),
         (lambda m, c, z: replace(TINY, answer="ab"), "one channel of lightness"),
         (lambda m, c, z: replace(TINY, levels=()), "at least one level"),
         (lambda m, c, z: replace(TINY, code=0), "at least 1"),

@@ -26,9 +26,8 @@ def far(built, answers, target, level):
     return (answers[level] - fitted(target, tuple(answers[level].shape[-2:]))).square().flatten(1).mean(1)
 
 
-@pytest.mark.parametrize("supervise", ["all", "last"])
-def test_hierarchical_choice_is_greedy_over_its_own_draws(supervise):
-    built = replace(CONFIG, supervise=supervise).build(tower())
+def test_hierarchical_choice_is_greedy_over_its_own_draws():
+    built = CONFIG.build(tower())
     data = batch()
     codes, distance = built.choose(data)
     generator, size = data.generator(), (8, 8)
@@ -36,8 +35,7 @@ def test_hierarchical_choice_is_greedy_over_its_own_draws(supervise):
         draws = torch.cat([torch.randn(2, k, built.model.code_dims(level, size), generator=generator) for k in built_blocks(count)], 1)
         tried = [built.model(data.condition, [*codes[:level], draws[:, k].double()]) for k in range(count)]
         each = torch.stack([far(built, t, data.target, level) for t in tried], 1)
-        best = each.argmin(1) if supervise == "all" or level == 1 else torch.zeros(2, dtype=torch.int64)
-        torch.testing.assert_close(codes[level], draws[torch.arange(2), best].double())
+        torch.testing.assert_close(codes[level], draws[torch.arange(2), each.argmin(1)].double())
     answers = built.model(data.condition, codes)
     torch.testing.assert_close(distance, far(built, answers, data.target, 1))
 
@@ -80,7 +78,7 @@ def test_losses_are_the_distances_at_each_level():
     assert set(losses) == {"level_0", "level_1"} == set(built.phases()[0].weights)
     for level in range(2):
         torch.testing.assert_close(losses[f"level_{level}"], far(built, answers, data.target, level).mean())
-    last = replace(CONFIG, supervise="last").build(built.model)
+    last = replace(CONFIG, supervise="last", sampling="vanilla").build(built.model)
     assert set(last.losses(data)) == {"level_1"} == set(last.phases()[0].weights)
 
 
@@ -129,22 +127,35 @@ def test_resume_is_bit_for_bit(tmp_path):
         assert torch.equal(a, b), name
 
 
-def test_one_picture_is_learned():
-    """A tower that is trained by its nearest samples comes nearer; without choosing codes a worse fit remains."""
+@pytest.mark.parametrize(("samples", "regression", "covers"), [((8, 4), False, True), ((1, 1), False, False), ((1, 1), True, False)])
+def test_the_nearest_of_many_covers_what_a_regression_averages(samples, regression, covers):
+    """One condition, targets of all +0.6 or all -0.6: two modes. A random sample that is trained, or none, answers with the mean."""
     torch.set_default_dtype(torch.float32)
-    made = tower().float()
-    built = replace(CONFIG, pool=1, replay=1).build(made)
-    data = batch()
-    data = Batch(data.target.float(), data.condition.float(), 1)
+    made = tower(replace(TINY, regression=regression)).float()
+    built = replace(CONFIG, samples=samples, block=8, pool=1, replay=1).build(made)
     optimizer = torch.optim.Adam(made.parameters(), 3e-3)
-    _, before = built.choose(data)
-    for seed in range(150):
-        chosen = built._chosen(replace(data, seed=seed))
+    for seed in range(200):
+        sign = torch.randint(2, (8, 1, 1, 1), generator=torch.Generator().manual_seed(seed)) * 2.0 - 1
+        data = Batch((0.6 * sign).expand(8, 3, 8, 8), torch.zeros(8, 3, 8, 8), seed)
         optimizer.zero_grad()
-        sum(built.losses(chosen).values()).backward()
+        sum(built.losses(built._chosen(data)).values()).backward()
         optimizer.step()
-    _, after = built.choose(data)
-    assert after.mean() < 0.5 * before.mean()
+    with torch.no_grad():
+        answers = made(torch.zeros(64, 3, 8, 8), made.draw(64, (8, 8), torch.Generator().manual_seed(1)), (8, 8))[-1].mean((1, 2, 3))
+    shares = [((answers - mode).abs() < 0.2).float().mean().item() for mode in (0.6, -0.6)]
+    assert min(shares) > 0.25 if covers else max(shares) == 0 and answers.abs().mean() < 0.1
+
+
+def test_more_candidates_come_no_farther():
+    """The first m of 2m candidates are the m: the nearest of more is never farther."""
+    built = [replace(CONFIG, samples=(m,) * 2, sampling="vanilla", block=64).build(tower()) for m in (2, 8, 32)]
+    far_ = [b.choose(batch(count=4))[1].mean() for b in built]
+    assert far_[0] > far_[1] > far_[2]
+
+
+def test_lower_levels_are_chosen_by_something():
+    with pytest.raises(ValueError, match="supervise 'last' gives the lower levels nothing to be chosen by"):
+        replace(CONFIG, supervise="last")
 
 
 @pytest.mark.parametrize(
@@ -162,12 +173,13 @@ def test_wrong_input(make, message):
         make()
 
 
-def test_missing_weights_name_the_distance_that_needs_none(tmp_path):
+def test_missing_weights_name_the_distance_that_needs_none(tmp_path, monkeypatch):
     from predella.errors import UserError
     from predella.objectives.perceptual import perceptual
 
+    monkeypatch.setenv("PREDELLA_WEIGHTS", str(tmp_path))
     with pytest.raises(UserError, match=r"no weights of vgg16; put vgg16.* \(from https.*cifar_classifier, which needs no"):
-        perceptual("vgg16", tmp_path)
+        perceptual("vgg16")
 
 
 def test_the_shipped_features_see_structure():

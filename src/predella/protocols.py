@@ -35,6 +35,7 @@ from predella.models.tower import Tower
 from predella.nn.classics import CIFARResNet20
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.recipe import Recipe, Task
+from predella.tasks.base import check_pictures
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression
 from predella.tasks.layout import Layout
@@ -184,6 +185,7 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
     assert task is not None
     if isinstance(task, (Masking, Unconditional)):
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
+    check_pictures(task, images)
     edge = task.crop(torch.Generator())
     distance = lpips("vgg16", asked.weights)
     square = cut_square if isinstance(task, Layout) else fit_square  # label maps can't be resampled

@@ -1,6 +1,7 @@
 """RESULTS.md from the recorded runs in results/*.jsonl: no number in it is typed by hand."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -124,12 +125,12 @@ def _answering(rows: Rows) -> list[str]:
 
 
 def _over_cimle(rows: Rows) -> list[tuple[str, float]]:
-    """(measure, ratio) of each run to the one whose name has _cimle besides, of the same seed."""
+    """(measure, ratio) of each run of a recipe's own setting to the one whose name has _cimle besides, of the same seed."""
     values = {(r["name"], r.get("seed"), r["measure"]): r["value"] for r in rows}
     out = []
     for (name, seed, measure), theirs in values.items():
         ours = values.get((name.replace("_cimle", ""), seed, measure))
-        if "_cimle" in name and measure.startswith(COMPARED) and ours is not None and theirs:
+        if re.search(r"_cimle(_\d+)?$", name) and measure.startswith(COMPARED) and ours is not None and theirs:
             out.append((measure, ours / theirs))
     return out
 

@@ -21,6 +21,7 @@ from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
+from predella.tasks.base import check_pictures
 from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
 from predella.train.log import environment
@@ -89,10 +90,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
             parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
-    for task in (recipe.task, *(stage.task for stage in recipe.stages)):
-        check = getattr(task, "check_pictures", None)  # of tasks that take only certain pictures
-        if check is not None:
-            check(images)
+    for task in (recipe.task, *(stage.task for stage in recipe.stages if stage.task)):
+        check_pictures(task, images)
     for part in parts:
         part.check()
         part.objective.check(show, images.labels)

@@ -38,7 +38,7 @@ SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS = 50  # at most, of moving an answer to its input's data and back into the range of pixels
 SETTLED = 1e-3  # of [-1, 1]: a round that changes no pixel by more is the last
 EPSILON = 1e-3  # variance of the lightness (0 … 1) above which colours follow it
-SHOWN, EDGE = 22, 512  # answers on a sheet, and the largest edge of each in pixels
+SHOWN, EDGE, WIDEST = 22, 512, 2048  # answers on a sheet, the largest edge of each in pixels, and once enlarged
 Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
 
 
@@ -70,7 +70,11 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
         UserError: a picture too large to be restored as a whole, too small to be enlarged, a label map with unknown classes.
     """
     height, width = size_of(task, picture, model)
-    most = LARGEST_COLORED if isinstance(task, Colorization) else LARGEST
+    colours = isinstance(task, Colorization)
+    most = LARGEST_COLORED if colours else LARGEST
+    longest = LARGEST // task.edge**2 if colours else 0  # times the shorter edge: the network sees it at task.edge
+    if colours and max(height, width) > longest * min(height, width):
+        raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {longest} times the other: cut it")
     if height * width > most:
         part = (most / (height * width)) ** 0.5
         least = f"{int(picture.size[1] * part)}×{int(picture.size[0] * part)}"
@@ -214,19 +218,21 @@ class Overview:
 
     def add(self, answer: Tensor) -> None:
         """(1, C, H, W)."""
-        self.count, self.sum, self.squares = self.count + 1, self.sum + answer.double(), self.squares + answer.double().square()
+        shown = _reduced(answer)
+        self.count, self.sum, self.squares = self.count + 1, self.sum + shown.double(), self.squares + shown.double().square()
         if len(self.first) < SHOWN:
-            self.first.append(_reduced(answer))
+            self.first.append(shown)
 
     def spread(self) -> Tensor:
-        """(1, 1, H, W) in [-1, 1]: the answers' deviation at each pixel, mean over channels; white = the largest."""
+        """(1, 1, H, W) in [-1, 1]: the answers' deviation at each pixel as shown, mean over channels; white = the largest."""
         mean = self.sum / self.count
         deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:
-        """(1, 3, H, W), in rows of at most 12; each pixel zoom × zoom."""
+        """(1, 3, H, W), in rows of at most 12; each pixel zoom × zoom, as far as an answer stays within 2048 pixels."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
+        zoom = max(1, min(zoom, WIDEST // max(edges)))
         parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges)]
         return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)), zoom=zoom)
 

@@ -54,8 +54,11 @@ def run(options, rest) -> int:
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
-    ready = list(usable(images, lenient, lambda file: bool(_prepare(task, model, file, options.exact))))  # before anything is written
-    for file, _ in ready:
+
+    def refuse(file: Path) -> None:
+        _prepare(task, model, file, options.exact)  # what it makes is made again, one picture at a time in memory
+
+    for file, _ in list(usable(images, lenient, refuse)):  # all are looked at before anything is written
         row = paths[file]
         picture, condition, own = _prepare(task, model, file, options.exact)
         for note in restore.notes(task, picture, file, model):

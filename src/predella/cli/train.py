@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last state")
     parser.add_argument("--force", action="store_true", help="start again in a folder that holds a run")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe and stop")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="where LPIPS' weights are (default: $PREDELLA_WEIGHTS)")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="where LPIPS' weights are (default: $PREDELLA_WEIGHTS, else fetched)")
     parser.add_argument("--cpu", action="store_true", help="do not use an accelerator")
 
 

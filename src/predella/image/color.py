@@ -75,7 +75,8 @@ def _linear(x: Tensor) -> Tensor:
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)
+    with torch.autocast(x.device.type, enabled=False):  # 16 bits would round colours to several levels of 8 bits
+        return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)
 
 
 def _white(x: Tensor) -> Tensor:

@@ -121,7 +121,8 @@ def read_coefficients(path: Path | str) -> Coefficients:
     except Exception as error:
         raise UserError(f"{path} can't be read ({error})") from None
     if kind not in ("JPEG", "MPO") or components not in (1, 3) or not plain:
-        raise UserError(f"{path} is no grey or YCbCr JPEG file ({kind}, {components} components); only such a file says what to keep")
+        rule = "only such a file says what to keep, so leave out --exact"
+        raise UserError(f"{path} is no grey or YCbCr JPEG file ({kind}, {components} components); {rule}")
     if turned in UPRIGHT:
         remedy = f"jpegtran -copy none {UPRIGHT[turned]} -outfile upright.jpg {path}"
         raise UserError(f"{path} is stored turned (EXIF orientation {turned}); make it upright without loss: {remedy}")

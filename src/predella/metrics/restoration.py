@@ -24,8 +24,7 @@ def lpips_diversity(embedded: Tensor) -> float:
     """
     if len(embedded) < 2:
         raise ValueError(f"diversity compares answers, at least 2 are needed, got {len(embedded)}")
-    pairs = torch.combinations(torch.arange(len(embedded)))
-    return (embedded[pairs[:, 0]] - embedded[pairs[:, 1]]).square().sum(1).mean().item()
+    return torch.pdist(embedded).square().mean().item()
 
 
 def faithfulness_weighted_variance(embedded: Tensor, average: Tensor, truth: Tensor, bandwidth: float) -> float:

@@ -81,6 +81,8 @@ class TowerConfig:
                 f"{self.condition}, {self.channels}, {self.code}, {self.spatial}, {self.hidden}, {self.layers}"
             )
 
+        if self.styled_by == "all" and not self.layers:
+            raise ValueError("styled_by 'all' is a matter of mapping networks; set layers to 1 or more")
         if self.skip and (self.condition != self.channels or self.answer != "image"):
             raise ValueError(
                 f"skip adds to a condition like the answer, got {self.condition} channels for {self.channels} of '{self.answer}'"

@@ -9,14 +9,14 @@ SLOPE = 0.2  # of every leaky ReLU here
 SCALE = 0.2  # of what a block adds to its input
 
 
-def convolution(c_in: int, c_out: int, weight_normed: bool, kernel: int = 3) -> nn.Module:
-    """A convolution that keeps the size; initialised by Kaiming's rule (fan in) times 0.1, with or without weight normalisation."""
-    conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2)
-    nn.init.kaiming_normal_(conv.weight, a=0.0, mode="fan_in")
+def convolution(c_in: int, c_out: int, weight_normed: bool) -> nn.Module:
+    """A 3×3 convolution that keeps the size; initialised by Kaiming's rule (fan in) times 0.1, with or without weight normalisation."""
+    conv = nn.Conv2d(c_in, c_out, 3, padding=1)
+    assert conv.bias is not None
+    nn.init.kaiming_normal_(conv.weight)
+    nn.init.zeros_(conv.bias)
     with torch.no_grad():
         conv.weight.mul_(0.1)
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
     return weight_norm(conv) if weight_normed else conv
 
 
@@ -84,6 +84,6 @@ class Style(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         if x.shape[-2] * x.shape[-1] < 2:
-            raise ValueError(f"instance normalisation needs more than one position, got {tuple(x.shape)}")
+            raise ValueError("one position has no deviation to normalise by; ask for an answer larger than 2^levels pixels")
         s, b = self.linear(style)[:, :, None, None].chunk(2, 1)
         return (1 + s) * F.instance_norm(x) + b

@@ -1,6 +1,5 @@
 """Which features a perceptual distance compares: LPIPS with its published weights, or a small network trained here."""
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,14 +14,13 @@ Name = Literal["cifar_classifier", "vgg16", "alexnet", "pixels"]
 LEAST = (1, 1, 2, 4)  # edges that the classifier's maps need
 
 
-def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
+def perceptual(name: Name) -> Perceptual | Pixels:
     """LPIPS with VGG16 or AlexNet, or the same form with the shipped classifier of CIFAR-10, which needs no foreign weights.
 
     "pixels" compares no features but the images themselves, squared. The shipped network's channels all weigh the same, and so
     do its four maps; pixels are compared besides, for what features of unit length leave out (contrast, the finest pattern).
 
-    Args:
-        weights: a folder of the foreign weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
+    Foreign weights come from $PREDELLA_WEIGHTS (which `predella train --weights` sets), the cache, or the official address.
 
     Raises:
         UserError: weights that can't be had; the line names the file, its address, and the distance that needs none.
@@ -31,7 +29,7 @@ def perceptual(name: Name, weights: Path | None = None) -> Perceptual | Pixels:
         return Pixels()
     if name != "cifar_classifier":
         try:
-            return lpips(name, weights)
+            return lpips(name)
         except UserError as error:
             raise UserError(f"{error}; or take the distance cifar_classifier, which needs no such weights") from None
     network = load(name)

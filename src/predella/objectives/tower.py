@@ -49,6 +49,8 @@ class TowerObjectiveConfig:
             raise ValueError(
                 f"samples, pool, replay and block must be at least 1, got {self.samples}, {self.pool}, {self.replay}, {self.block}"
             )
+        if self.sampling == "hierarchical" and self.supervise == "last" and len(self.samples) > 1:
+            raise ValueError("supervise 'last' gives the lower levels nothing to be chosen by; set sampling to 'vanilla'")
         if self.project < 0:
             raise ValueError(f"project must be 0 or more sums, got {self.project}")
 
@@ -81,7 +83,14 @@ class TowerObjective(Objective):
             raise ValueError(f"{levels} levels need answers of more than {2**levels}×{2**levels} pixels, got {size[1]}×{size[0]}")
         self.distance.to(batch.target.device)
         for i in self._supervised():
-            self.distance.embed(fitted(batch.target[:1], (size[0] >> levels - 1 - i, size[1] >> levels - 1 - i)))
+            height, width = (n >> levels - 1 - i for n in size)
+            try:
+                self.distance.embed(fitted(batch.target[:1], (height, width)))
+            except ValueError as error:
+                remedy = "take another objective.distance (vgg16, cifar_classifier), or larger answers"
+                raise ValueError(
+                    f"level {i} answers at {width}×{height} pixels, and of {self.config.distance}: {error}; {remedy}"
+                ) from None
 
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("generator", self.losses, {f"level_{i}": 1.0 for i in self._supervised()}, [self.model]),)

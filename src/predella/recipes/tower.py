@@ -32,7 +32,7 @@ PHOTOS = Augment(rotate=False, shrink=3.0, shrink_probability=1.0)  # more of th
 
 
 def tower_mnist_pca(smoke: bool = False) -> Recipe:
-    """Tower of two levels: digits from the first ten principal components."""
+    """Tower of two levels: digits from the first ten principal components. 16 min on 2 cores."""
     data = Source(paths=("MNIST",), channels=1, edge=28, pad=True, smallest=8)
     levels = TowerLevel(width=32, growth=16, blocks=2), TowerLevel(width=16, growth=8, blocks=1)
     model = TowerConfig(condition=1, channels=1, levels=levels, code=32, hidden=64)
@@ -44,7 +44,7 @@ def tower_mnist_pca(smoke: bool = False) -> Recipe:
 
 
 def tower_color(smoke: bool = False) -> Recipe:
-    """Tower of three levels: colours for photos of 64 pixels."""
+    """Tower of three levels: colours for photos of 64 pixels. 31 min on 2 cores; the paper, at 256 pixels: FID 33.19 on all of its data."""
     recipe = _recipe("tower_color", Colorization(), TowerConfig(condition=1, answer="ab", levels=SMALL), (24, 16, 8))
     return _toy(recipe) if smoke else recipe
 

@@ -102,6 +102,13 @@ class Task(Protocol):
         ...
 
 
+def check_pictures(task: Task, pictures: Pictures) -> None:
+    """Raise UserError if the task takes only certain pictures, and not these."""
+    check = getattr(task, "check_pictures", None)
+    if check is not None:
+        check(pictures)
+
+
 @runtime_checkable
 class Exact(Protocol):
     """A task whose condition can be kept exactly."""

@@ -35,7 +35,7 @@ class Colorization:
         return Batch(target=image, condition=lightness(image))
 
     def check_pictures(self, pictures: Pictures) -> None:
-        """Refuse pictures (3, H, W) in 8 bits that teach no colours; some of them are looked at.
+        """Refuse pictures (3, H, W) in 8 bits that teach and test no colours; some of them are looked at.
 
         Raises:
             UserError: all are grey.
@@ -43,7 +43,7 @@ class Colorization:
         every = max(1, len(pictures) // LOOKED_AT)
         spreads = (p.amax(0).int() - p.amin(0).int() for p in (pictures[i] for i in range(0, len(pictures), every)))
         if all(s.max() <= GREY for s in spreads):
-            raise UserError("the pictures are all grey, so no colours can be learned from them; give photos in colour by --data")
+            raise UserError("the pictures are all grey, so they teach and test no colours; give photos in colour by --data")
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS difference of the lightness."""

@@ -154,7 +154,9 @@ class Trainer:
         seen: dict[str, list[float]] = {}
         due = False
         while self.step < before + part.steps:
-            batch = replace(next(stream).to(self.engine.device), gather=self.engine.gather)
+            with self.engine.autocast():  # an objective's stream may compute: implicit likelihood chooses codes in it
+                batch = next(stream)
+            batch = replace(batch.to(self.engine.device), gather=self.engine.gather)
             local = self.step - before
             for phase in phases:
                 if local % phase.every == 0:
