@@ -88,15 +88,14 @@ def measure(model: Chain) -> dict[str, float]:
 
 
 @torch.no_grad()
-def integral(model: Chain, extent: float = 40.0, cells: int = 8000) -> float:
+def integral(model: Chain, extent: float = 8.0, cells: int = 1600) -> float:
     """Of the density over a square, by the midpoint rule in float64, rows at a time."""
     model = model.double()
     side = 2 * extent / cells
     at = (torch.arange(cells, dtype=torch.float64) + 0.5) * side - extent
-    inner = at[(at.abs() < 6)]
     total = 0.0
-    for row in inner.split(50):
-        x = torch.cartesian_prod(row, inner)
+    for row in at.split(50):
+        x = torch.cartesian_prod(row, at)
         total += log_density(model, x).exp().sum().item() * side**2
     model.float()
     return total

@@ -78,7 +78,40 @@ engine.close()
 """
 
 
-@pytest.mark.parametrize("script", [TWO, REVERSIBLE], ids=["functional image", "reversible"])
+TOWER = """
+import sys, torch
+from predella.data.batches import Augment, Batches
+from predella.data.images import Source
+from predella.models.tower import Tower, TowerConfig, TowerLevel
+from predella.objectives.tower import TowerObjectiveConfig
+from predella.tasks.base import Batch
+from predella.tasks.colorization import Colorization
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
+
+class Double(Batches):
+    def __call__(self, step):
+        b = super().__call__(step)
+        return Batch(b.target.double(), b.condition.double(), b.seed, b.label, b.part)
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+engine = Engine("cpu")
+images = Source(paths=("digits",), smallest=8).open()
+stream = Double(images, Colorization(edge=8), 4, Augment(), 3, engine.rank, engine.world)
+levels = TowerLevel(width=6, growth=4, blocks=1), TowerLevel(width=4, growth=3, blocks=1)
+model = Tower(TowerConfig(condition=1, answer="ab", levels=levels, code=5, hidden=8, layers=2))
+objective = TowerObjectiveConfig(samples=(4, 3), pool=2, replay=2, block=2, distance="pixels").build(model)
+part = Part("pools", 8, objective, stream, {"generator": Optim(lr=0.01, clip=0.05, muon=("levels.*.original1",))})
+Trainer(model, [part], sys.argv[1], engine, log_every=100, save_every=100).fit()
+if engine.main:
+    torch.save([p.detach() for p in model.parameters()], sys.argv[1] + "/out.pt")
+engine.close()
+"""
+
+
+@pytest.mark.parametrize("script", [TWO, REVERSIBLE, TOWER], ids=["functional image", "reversible", "tower"])
 def test_two_processes_equal_one(tmp_path, script):
     """The real objective on the real stream, with a gradient clip that bites; float64, 1e-12."""
     (tmp_path / "two.py").write_text(script)

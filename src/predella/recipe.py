@@ -179,7 +179,10 @@ class Recipe:
             if isinstance(task, Layout) != self.data.paired:
                 raise ValueError(f"data.paired is {self.data.paired} and the task is {type(task).__name__}; pairs belong to layout")
             if model.condition != wanted or (model.answer == "ab") != isinstance(task, Colorization):
-                raise ValueError(f"{type(task).__name__} gives {wanted} channels, and colours ('ab') belong to colorization; got {model}")
+                got = f"model.condition {model.condition} and model.answer '{model.answer}'"
+                raise ValueError(
+                    f"{type(task).__name__} gives {wanted} channels, and colours ('ab') belong to colorization; set both, got {got}"
+                )
 
     def _check_internal(self, model: MetaInternalConfig) -> None:
         longest = self.data.longest or max(self.data.stretch, default=0)

@@ -1,0 +1,49 @@
+"""The arithmetic inside benchmarks, by brute force and on cases whose answer is known."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.density_toys import flow, integral, log_density
+from benchmarks.internal_table import _part
+from benchmarks.posterior_rank import rank
+from benchmarks.sampling_efficiency import expected_nearest
+from benchmarks.tower_table import _deeper
+
+from predella.recipe import override
+from predella.recipes import find_recipe
+
+
+def test_expected_nearest_is_the_mean_over_all_choices():
+    distances = torch.rand(3, 6)
+    got = expected_nearest(distances)
+    for n in range(1, 7):
+        brute = torch.stack([distances[:, list(chosen)].amin(1) for chosen in combinations(range(6), n)]).mean()
+        assert got[n - 1].item() == pytest.approx(brute.item())
+
+
+def test_ranks_of_truths_that_are_drawn_alike_are_uniform():
+    rng = np.random.default_rng(0)
+    ranks = [rank(rng.standard_normal(2), rng.standard_normal((200, 2)), rng.standard_normal((200, 2))) for _ in range(300)]
+    assert np.mean(np.array(ranks) <= 0.9) == pytest.approx(0.9, abs=0.05) and np.mean(ranks) == pytest.approx(0.5, abs=0.05)
+    assert rank(np.array([9.0, 9.0]), rng.standard_normal((50, 2)), rng.standard_normal((50, 2))) == 1
+
+
+def test_a_deeper_tower_has_a_level_more_and_as_many_evaluations():
+    tower, twin, one = (override(find_recipe(r)(), _deeper(r)) for r in ("tower_color", "tower_color_cimle", "tower_color_regression"))
+    assert [len(r.model.levels) for r in (tower, twin, one)] == [4] * 3
+    samples = [r.stages[0].objective.samples for r in (tower, twin, one)]
+    assert sum(samples[0]) <= sum(samples[1]) < sum(samples[0]) + 4 and samples[2] == (1,) * 4
+    with pytest.raises(SystemExit, match="towers of 3 levels, tower_sr16 has 4"):
+        _deeper("tower_sr16")
+
+
+def test_a_toys_density_integrates_to_one():
+    torch.manual_seed(0)
+    model = flow()
+    for p in model.parameters():
+        p.data *= 1.05
+    assert integral(model.float(), extent=8.0, cells=800) == pytest.approx(1, abs=1e-3)
+    assert log_density(model, torch.zeros(3, 2, dtype=torch.float32)).shape == (3,)
+    assert _part("3,7") == (3, 7)
