@@ -9,11 +9,9 @@ is in the record is not done again.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
+from benchmarks.tables import predella, recorded
 from predella.recipes.coverage_quality import ROWS
 
 
@@ -23,13 +21,13 @@ def main() -> None:
         for row in options.rows:
             recipe = f"cq_{options.set}_{row}"
             run = options.out / f"seed{seed}" / recipe
-            if _recorded(options.record, run.name, seed):
+            if recorded(options.record, run.name, seed):
                 continue
             words = [recipe, "--data", f"{options.data}#x_train", "--seed", str(seed), "--data.terms", options.terms, "--out", str(run)]
             resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
-            _predella("train", *words, *options.more, *resume)
+            predella("train", *words, *options.more, *resume)
             test = ["--data", f"{options.data}#x_test", "--part", f"0,{options.test}", "--samples", str(options.samples)]
-            _predella("evaluate", str(run), *test, "--record", str(options.record))
+            predella("evaluate", str(run), *test, "--record", str(options.record))
 
 
 def _options() -> argparse.Namespace:
@@ -45,17 +43,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=Path("results/density_table.jsonl"))
     options, options.more = parser.parse_known_args()  # what is left are fields of the recipes
     return options
-
-
-def _recorded(record: Path, run: str, seed: int) -> bool:
-    """Whether the last of its rows, recall, is there."""
-    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    return any((r["run"], r["seed"]) == (run, seed) and r["measure"].startswith("recall_") for r in rows)
-
-
-def _predella(*words: str) -> None:
-    print("predella", *words, flush=True)
-    subprocess.run([sys.executable, "-m", "predella", *words], check=True)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ not done again.
 import argparse
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.tables import predella, recorded
 from predella.models.tower import TowerConfig
 from predella.objectives.tower import TowerObjectiveConfig
 from predella.recipe import override
@@ -42,7 +41,7 @@ def main() -> None:
                     + "_deeper" * options.deeper
                 )
                 run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{made}"
-                if _recorded(options.record, run.name, seed):
+                if recorded(options.record, run.name, seed):
                     continue
                 fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
                           "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
@@ -58,10 +57,10 @@ def main() -> None:
                     fields["data.box"] = options.box
                 words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
                 resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
-                _predella("train", recipe, *source, *words, "--out", str(run), *resume)
-                _predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
-        if task in GIVEN and not _recorded(options.record, GIVEN[task], None):
-            _predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
+                predella("train", recipe, *source, *words, "--out", str(run), *resume)
+                predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
+        if task in GIVEN and not recorded(options.record, GIVEN[task], None):
+            predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
 
 
 def _options() -> argparse.Namespace:
@@ -96,17 +95,6 @@ def _deeper(recipe: str) -> dict[str, str]:
     each = (1,) * len(FOUR) if made.model.regression else each
     levels = [asdict(level) for level in (made.model.levels[0], *made.model.levels)]
     return {"model.levels": json.dumps(levels), "stages.0.objective.samples": json.dumps(each)}
-
-
-def _recorded(record: Path, run: str, seed: int | None) -> bool:
-    """Whether the last of its rows, recall, is there."""
-    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    return any((r["run"], r["seed"]) == (run, seed) and r["measure"].startswith("recall_") for r in rows)
-
-
-def _predella(*words: str) -> None:
-    print("predella", *words, flush=True)
-    subprocess.run([sys.executable, "-m", "predella", *words], check=True)
 
 
 if __name__ == "__main__":
