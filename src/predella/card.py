@@ -38,7 +38,8 @@ def model_card(folder: Path) -> str:
         lines += ["Measured (the protocol is in the name):", "", "| set | ask | measure | value |", "|---|---|---|---|"]
         asks = [r["ask"] + (" (four rotations)" if r["run"].endswith("+ensemble") else "") for r in measured]
         lines += [f"| {r['set']} | {ask} | {r['measure']} | {r['value']:.4g} |" for r, ask in zip(measured, asks)]
-        lines += ["", f"Protocol: {measured[-1]['protocol']}", ""]
+        protocols = dict.fromkeys(r["protocol"] for r in measured)
+        lines += ["", *[f"* Protocol: {p}." for p in protocols], ""]
     return "\n".join(lines)
 
 
