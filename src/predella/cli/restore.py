@@ -42,15 +42,11 @@ def run(options, rest) -> int:
     from predella.apps import restore
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
-    from predella.models.base import list_pretrained
 
     if options.task not in restore.MODELS:
         raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
     images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
     source = options.model or restore.MODELS[options.task]
-    if options.model is None and source not in list_pretrained():
-        remedy = f"predella train {source} --data PICTURES/ && predella restore {options.task} … --model runs/{source}"
-        raise UserError(f"no weights for {options.task} are shipped; train it on pictures of yours: {remedy}")
     model = open_model(source, "restore", options.cpu)
     task = _task_of(source, options.task)
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)

@@ -22,9 +22,21 @@ def add_own_model(parser, image: str) -> None:
 
 
 def open_model(source: str, verb: str, cpu: bool):
-    """The model, on its device, if it serves `verb`."""
+    """The model, on its device, if it serves `verb`.
+
+    Raises:
+        UserError: nothing of that name; of a recipe whose weights are not shipped, how to get them.
+    """
     from predella.apps.device import placed
-    from predella.models.base import load
+    from predella.errors import UserError
+    from predella.models.base import list_pretrained, load
+    from predella.recipes import RECIPES
+
+    if source in RECIPES and source not in list_pretrained() and not Path(source).exists():
+        run = f"runs/{source}"
+        raise UserError(
+            f"no weights of {source} are shipped; predella train {source} --data PICTURES/ makes them in {run}: name that as model"
+        )
 
     model = load(source)
     model.check_verb(verb)

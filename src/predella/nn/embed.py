@@ -23,16 +23,20 @@ class PictureEncoder(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with batch norm and a shortcut (He et al. 2016)."""
+    """Two 3×3 convolutions with batch norm and a shortcut (He et al. 2016).
 
-    def __init__(self, channels: int, width: int, stride: int):
+    Args:
+        short: the shortcut where the shape changes; None = a 1×1 convolution.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int, short: nn.Module | None = None):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.short = nn.Sequential()
-        if stride > 1 or channels != width:
+        self.short = short or nn.Sequential()
+        if short is None and (stride > 1 or channels != width):
             self.short = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
