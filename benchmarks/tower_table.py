@@ -6,8 +6,8 @@
 Faces of 64 pixels; a row is one training of `--steps` steps, with as many evaluations of levels to choose codes, and one
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
 input by itself. With `--distance` the rows are trained by other features than the recipe's, with `--times` on so many times as many
-candidates, with `--deeper` on a network of one more level, with `--muon` at another learning rate; they are named after it. Stop it
-at any time: what is in the record is not done again.
+candidates, with `--deeper` on a network of one more level, with `--muon` at another learning rate, with `--unnormalised` without
+weight normalisation; they are named after it. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -40,6 +40,7 @@ def main() -> None:
                     + f"_x{options.times}" * (options.times > 1)
                     + "_deeper" * options.deeper
                     + f"_muon{options.muon}" * bool(options.muon)
+                    + "_unnormalised" * options.unnormalised
                 )
                 run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{made}"
                 if recorded(options.record, run.name, seed):
@@ -54,6 +55,8 @@ def main() -> None:
                     fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
                 if options.muon:
                     fields["stages.0.optim.generator.muon_lr"] = options.muon
+                if options.unnormalised:
+                    fields["model.weight_norm"] = "false"
                 if options.distance:
                     fields["stages.0.objective.distance"] = options.distance
                 if options.box:
@@ -80,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=1, help="as many candidates as the recipe's (default: 1)")
     parser.add_argument("--deeper", action="store_true", help="one more level, half as fine as the coarsest")
     parser.add_argument("--muon", default="", help="learning rate of Muon (default: the recipe's)")
+    parser.add_argument("--unnormalised", action="store_true", help="without weight normalisation; wants --muon 0.02")
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--replay", type=int, default=4)
     parser.add_argument("--distance", default="", help="features that train, such as vgg16 (default: the recipe's)")

@@ -8,7 +8,7 @@ from predella.apps import internal
 from predella.apps.patches import patch_variation, replaced
 from predella.errors import UserError
 from predella.losses.distances import Pixels
-from predella.metrics.internal import copy_score, measure, pixel_diversity, sifid, slopes
+from predella.metrics.internal import copy_score, leakage, measure, pixel_diversity, sifid, slopes
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 
 TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
@@ -44,6 +44,16 @@ def test_copy_score_is_1_for_a_shifted_picture_and_0_for_scattered_patches():
     assert copy_score(scattered, picture) == 0
     with pytest.raises(ValueError, match="at least 14 pixels, got 10×40"):
         copy_score(picture[..., :10], picture)
+
+
+def test_leakage_is_the_share_of_patches_from_another_picture():
+    own, other = noise(1, 3, 30, 40), noise(1, 3, 40, 30, seed=1)
+    assert leakage(own, own, [other]) == 0
+    assert leakage(other, own, [other]) == 1
+    half = torch.cat([own[..., :21], other[..., :30, :21]], -1)
+    assert 0.3 < leakage(half, own, [noise(1, 3, 9, 9, seed=2), other]) < 0.7
+    with pytest.raises(ValueError, match="another picture"):
+        leakage(own, own, [])
 
 
 def test_slopes_are_changes_a_unit_of_the_way():

@@ -1,6 +1,6 @@
 """How samples of one picture's own model stand to that picture: its patches, how many-sided they are, how much is copied."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,24 @@ def copy_score(sample: Tensor, picture: Tensor, patch: int = PATCH) -> float:
     right = (y[:, 1:] == y[:, :-1]) & (x[:, 1:] == x[:, :-1] + patch)
     below = (y[1:] == y[:-1] + patch) & (x[1:] == x[:-1])
     return torch.cat([right.flatten(), below.flatten()]).double().mean().item()
+
+
+def leakage(sample: Tensor, own: Tensor, others: Sequence[Tensor], patch: int = PATCH) -> float:
+    """Share of a sample's patches that are nearer to a patch of another picture than to any of its own (Bensadoun et al. 2021, Fig. 2).
+
+    Args:
+        sample, own: (1, C, H, W): of one picture's model, and that picture.
+        others: (1, C, h, w) each: the pictures that were trained together with it.
+
+    Raises:
+        ValueError: a picture smaller than a patch, or no others.
+    """
+    if not others or min(min(x.shape[-2:]) for x in (sample, own, *others)) < patch:
+        raise ValueError(f"leakage needs another picture, and pictures of at least {patch} pixels")
+    asked = F.unfold(sample, patch, stride=patch // 2)[0].T
+    known, foreign = F.unfold(own, patch)[0].T, torch.cat([F.unfold(x, patch)[0].T for x in others])
+    leaked = [torch.cdist(a, foreign).amin(1) < torch.cdist(a, known).amin(1) for a in asked.split(256)]
+    return torch.cat(leaked).double().mean().item()
 
 
 def slopes(pictures: Tensor) -> Tensor:
