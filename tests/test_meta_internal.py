@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from predella.image.pyramid import pyramid, scale_edges, scale_sizes
-from predella.losses.adversarial import gradient_norms
+from predella.losses.adversarial import logits_and_slopes
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 from predella.nn.heads import PatchNetwork
 from predella.objectives.meta_internal import HyperCritic, MetaInternalObjectiveConfig
@@ -97,10 +97,12 @@ def test_pictures_of_several_sizes_train_as_each_alone():
     missing = objective._missing(both)
     alone = [objective._missing(Batch(both.target[i : i + 1], sizes=both.sizes[i : i + 1])) for i in range(3)]
     torch.testing.assert_close(missing, torch.cat([alone[0], alone[2], alone[1]]))
-    critic, generator = (p.losses(both) for p in objective.phases())
+    generator, critic = (p.losses(both) for p in objective.phases())
     each = [objective.generator_losses(Batch(both.target[i : i + 1], sizes=both.sizes[i : i + 1])) for i in range(3)]
     torch.testing.assert_close(generator["reconstruction"], torch.stack([e["reconstruction"] for e in each]).mean())
+    fresh = objective.critic_losses(both)  # of samples made anew, as the generator did not learn in between
     assert critic.keys() == {"real", "fake", "lip"}
+    torch.testing.assert_close(critic, fresh)
 
 
 @pytest.mark.parametrize("accumulate", [True, False])
@@ -118,9 +120,8 @@ def test_a_new_scale_begins_as_the_last_and_leaves_it_alone(accumulate):
     for a, b in zip(first.critic.parameters(), second.critic.parameters()):
         torch.testing.assert_close(a, b)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    critic, generator = second.phases()
-    optimizers = [torch.optim.Adam([p for m in phase.trains for p in m.parameters()], 1e-2) for phase in (critic, generator)]
-    for phase, optimizer in zip((critic, generator), optimizers):
+    optimizers = [torch.optim.Adam([p for m in phase.trains for p in m.parameters()], 1e-2) for phase in second.phases()]
+    for phase, optimizer in zip(second.phases(), optimizers):
         optimizer.zero_grad()
         phase.total(data)[0].backward()
         optimizer.step()
@@ -128,9 +129,9 @@ def test_a_new_scale_begins_as_the_last_and_leaves_it_alone(accumulate):
     assert changed == {"encoder.body", "encoder.out", "heads.1"}
 
 
-def test_gradient_norms_are_those_of_a_linear_critic():
+def test_slopes_are_those_of_a_linear_critic():
     w = torch.tensor([3.0, 4.0, 0.0]).view(1, 3, 1, 1)
-    norms = gradient_norms(lambda x: (w * x).sum(1, keepdim=True), torch.rand(2, 3, 4, 5))
+    _, norms = logits_and_slopes(lambda x: (w * x).sum(1, keepdim=True), torch.rand(2, 3, 4, 5))
     torch.testing.assert_close(norms, torch.full((2, 4, 5), 5.0))
 
 

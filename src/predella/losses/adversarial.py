@@ -58,12 +58,16 @@ def positive(logits: Tensor) -> Tensor:
     return logits.mean()
 
 
-def gradient_norms(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """(B, H, W): Euclidean norm over the channels of d(Σ logits)/dx at (B, C, H, W), differentiable by the critic's parameters."""
+def logits_and_slopes(critic: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """The critic's logits at (B, C, H, W), and (B, H, W): Euclidean norm over the channels of d(Σ logits)/dx there.
+
+    Both are differentiable by the critic's parameters.
+    """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return slope.square().sum(1).add(1e-16).sqrt()
+        logits = critic(x)
+        (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return logits, slope.square().sum(1).add(1e-16).sqrt()
 
 
 HINGE = Adversarial(hinge_real, hinge_fake, negative)

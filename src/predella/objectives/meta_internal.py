@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.pyramid import pyramid, scale_sizes
-from predella.losses.adversarial import WASSERSTEIN, gradient_norms
+from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
 from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig
 from predella.nn.heads import Table
@@ -87,11 +87,12 @@ class HyperCritic(nn.Module):
 
 
 class MetaInternalObjective(Objective):
-    """Phases: critic, generator."""
+    """Phases: generator, critic; the critic looks at the samples that the generator has just learned from."""
 
     def __init__(self, model: MetaInternal, config: MetaInternalObjectiveConfig):
         self.model, self.config, self.scale = model, config, config.scale
         self.critic = HyperCritic(model.config, config.critic)
+        self._last: tuple[Batch | None, list[Tensor]] = None, []
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
 
     def phases(self) -> tuple[Phase, ...]:
@@ -99,8 +100,8 @@ class MetaInternalObjective(Objective):
         generator = {"adversarial": 1.0, "reconstruction": self.config.reconstruction}
         judging = [self.critic, self.model.encoder] if self.config.critic == "embedded" else [self.critic]
         return (
-            Phase("critic", self.critic_losses, critic, judging),
             Phase("generator", self.generator_losses, generator, [self.model.encoder, self.model.heads[self.scale]]),
+            Phase("critic", self.critic_losses, critic, judging),
         )
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
@@ -150,8 +151,7 @@ class MetaInternalObjective(Objective):
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 13 and 14, per picture and then over pictures."""
-        with torch.no_grad():
-            fakes = self._fakes(batch, self._embedding(batch))
+        fakes = self._seen_fakes(batch)
         seen = self._embedding(batch) if self.config.critic == "embedded" else self._looked_at(batch)
         theta = self.critic.weights(seen)
         terms: dict[str, list[Tensor]] = {"real": [], "fake": [], "lip": []}
@@ -159,14 +159,14 @@ class MetaInternalObjective(Objective):
         generator.manual_seed(generator.initial_seed() ^ 2)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
-            terms["real"].append(WASSERSTEIN.real(self.critic(own, real)) * len(items))
-            terms["fake"].append(WASSERSTEIN.fake(self.critic(own, fake)) * len(items))
-            at = real
-            if self.config.penalty == "between":
+            judge = partial(self.critic, own)
+            if self.config.penalty == "real":
+                logits, off = logits_and_slopes(judge, real)
+            else:
                 t = torch.rand(len(items), 1, 1, 1, generator=generator).to(real)
-                at = torch.lerp(real, fake, t)
-            norms = gradient_norms(partial(self.critic, own), at)
-            off = norms if self.config.penalty == "real" else norms - 1
+                logits, off = judge(real), logits_and_slopes(judge, torch.lerp(real, fake, t))[1] - 1
+            terms["real"].append(WASSERSTEIN.real(logits) * len(items))
+            terms["fake"].append(WASSERSTEIN.fake(judge(fake)) * len(items))
             terms["lip"].append(off.square().mean() * len(items))
         return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items()}
 
@@ -174,6 +174,7 @@ class MetaInternalObjective(Objective):
         """Eq. 13 for the generator, and Eq. 15."""
         embedding = self._embedding(batch)
         fakes = self._fakes(batch, embedding)
+        self._last = batch, [x.detach() for x in fakes]
         seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
         with torch.no_grad():
             theta = self.critic.weights(seen)
@@ -187,6 +188,12 @@ class MetaInternalObjective(Objective):
             reconstruction.append(torch.stack(each).mean() if self.config.accumulate else each[-1])
         count = len(batch.target)
         return {"adversarial": torch.stack(adversarial).sum() / count, "reconstruction": torch.stack(reconstruction).sum() / count}
+
+    @torch.no_grad()
+    def _seen_fakes(self, batch: Batch) -> list[Tensor]:
+        """The samples of the generator's phase, if that was just now, or new ones."""
+        (last, fakes), self._last = self._last, (None, [])
+        return fakes if last is batch else self._fakes(batch, self._embedding(batch))
 
     def _fakes(self, batch: Batch, embedding: Tensor) -> list[Tensor]:
         """One sample of this scale for each picture, by size; gradients reach this scale's weights only."""
