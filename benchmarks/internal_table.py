@@ -3,10 +3,10 @@
     python -m benchmarks.internal_table --data PICTURES --few 0,3 --many 0,40 --unseen 40,49     # 2 CPU cores, hours
     python -m benchmarks.internal_table … --rows plain dataset --steps 300
 
-Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`; batch_K
-(the first K pictures together), dataset (the pictures `--many` together) and patch (nearest patches), on the same few; dataset and
-patch on the pictures `--unseen`, the first without and with 50 steps of tuning. Minutes are those of training by picture. Stop it at
-any time: what is in the record is not done again.
+Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
+batch_K (the first K pictures together; _dense: with the paper's heads), dataset (the pictures `--many` together) and patch (nearest
+patches), on the same few; dataset and patch on the pictures `--unseen`, the first without and with 50 steps of tuning. Minutes are
+those of training by picture. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from predella.metrics.fidelity import mean
 
-ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "dataset", "patch")
+ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_5_dense", "dataset", "patch")
 TUNED = (0, 50)  # steps, on unseen pictures
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     options = _options()
     first, last = options.few
     for row in options.rows:
-        kind, _, size = row.partition("_")
+        kind, size = (*row.split("_"), "")[:2]
         if kind in ("plain", "single"):
             parts = [(i, i + 1) for i in range(first, last)]
         else:
@@ -44,11 +44,13 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
     if not (out / "README.md").exists():  # written last
         recipe, size = f"meta_internal_{kind}", part[1] - part[0]
         scales = [str(i) for i in range(options.scales)]
-        fields = {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
+        words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
         fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
         if kind == "batch":
             fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
-        words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
+        if row.endswith("_dense"):
+            fields["model.heads"] = "dense"
+        words += [w for k, v in fields.items() if v for w in (f"--{k}", v)]
         resume = ["--resume"] if (out / "state").exists() else ["--force"] if out.exists() else []
         _predella("train", recipe, "--data", options.data, *words, "--out", str(out), *resume)
     return str(out)
@@ -88,6 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=600, help="a scale (default: 600)")
     parser.add_argument("--scales", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
+    parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/internal_table"))
     parser.add_argument("--record", type=Path, default=Path("results/internal_table.jsonl"))
