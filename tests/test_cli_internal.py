@@ -101,12 +101,14 @@ def test_a_change_is_made_of_the_pictures_own_patches(cli, refuses, internals, p
 @pytest.mark.parametrize("ending", ["gif", "png", "webp"])
 def test_a_picture_moves(cli, refuses, internals, photo, tmp_path, ending):
     out = tmp_path / f"m.{ending}"
-    words = ("animate", photo, "--model", internals / "meta_internal_dataset", "--from-scale", "1", "--frames", "3")
+    words = ("animate", photo, "--model", internals / "meta_internal_dataset", "--frames", "3")
     assert cli(*words, "--out", out, "--size", "30x18")[0] == 0
     with Image.open(out) as image:
         assert image.size == (30, 18) and image.n_frames == 3
     refuses(*words, "--out", out, says="exists")
     refuses(*words, "--out", tmp_path / "m.jpg", says="m.jpg ends in '.jpg'; pictures that move end in .gif, .png, .webp")
+    refuses(*words, "--out", tmp_path / "n.gif", "--from-scale", "2", says="--from-scale must lie in 0…1 for this model, got 2")
+    refuses("animate", photo, "--out", tmp_path / "n.gif", "--from-scale", "9", says="0…4 for this model, got 9")  # not after training
     refuses(*words, "--out", tmp_path / "n.gif", "--fps", "0", says="--fps must lie in 0.1…50, got 0")
     refuses(*words, "--out", tmp_path / "n.gif", "--back", "2", says="--back must lie in 0…1, got 2")
 

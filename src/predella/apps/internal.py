@@ -57,14 +57,14 @@ def check_size(size: Size, width: int = 64) -> None:
         raise UserError(f"{size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {LARGEST:,} pixels can be made at once")
 
 
-def check_scale(model: MetaInternal, scale: int, least: int = 0) -> None:
-    """Refuse a scale that the model does not have.
+def check_scale(scales: int, scale: int, least: int = 0) -> None:
+    """Refuse a scale that a model of so many scales does not have.
 
     Raises:
         UserError: says which it has.
     """
-    if not least <= scale < int(model.grown):
-        raise UserError(f"--from-scale must lie in {least}…{int(model.grown) - 1} for this model, got {scale}")
+    if not least <= scale < scales:
+        raise UserError(f"--from-scale must lie in {least}…{scales - 1} for this model, got {scale}")
 
 
 @torch.no_grad()

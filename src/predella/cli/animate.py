@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a .gif, .png or .webp")
     parser.add_argument("--frames", type=int, default=40, help="default: 40")
     parser.add_argument("--fps", type=float, default=10.0, help="frames a second (default: 10)")
-    parser.add_argument("--from-scale", type=int, default=2, metavar="M", help="the first scale that moves (default: 2)")
+    parser.add_argument("--from-scale", type=int, metavar="M", help="the first scale that moves (default: 2)")
     parser.add_argument("--size", help="WxH in pixels (default: the image's aspect at the model's own size)")
     parser.add_argument("--back", type=float, default=0.1, help="how strongly it is drawn back to the image, 0…1 (default: 0.1)")
     parser.add_argument("--inertia", type=float, default=0.9, help="how steadily it moves, 0…1 (default: 0.9)")
@@ -31,7 +31,7 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.atomic import check_free
-    from predella.cli.internal import train_on
+    from predella.cli.internal import scale_of, train_on
     from predella.cli.progress import progress
     from predella.cli.shared import check_seed, open_model, parse_size
     from predella.errors import UserError
@@ -54,14 +54,13 @@ def run(options, rest) -> int:
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
         internal.at_home(model, picture, str(options.image))
-        internal.check_scale(model, options.from_scale)
+    scale = scale_of(model, options.from_scale, 2)
     model = model or train_on(options.image, options)
-    internal.check_scale(model, options.from_scale)
     source = internal.at_home(model, picture, str(options.image))
     size = wanted or (source.shape[-2], source.shape[-1])
     generator, made = torch.Generator().manual_seed(options.seed), []
     walk = internal.frames(model, internal.weights_of(model, source), size, options.frames, generator,
-                           options.from_scale, options.back, options.inertia)  # fmt: skip
+                           scale, options.back, options.inertia)  # fmt: skip
     with progress(f"{options.image.name}: {options.frames} frames") as tell:
         for frame in walk:
             made.append(frame)

@@ -33,7 +33,7 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.apps.fill import read_mask
-    from predella.cli.internal import train_on
+    from predella.cli.internal import scale_of, train_on
     from predella.cli.shared import check_seed, open_model
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
@@ -49,9 +49,8 @@ def run(options, rest) -> int:
     model = open_model(options.model, options.verb, options.cpu) if options.model else None
     if model is not None:
         internal.at_home(model, picture.rgb(), str(options.onto))
+    scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options)
-    scale = min(FROM[options.verb], int(model.grown) - 1) if options.from_scale is None else options.from_scale
-    internal.check_scale(model, scale, 1)
     generator = torch.Generator().manual_seed(options.seed)
     made = internal.made_own(model, picture.rgb(), changed.rgb(), mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
     write(picture.with_pixels(made, picture.alpha), options.out, options.force)

@@ -25,6 +25,8 @@ def vary(options, model) -> int:
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
     internal.check_size(wanted or (1, 1))
+    if options.method == "model":
+        scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
         picture = read(file).rgb()
@@ -32,7 +34,6 @@ def vary(options, model) -> int:
             patches.check(picture, str(file))
         elif model is not None:
             internal.at_home(model, picture, str(file))
-            internal.check_scale(model, options.from_scale)
         return picture
 
     done = []
@@ -42,7 +43,6 @@ def vary(options, model) -> int:
             source, answers = patches.variations(picture, wanted, options.count, generator)
         else:
             own = model if model is not None else train_on(file, options)
-            internal.check_scale(own, options.from_scale)
             source = internal.at_home(own, picture, str(file))
             weights, size = internal.weights_of(own, source), wanted or (source.shape[-2], source.shape[-1])
             if options.tune:
@@ -61,6 +61,20 @@ def vary(options, model) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "method": options.method, "files": done}))
     return 0
+
+
+def scale_of(model, asked: int | None, default: int, least: int = 0) -> int:
+    """The scale that is asked for, or the default, or the last if there is none so high; of a model that is yet to be trained, too (None).
+
+    Raises:
+        UserError: there is no such scale.
+    """
+    from predella.apps.internal import check_scale
+    from predella.recipes.meta_internal import MODEL
+
+    scales = MODEL.scales if model is None else int(model.grown)
+    check_scale(scales, min(default, scales - 1) if asked is None else asked, least)
+    return min(default, scales - 1) if asked is None else asked
 
 
 def _write(made, source, paths: list[Path], options) -> None:

@@ -169,7 +169,7 @@ def _mixtures(options, model, paths: list[Path]) -> int:
 
     if options.space or options.box:
         raise UserError("--space and --box are for reversible networks; this model mixes whole pictures, leave them out")
-    internal.check_scale(model, options.from_scale)
+    internal.check_scale(int(model.grown), options.from_scale)
     if model.config.heads == "table":
         raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")
     a, b = (internal.at_home(model, read(f).rgb(), str(f)) for f in (options.a, options.b))
