@@ -1,0 +1,63 @@
+"""The demo's panel of internal learning: variations of a photo, other sizes, a way between two photos, a harmonised paste.
+
+The model has seen none of the photos: each generator is one forward pass, and for the variations a few steps of tuning.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from predella.apps import internal
+from predella.apps.demo_page import Figure, Panel, Row
+from predella.apps.sheet import sheet
+from predella.models.meta_internal import MetaInternal
+
+TUNED = 30  # steps
+PASTE = (150, 60, 300, 270)  # of the cat: left, top, right, bottom
+
+
+def internal_learning(photos: dict[str, Tensor]) -> Panel:
+    """System 4: a generator for every picture."""
+    model = MetaInternal.from_pretrained("meta_internal_dataset")
+    texture, view, other = (internal.at_home(model, photos[name], name) for name in ("gravel", "china", "flower"))
+    generator = torch.Generator().manual_seed(0)
+    size = (texture.shape[-2], texture.shape[-1])
+    own = internal.tuned(model, internal.weights_of(model, texture), texture, TUNED, generator)
+    varied = list(internal.variations(model, own, size, 3, generator))
+    (wide,) = internal.variations(model, own, (size[0], 2 * size[1]), 1, generator)
+    between = internal.between(model, view, other, 6, 2, seed=0)
+    pasted, mask = paste(photos["china"], photos["chelsea"])
+    whole = internal.made_own(model, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
+    rows = (
+        Row(f"A photo the model has never seen, and new ones of its patches ({TUNED} steps of tuning).", (
+            Figure("internal-photo", _twice(texture), f"the photo, {size[1]}×{size[0]}"),
+            *(Figure(f"internal-{i}", _twice(x), f"variation {i}") for i, x in enumerate(varied, 1)),
+            Figure("internal-wide", _twice(wide), "twice as wide"),
+        )),
+        Row("From one photo's generator to the other's, one forward pass each; the layout stays.", (
+            Figure("internal-between", _twice(sheet([between])), "left: all of the first; right: the second's texture"),
+        )),
+        Row("A paste made of the photo's own patches, by the same model.", (
+            Figure("internal-pasted", pasted, "pasted"),
+            Figure("internal-whole", whole, "harmonised"),
+        )),
+    )  # fmt: skip
+    count = sum(p.numel() for p in model.parameters())
+    return Panel("Internal learning", f"A hypernetwork of {count:,} parameters turns a photo into its own generator of patches.", rows)
+
+
+def paste(photo: Tensor, from_: Tensor) -> tuple[Tensor, Tensor]:
+    """A piece of another photo, an ellipse, in the middle of this one; and the mask of where it is."""
+    left, top, right, bottom = PASTE
+    piece = from_[..., top:bottom, left:right]
+    y, x = torch.meshgrid(torch.linspace(-1, 1, bottom - top), torch.linspace(-1, 1, right - left), indexing="ij")
+    y0, x0 = (photo.shape[-2] - (bottom - top)) // 2, (photo.shape[-1] - (right - left)) // 2
+    mask = photo.new_zeros(1, 1, *photo.shape[-2:])
+    mask[..., y0 : y0 + bottom - top, x0 : x0 + right - left] = (x.square() + y.square() <= 1).to(photo)
+    laid = photo.clone()
+    laid[..., y0 : y0 + bottom - top, x0 : x0 + right - left] = piece
+    return torch.lerp(photo, laid, mask), mask
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x.clamp(-1, 1), scale_factor=2)
