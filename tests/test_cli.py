@@ -334,7 +334,7 @@ def test_a_pickle_never_runs(tmp_path, runs):
         (("functional_sr", "--model.field.width", "0"), "width must be at least 1"),
         (("functional_sr", "--model.mask", "true"), "masks belong to masking"),
         (("functional_sr", "--smoke", "--stages.0.optim.hypernetwork.muon", "nothing.*"), "names none"),
-        (("tower_layout", "--data", "photos"), "the right half of picture 0"),
+        (("tower_layout", "--data", "photos"), "the right half of astronaut"),
         (("tower_jpeg", "--smoke", "--stages.0.objective.distance", "vgg16", "--weights", "."), "holds no weights of vgg16; put"),
         (("tower_jpeg", "--smoke", "--task.edge", "8"), "more than 8×8 pixels"),
         (("tower_jpeg", "--smoke", "--stages.0.steps", "7"), "needs a multiple of 6"),

@@ -70,8 +70,11 @@ def test_a_folder_of_jpegs(cli, towers, pictures, tmp_path):
 
 
 def test_a_colour_photo_is_coloured_anew_with_a_note(cli, towers, pictures, tmp_path):
-    words = ("restore", "colorization", pictures / "colour.jpg", "--answers", "1", "--model", towers / "tower_color")
-    status, _, err = cli(*words, "--out", tmp_path / "o")
+    Image.linear_gradient("L").resize((24, 16)).convert("RGB").save(tmp_path / "grey.jpg")  # in three channels
+    Image.new("RGB", (24, 16), (90, 100, 80)).save(tmp_path / "colour.png")
+    words = ("restore", "colorization", "--answers", "1", "--model", towers / "tower_color", "--out", tmp_path / "o")
+    assert "only its lightness" not in cli(*words, tmp_path / "grey.jpg")[2]
+    status, _, err = cli(*words, tmp_path / "colour.png")
     assert status == 0 and "only its lightness is used" in err
 
 
@@ -227,7 +230,7 @@ def test_notes_on_what_is_taken(cli, towers, tmp_path):
     words = ("--answers", "1", "--out", tmp_path / "o", "--model")
     _, _, err = cli("restore", "pca", tmp_path / "digit.png", *words, towers / "tower_mnist_pca")
     assert "looks dark on bright" in err
-    assert "only its lightness is used" in err and "its central square is made 28×28" in err
+    assert "only its lightness" not in err and "its central square is made 28×28" in err
     _, _, err = cli("restore", "decompression", tmp_path / "fine.jpg", *words, towers / "tower_jpeg")
     assert "the model knows" in err and "(quality 5)" in err
     assert "looks dark on bright" not in err
@@ -284,22 +287,61 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", out, "--exact", says=["grey.png", "no grey or YCbCr JPEG"])
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", tmp_path / "a.png", says="must name a folder")
     refuses("restore", "decompression", grey, pictures / "none.png", "--model", jpeg, "--out", out, says="none.png")
-    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="would both be written as grey-1.png")
+    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="would both be written as grey.png-1.png")
     large = tmp_path / "large.png"
-    Image.new("L", (2500, 2000)).save(large)
-    refuses("restore", "decompression", large, "--model", jpeg, "--out", out, says=["2500×2000", "make it at most 2236×1788"])
-    Image.new("RGB", (200, 100)).save(tmp_path / "many.png")
+    Image.new("L", (5000, 4000)).save(large)
+    refuses(
+        "restore",
+        "decompression",
+        large,
+        "--model",
+        jpeg,
+        "--out",
+        out,
+        says=["5000×4000", "16,000,000 can be made at once (7 GB)", "jpegtran -crop", "at most 4472×3577"],
+    )
+    Image.new("RGB", (400, 300)).save(tmp_path / "many.png")
     Image.new("RGB", (3, 9)).save(tmp_path / "few.png")
     sr = ("--model", towers / "tower_sr16", "--out", out)
-    refuses("restore", "super_resolution", tmp_path / "many.png", *sr, says=["3200×1600", "make it at most 176×88"])
+    refuses("restore", "super_resolution", tmp_path / "many.png", *sr, says=["6400×4800", "make it at most 288×216"])
     refuses("restore", "super_resolution", tmp_path / "few.png", *sr, says=["3×9", "at least 4 an edge"])
     assert not out.exists()
 
 
-def test_large_photos_are_coloured_and_not_restored_as_a_whole(cli, refuses, towers, tmp_path):
+def test_large_photos_are_coloured(cli, towers, tmp_path):
     torch.set_default_dtype(torch.float32)
     Image.new("L", (2500, 1700)).save(tmp_path / "large.png")
     words = (tmp_path / "large.png", "--answers", "1", "--force", "--out", tmp_path / "o")
     assert cli("restore", "colorization", *words, "--model", towers / "tower_color")[0] == 0
     assert array(tmp_path / "o" / "large-1.png").shape == (1700, 2500, 3)
-    refuses("restore", "decompression", *words, "--model", towers / "tower_jpeg", says="4,000,000 can be made at once")
+
+
+def test_twins_of_a_camera_and_words_that_are_nearly_tasks(cli, refuses, towers, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    folder, out = tmp_path / "twins", tmp_path / "o"
+    folder.mkdir()
+    for ending in ("png", "webp"):
+        Image.new("L", (24, 16)).save(folder / f"a.{ending}")
+    assert cli("restore", "colorization", folder, "--answers", "1", "--model", towers / "tower_color", "--out", out)[0] == 0
+    assert sorted(f.name for f in out.iterdir()) == ["a.png-1.png", "a.png-sheet.png", "a.webp-1.png", "a.webp-sheet.png"]
+    refuses("restore", "tower_jpeg", folder, "--out", out, says=["did you mean 'decompression'?", "a task of your own needs --model RUN"])
+    refuses(
+        "restore",
+        "denoising",
+        folder,
+        "--model",
+        towers / "tower_color",
+        "--force",
+        "--out",
+        out,
+        says="not trained for denoising but for colorization",
+    )
+
+
+def test_a_tower_is_measured_without_weights_of_others(cli, refuses, towers, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    words = ("evaluate", towers / "tower_color", "--data", "photos", "--part", "0,2")
+    refuses(*words, "--weights", tmp_path, says=["vgg16-397923af.pth", "vgg.pth", "--features cifar_classifier"])
+    rows = json.loads(cli(*words, "--features", "cifar_classifier", "--json")[1])["rows"]
+    assert {r["measure"] for r in rows} >= {"cifar_classifier_diversity", "cifar_classifier_faithful_variance_0.3", "psnr_rgb"}
+    assert all("LPIPS's form with cifar_classifier" in r["protocol"] for r in rows)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from predella.image.contract import from_uint8
 from predella.image.files import Picture
 from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
-from predella.losses.distances import lpips
+from predella.losses.distances import Perceptual, lpips
 from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
@@ -34,6 +35,7 @@ from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversi
 from predella.models.tower import Tower
 from predella.nn.classics import CIFARResNet20
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
+from predella.objectives.perceptual import perceptual
 from predella.recipe import Recipe, Task
 from predella.tasks.base import check_pictures
 from predella.tasks.colorization import Colorization
@@ -69,6 +71,7 @@ class Asked:
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
         samples, tune: of each picture's own model, and steps of training it first.
+        features: by which a tower's answers are compared.
     """
 
     scales: tuple[float, ...] | None = None
@@ -80,6 +83,7 @@ class Asked:
     box: tuple[int, ...] | None = None
     samples: int = 20
     tune: int = 0
+    features: Literal["vgg16", "cifar_classifier"] = "vgg16"
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -177,6 +181,17 @@ def as_given(run: str) -> Task | None:
         raise UserError(f"{run}: {error}") from None
 
 
+def _answers_distance(asked: Asked) -> Perceptual:
+    if asked.features == "vgg16":
+        try:
+            return lpips("vgg16", asked.weights)
+        except UserError as error:
+            raise UserError(f"{error}; or measure by the shipped --features cifar_classifier") from None
+    distance = perceptual(asked.features)
+    assert isinstance(distance, Perceptual)
+    return distance
+
+
 def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: Images) -> Iterator[dict]:
     """Many answers to the central square of each picture, and how far the first ones are from true pictures.
 
@@ -187,7 +202,7 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
     check_pictures(task, images)
     edge = task.crop(torch.Generator())
-    distance = lpips("vgg16", asked.weights)
+    distance = _answers_distance(asked)
     square = cut_square if isinstance(task, Layout) else fit_square  # label maps can't be resampled
     pairs = [_pair(task, square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
     generator = torch.Generator().manual_seed(asked.seed)
@@ -203,8 +218,8 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 
     details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
-    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind, details)
-    if len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
+    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
+    if asked.features != "vgg16" or len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
         return
     conditions = iter(pairs)
     draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}

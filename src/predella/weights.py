@@ -106,6 +106,8 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
     official = classic.url.rsplit("/", 1)[-1]
     stem = classic.stem or which
     remedy = f"put {official} (from {classic.url}) there" + (f", or the same as {stem}*.safetensors" if classic.digest else "")
+    if which in LPIPS:
+        remedy += f", and for LPIPS its heads, {LPIPS[which].url}"
     if folder is not None:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder of weights; {remedy}")

@@ -31,12 +31,13 @@ MODELS = {  # what restores by default
     "colorization": "tower_color", "decompression": "tower_jpeg", "super_resolution": "tower_sr16",
     "pca": "tower_mnist_pca", "layout": "tower_layout",
 }  # fmt: skip
-LARGEST = 4_000_000  # pixels of an answer; features of the whole are in memory at once
+LARGEST, MEMORY = 16_000_000, 480  # pixels of an answer, whose features are in memory at once; and bytes of them a pixel
+LONGEST = 1000  # times the shorter edge, of pictures that are coloured
 LARGEST_COLORED = 40_000_000  # where only the lightness is as large
 FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
-ROUNDS = 50  # at most, of moving an answer to its input's data and back into the range of pixels
-SETTLED = 1e-3  # of [-1, 1]: a round that changes no pixel by more is the last
+ROUNDS, WORK = 50, 10_000_000  # of moving an answer to its input's data and back into the range of pixels: at least, and numbers in all
+SETTLED = 1e-3  # of [-1, 1]: a round whose way back moves no pixel by more is the last
 EPSILON = 1e-3  # variance of the lightness (0 … 1) above which colours follow it
 SHOWN, EDGE, WIDEST = 22, 512, 2048  # answers on a sheet, the largest edge of each in pixels, and once enlarged
 Restoration = Colorization | Decompression | SuperResolution | PrincipalComponents | Layout
@@ -56,9 +57,10 @@ class OwnData:
 
     def keep(self, answers: Tensor) -> Tensor:
         """`answers`, moved to the input's data and back into the range of pixels until they settle."""
-        for _ in range(ROUNDS):
-            before, answers = answers, self.project(answers).clamp(-1, 1)
-            if (answers - before).abs().max() < SETTLED:
+        for _ in range(max(ROUNDS, WORK // answers.numel())):
+            moved = self.project(answers)
+            answers = moved.clamp(-1, 1)
+            if (answers - moved).abs().max() < SETTLED:
                 break
         return answers
 
@@ -72,14 +74,15 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     height, width = size_of(task, picture, model)
     colours = isinstance(task, Colorization)
     most = LARGEST_COLORED if colours else LARGEST
-    longest = LARGEST // task.edge**2 if colours else 0  # times the shorter edge: the network sees it at task.edge
-    if colours and max(height, width) > longest * min(height, width):
-        raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {longest} times the other: cut it")
+    if colours and max(height, width) > LONGEST * min(height, width):
+        raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {LONGEST} times the other: cut it")
     if height * width > most:
         part = (most / (height * width)) ** 0.5
         least = f"{int(picture.size[1] * part)}×{int(picture.size[0] * part)}"
-        rule = f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once"
-        raise UserError(f"{rule}; cut it, or make it at most {least}")
+        needed = "" if colours else f" ({most * MEMORY / 2**30:.0f} GB)"
+        rule = f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once{needed}"
+        how = "cut it without storing it anew (jpegtran -crop)" if isinstance(task, Decompression) else "cut it"
+        raise UserError(f"{rule}; {how}, or make it at most {least}")
     match task:
         case SuperResolution():
             if min(picture.size) < SMALLEST:
@@ -129,7 +132,8 @@ def own_data(task: Restoration, condition: Tensor, path: Path) -> OwnData:
 
 def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iterator[str]:
     """What a user should know of how the picture is taken."""
-    if picture.pixels.shape[1] == 3 and (isinstance(task, Colorization) or model.config.condition == 1):
+    spread = (picture.pixels.amax(1) - picture.pixels.amin(1)).max() * 127.5
+    if spread > 2 and (isinstance(task, Colorization) or model.config.condition == 1):
         yield f"{path} is in colour; only its lightness is used"
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
@@ -139,6 +143,8 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
     if picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
+    if isinstance(task, Layout) and task.encoding == "colors":
+        yield f"{path} is taken by its colours as they are; this model knows no classes that they could be checked against"
     if isinstance(task, Decompression):
         if coarseness(path) is None:
             yield f"{path} is no JPEG; it is taken for one of quality {task.quality} that was stored again"
@@ -192,8 +198,13 @@ def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, s
     """`count` plausible answers to a picture; the same seed gives the same answers.
 
     Raises:
+        ValueError: fewer answers than one, or a model for conditions of other channels.
         UserError: see `condition_of`.
     """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if (model.config.answer == "ab") != isinstance(task, Colorization):
+        raise ValueError(f"the model answers with {model.config.answer}, which is not what {task.kind} wants; load one trained for it")
     condition, size = condition_of(task, picture, model, "the picture"), size_of(task, picture, model)
     generator = torch.Generator().manual_seed(seed)
     return [as_file(task, picture, a) for a in answers(task, model, condition, size, count, generator)]
@@ -223,10 +234,14 @@ class Overview:
         if len(self.first) < SHOWN:
             self.first.append(shown)
 
-    def spread(self) -> Tensor:
-        """(1, 1, H, W) in [-1, 1]: the answers' deviation at each pixel as shown, mean over channels; white = the largest."""
+    def deviation(self) -> Tensor:
+        """(1, 1, H, W): the answers' deviation at each pixel as shown, mean over channels."""
         mean = self.sum / self.count
-        deviation = (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
+        return (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
+
+    def spread(self) -> Tensor:
+        """(1, 1, H, W) in [-1, 1]: the same, white = the largest."""
+        deviation = self.deviation()
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:

@@ -4,9 +4,9 @@ predella restore TASK IMAGE … --answers K --out DIR [--exact] [--model M] [--s
 
 TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
 super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
-a label map). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers, and where they differ.
---exact moves each answer until it has the input's own data: its lightness, its pixels once made small again, its components, or
-the quantised coefficients of the JPEG file.
+a label map, a quarter of its size). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers,
+and where they differ. --exact moves each answer until it has the input's own data: its lightness, its pixels once made small
+again, its components, or the quantised coefficients of the JPEG file.
 """
 
 import json
@@ -18,8 +18,10 @@ from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("task", help="colorization, decompression, super_resolution, pca or layout")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
+    parser.add_argument("task", help="colorization, decompression, super_resolution, pca, layout, or that of --model")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images (theirs alone, not those of folders in them)"
+    )
     parser.add_argument("--answers", type=int, default=8, help="how many (default: 8)")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
     parser.add_argument("--exact", action="store_true", help="keep the input's own data exactly, up to rounding to 8 bits")
@@ -31,7 +33,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.cli.shared import check_seed, check_zoom, open_model, several_each, usable
-    from predella.errors import UserError, did_you_mean
+    from predella.errors import UserError
 
     if not 1 <= options.answers <= 1000:
         raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
@@ -43,8 +45,8 @@ def run(options, rest) -> int:
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
 
-    if options.task not in restore.MODELS:
-        raise UserError(f"no restoration is called '{options.task}'{did_you_mean(options.task, restore.MODELS)}")
+    if options.task not in restore.MODELS and not options.model:
+        raise UserError(f"no restoration is called '{options.task}' (a task of your own needs --model RUN){_meant(options.task)}")
     images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
@@ -73,7 +75,8 @@ def run(options, rest) -> int:
         done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
             away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to 0.3 is rounding)" if own else ""
-            print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}")
+            apart = f"  apart by up to {overview.deviation().max() * 127.5:.0f} of 255" if options.answers > 1 else ""
+            print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}{apart}")
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
     return 0
@@ -112,6 +115,19 @@ def _task_of(source: str, kind: str):
     if task.kind != kind:
         from predella.apps.restore import MODELS
 
-        shipped = f", or leave it out for {MODELS[kind]}" if MODELS[kind] in list_pretrained() else f" of the recipe {MODELS[kind]}"
+        own = MODELS.get(kind)
+        shipped = f", or leave it out for {own}" if own in list_pretrained() else f" of the recipe {own}" if own else _meant(kind)
         raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another run with --model{shipped}")
     return task
+
+
+def _meant(word: str) -> str:
+    """The tasks, and the one that a recipe's or a common name means."""
+    from predella.apps.restore import MODELS
+    from predella.errors import did_you_mean
+
+    others = {"jpeg": "decompression", "colour": "colorization", "color": "colorization", "sr16": "super_resolution", "digit": "pca"}
+    for kind, recipe in MODELS.items():
+        others[recipe] = kind
+    likely = next((kind for name, kind in sorted(others.items(), key=lambda x: -len(x[0])) if name in word.lower()), word)
+    return did_you_mean(likely, MODELS)

@@ -95,7 +95,7 @@ def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
             continue
         found = sorted(f for f in path.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith("."))
         if not found:
-            raise UserError(f"{path} holds no image file; endings looked for: {', '.join(FORMATS)}")
+            raise UserError(f"{path} holds no image file itself; endings looked for: {', '.join(FORMATS)}")
         images += found
         lenient |= set(found)
     return images, lenient
@@ -181,20 +181,23 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
         raise UserError(f"--out must name a folder (each image gets several files), got {out}")
     check_folder(out)
     images, lenient = expand(given)
-    names: dict[str, Path] = {}
+    stems, names = [i.stem for i in images], dict[str, Path]()
     for image in images:
-        if image.stem in names:
-            both = f"{names[image.stem]} and {image} would both be written as {image.stem}-1.png"
+        name = image.stem if stems.count(image.stem) == 1 else image.name  # twins of a camera: a.jpg, a.png
+        if name in names:
+            both = f"{names[name]} and {image} would both be written as {name}-1.png"
             raise UserError(f"{both}; rename one, or write each to an --out of its own")
-        names[image.stem] = image
-    paths = {i: [out / f"{i.stem}-{what}.png" for what in (*range(1, count + 1), "sheet")] for i in images}
+        names[name] = image
+    paths = {i: [out / f"{n}-{what}.png" for what in (*range(1, count + 1), "sheet")] for n, i in names.items()}
     check_outputs([p for row in paths.values() for p in row], force)
     return images, lenient, paths
 
 
 def add_zoom(parser) -> None:
     """The option of the verbs that write sheets."""
-    parser.add_argument("--zoom", type=int, default=1, help="enlarge each pixel this many times, to look at (default: 1)")
+    parser.add_argument(
+        "--zoom", type=int, default=1, help="enlarge each pixel of what is there to look at, such as sheets, so many times (default: 1)"
+    )
 
 
 def check_zoom(zoom: int) -> None:

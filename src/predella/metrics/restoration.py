@@ -46,6 +46,7 @@ def many_answers(
     distance: Perceptual,
     count: int,
     ask: str,
+    features: str = "vgg16",
     details: str = "",
 ) -> Iterator[dict]:
     """Rows of the mean over conditions: diversity, faithfulness-weighted variance, nearest answer, PSNR, consistency; 8-bit answers.
@@ -55,22 +56,26 @@ def many_answers(
         answer: condition, K → K answers.
         residual: (condition, answers) → (K,), see `Task.residual`.
         count: K.
+        features: of the distance: LPIPS's are "vgg16", by others the measures are named.
         ask, details: the task's name, and its numbers, for the rows.
     """
     found: dict[str, list[float]] = {}
+    name = "lpips" if features == "vgg16" else features
+    faithful = "faithful_variance" if features == "vgg16" else f"{features}_faithful_variance"
     for condition, truth in pairs:
         answers = quantize(answer(condition, count))
         colours = [x.expand(-1, 3, -1, -1) for x in (answers, truth, answers.mean(0, keepdim=True))]
         embedded, target, average = (distance.embed(x) for x in colours)
         values = {
-            "lpips_diversity": lpips_diversity(embedded),
-            "lpips_nearest": (embedded - target).square().sum(1).min().item(),
-            **{f"faithful_variance_{s}": faithfulness_weighted_variance(embedded, average, target, s) for s in BANDWIDTHS},
+            f"{name}_diversity": lpips_diversity(embedded),
+            f"{name}_nearest": (embedded - target).square().sum(1).min().item(),
+            **{f"{faithful}_{s}": faithfulness_weighted_variance(embedded, average, target, s) for s in BANDWIDTHS},
             "psnr_rgb": mean(psnr_rgb(answers, truth.expand(count, -1, -1, -1)).tolist()),
             "inconsistency": residual(condition.expand(count, -1, -1, -1), answers).mean().item(),
         }
-        for name, value in values.items():
-            found.setdefault(name, []).append(value)
-    protocol = f"{count} answers a condition, mean over conditions, LPIPS 0.1 of VGG16, 8-bit answers" + f"; {details}" * bool(details)
-    for name, values_ in found.items():
-        yield {"ask": ask, "measure": name, "value": mean(values_), "images": len(values_), "protocol": protocol}
+        for measure, value in values.items():
+            found.setdefault(measure, []).append(value)
+    by = "LPIPS 0.1 of VGG16" if features == "vgg16" else f"LPIPS's form with {features}"
+    protocol = f"{count} answers a condition, mean over conditions, {by}, 8-bit answers" + f"; {details}" * bool(details)
+    for measure, values_ in found.items():
+        yield {"ask": ask, "measure": measure, "value": mean(values_), "images": len(values_), "protocol": protocol}

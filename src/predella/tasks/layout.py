@@ -100,8 +100,10 @@ class Layout:
         Raises:
             UserError: see `check`; or pictures that are no pairs.
         """
+        names = getattr(pictures, "names", None)
         for i in range(min(8, len(pictures))):
-            self.check(from_uint8(pictures[i][3:])[None], f"the right half of picture {i}, where its label map should be,")
+            name = names[i] if names else f"picture {i}"
+            self.check(from_uint8(pictures[i][3:])[None], f"the right half of {name}, where its label map should be,")
 
     def residual(self, condition: Tensor, sample: Tensor) -> Tensor:
         """(B,): RMS deviation of the sample from one mean colour a region: no photo's own is 0, and none names its label map.
