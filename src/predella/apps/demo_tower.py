@@ -1,4 +1,4 @@
-"""The demo's panel of the tower: a grey photo in several colours, a ruined JPEG restored several times, digits from ten numbers."""
+"""The demo's panel of the tower: colours for a grey photo, a ruined JPEG restored, houses of a drawing, digits from ten numbers."""
 
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from predella.apps import restore
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.image.contract import quantize
+from predella.image.files import Picture
 from predella.image.resize import resize
 from predella.models.tower import Tower
 from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression, compress
+from predella.tasks.layout import FACADES, Layout
 from predella.tasks.pca import PrincipalComponents
 
 DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a five
@@ -22,7 +24,7 @@ DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a f
 
 def towers(photos: dict[str, Tensor]) -> Panel:
     """System 2: many right answers."""
-    painter, mender, writer = (Tower.from_pretrained(name) for name in ("tower_color", "tower_jpeg", "tower_mnist_pca"))
+    painter, mender, builder, writer = (Tower.from_pretrained(f"tower_{name}") for name in ("color", "jpeg", "layout", "mnist_pca"))
     photo = photos["chelsea"][..., :300, 60:360]
     grey = lightness(photo)
     colours = _answers(painter, Colorization(), grey, 5)
@@ -30,6 +32,8 @@ def towers(photos: dict[str, Tensor]) -> Panel:
     task = Decompression()
     ruined = compress(part, task.quality)
     mended = list(restore.answers(task, mender, ruined, (ruined.shape[-2], ruined.shape[-1]), 3, torch.Generator().manual_seed(0)))
+    drawing = house()
+    houses = restore.restore(Picture(drawing), builder, Layout(), 5)
     components = PrincipalComponents()
     known = [components.known(_digit(i)) for i in DIGITS]
     digits = sheet([torch.cat([d, *_answers(writer, components, d, 12)]) for d in known], gap=1).expand(-1, 3, -1, -1)
@@ -49,12 +53,39 @@ def towers(photos: dict[str, Tensor]) -> Panel:
             ),
         ),
         Row(
+            "A drawing of where the parts of a house are, and houses that look so from the street.",
+            (
+                Figure("tower-drawing", drawing, "windows, sills, cornices, door, shops"),
+                *(Figure(f"tower-house-{i}", F.interpolate(h.pixels, scale_factor=4), f"answer {i}") for i, h in enumerate(houses, 1)),
+            ),
+        ),
+        Row(
             "Digits from ten numbers: the first principal components of one, and what they may be of.",
             (Figure("tower-digits", F.interpolate(digits, scale_factor=3), "left: what the ten numbers say"),),
         ),
     )
     count = sum(p.numel() for p in painter.parameters())
     return Panel("Tower implicit model", f"One input, many answers: {count:,} parameters for colours, random codes for each.", rows)
+
+
+def house(edge: int = 256) -> Tensor:
+    """(1, 3, edge, edge): a label map of three floors, as `tasks.layout` knows its classes."""
+    colours = {name: torch.tensor([int(c[i : i + 2], 16) for i in (0, 2, 4)]) / 127.5 - 1 for name, c in FACADES}
+    out, unit = colours["background"].view(1, 3, 1, 1).repeat(1, 1, edge, edge), edge / 256
+
+    def box(name: str, left: int, top: int, right: int, bottom: int) -> None:
+        rows, columns = (slice(round(a * unit), round(b * unit)) for a, b in ((top, bottom), (left, right)))
+        out[..., rows, columns] = colours[name].view(3, 1, 1)
+
+    box("facade", 16, 40, 240, 256)
+    for left, top in [(30 + 43 * c, 66 + 52 * f) for f in range(3) for c in range(5)]:
+        box("window", left, top, left + 24, top + 34)
+        box("sill", left - 2, top + 36, left + 26, top + 40)
+    box("cornice", 12, 40, 244, 52)
+    box("cornice", 16, 212, 240, 216)
+    for name, left, right in (("shop", 24, 110), ("door", 118, 140), ("shop", 148, 232)):
+        box(name, left, 222, right, 256)
+    return out
 
 
 def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: int) -> list[Tensor]:
