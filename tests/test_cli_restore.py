@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from predella.apps.restore import restore
+from predella.apps.restore import OwnData, restore
 from predella.image.color import rgb_to_lab
 from predella.image.files import Picture, read
 from predella.image.jpeg import read_coefficients
@@ -345,3 +345,14 @@ def test_a_tower_is_measured_without_weights_of_others(cli, refuses, towers, tmp
     rows = json.loads(cli(*words, "--features", "cifar_classifier", "--json")[1])["rows"]
     assert {r["measure"] for r in rows} >= {"cifar_classifier_diversity", "cifar_classifier_faithful_variance_0.3", "psnr_rgb"}
     assert all("LPIPS's form with cifar_classifier" in r["protocol"] for r in rows)
+
+
+def test_small_answers_are_moved_until_they_keep_their_data():
+    """On the line y + 0.05 x = 1.0499, which the square of pixels meets only near (1, 1): a thousand rounds from (-1, 1)."""
+    normal = torch.tensor([0.05, 1.0])
+
+    def project(p):
+        return p - ((p @ normal - 1.0499) / normal.square().sum())[..., None] * normal
+
+    kept = OwnData(project, lambda p: p).keep(torch.tensor([[[[-1.0, 1.0]]]]))
+    assert kept.abs().max() <= 1 and (kept @ normal - 1.0499).abs() < 2e-3
