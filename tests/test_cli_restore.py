@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from predella.apps.demo_tower import PAINTED
 from predella.apps.restore import OwnData, restore
 from predella.image.color import rgb_to_lab
 from predella.image.files import Picture, read
 from predella.image.jpeg import read_coefficients
 from predella.models.base import load
+from predella.recipe import task_of
 from predella.tasks.colorization import Colorization, lightness
 
 
@@ -262,14 +264,8 @@ def test_what_jpeglib_would_say_is_named(cli, towers, pictures, tmp_path, monkey
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
-    refuses(
-        "restore",
-        "layout",
-        grey,
-        "--out",
-        out,
-        says=["no weights of tower_layout are shipped", "predella train tower_layout --data PICTURES/ makes them in runs/tower_layout"],
-    )
+    says = ["no weights of tower_sr16 are shipped", "predella train tower_sr16 --data PICTURES/ makes them in runs/tower_sr16"]
+    refuses("restore", "super_resolution", grey, "--out", out, says=says)
     refuses("restore", "colorization", grey, "--answers", "0", "--out", out, says="1…1000, got 0")
     refuses("restore", "colorization", grey, "--answers", "10000", "--out", out, says="1…1000, got 10000")
     refuses(
@@ -356,3 +352,8 @@ def test_small_answers_are_moved_until_they_keep_their_data():
 
     kept = OwnData(project, lambda p: p).keep(torch.tensor([[[[-1.0, 1.0]]]]))
     assert kept.abs().max() <= 1 and (kept @ normal - 1.0499).abs() < 2e-3
+
+
+def test_the_demo_shows_pictures_to_the_painter_as_it_was_trained():
+    task = task_of("tower_color")
+    assert isinstance(task, Colorization) and task.edge == PAINTED

@@ -121,5 +121,6 @@ def test_an_input_by_itself_is_one_answer_that_keeps_to_it(cli, lpips_weights, n
 
 def test_the_baseline_of_jpegs_has_any_quality(refuses, lpips_weights):
     words = ("--data", "photos", "--weights", lpips_weights)
+    refuses("evaluate", "grey_1", *words, says=["grey_1", "edge must be at least 2 pixels, got 1"])
     refuses("evaluate", "jpeg_0", *words, says=["jpeg_0", "quality must lie in 1…95, got 0"])
     refuses("evaluate", "jpeg_x", *words, says="no model is called 'jpeg_x'")

@@ -171,12 +171,12 @@ def _digits(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
 
 
 def as_given(run: str) -> Task | None:
-    """The task whose condition is the answer of the baseline called `run`; jpeg_10 is `jpeg` at quality 10."""
-    quality = run.removeprefix("jpeg_")
-    if quality == run or not quality.isdecimal():
+    """The task whose condition is the answer of the baseline called `run`; jpeg_10 is `jpeg` at quality 10, grey_32 `grey` at 32 pixels."""
+    kind, _, number = run.partition("_")
+    if kind not in ("jpeg", "grey") or not number.isdecimal():
         return AS_GIVEN.get(run)
     try:
-        return Decompression(quality=int(quality))
+        return Decompression(quality=int(number)) if kind == "jpeg" else Colorization(edge=int(number))
     except ValueError as error:
         raise UserError(f"{run}: {error}") from None
 

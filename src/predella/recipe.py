@@ -8,6 +8,7 @@ from predella.config import config, read_config
 from predella.data.batches import Augment
 from predella.data.images import Source
 from predella.errors import UserError, did_you_mean
+from predella.models.base import find_source
 from predella.models.classifier import ClassifierConfig
 from predella.models.coverage_quality import CoverageQualityConfig
 from predella.models.functional_image import FunctionalImageConfig
@@ -266,3 +267,18 @@ def _parse(word: str, old: Any) -> Any:
         return json.loads(word)
     except ValueError:
         return {"True": True, "False": False, "None": None}.get(word, word)
+
+
+def task_of(source: str) -> Task:
+    """The task that a model was trained for, by the recipe beside it.
+
+    Args:
+        source: a shipped name or a run folder.
+
+    Raises:
+        UserError: no such model, or no recipe.
+    """
+    file = find_source(source) / "recipe.json"
+    if not file.exists():
+        raise UserError(f"{source} has no recipe.json that says what it restores; give a folder made by `predella train`")
+    return read_recipe(file.read_text()).task

@@ -3,7 +3,7 @@
 predella evaluate RUN --data SET … [--ensemble] [--record FILE]
 
 RUN is a run folder, a shipped name, or a baseline: bicubic, biharmonic, and what a tower's input shows by itself: bicubic_16, jpeg (jpeg_10
-for quality 10), grey; and patch, variations of a picture from its nearest patches.
+for quality 10), grey (grey_32 for 32 pixels); and patch, variations of a picture from its nearest patches.
 """
 
 import json

@@ -44,13 +44,14 @@ def run(options, rest) -> int:
     from predella.apps import restore
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
+    from predella.recipe import task_of
 
     if options.task not in restore.MODELS and not options.model:
         raise UserError(f"no restoration is called '{options.task}' (a task of your own needs --model RUN){_meant(options.task)}")
     images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
-    task = _task_of(source, options.task)
+    task = _checked(task_of(source), source, options.task)
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
     def refuse(file: Path) -> None:
@@ -98,23 +99,17 @@ def _prepare(task, model, file: Path, exact: bool):
         return picture, condition, None
 
 
-def _task_of(source: str, kind: str):
-    """The task that a model was trained for, by its recipe.
+def _checked(task, source: str, kind: str):
+    """The task of a model, if it is `kind`.
 
     Raises:
-        UserError: no recipe, or another task than `kind`.
+        UserError: it is another.
     """
+    from predella.apps.restore import MODELS
     from predella.errors import UserError
-    from predella.models.base import find_source, list_pretrained
-    from predella.recipe import read_recipe
+    from predella.models.base import list_pretrained
 
-    file = find_source(source) / "recipe.json"
-    if not file.exists():
-        raise UserError(f"{source} has no recipe.json that says what it restores; give a folder made by `predella train`")
-    task = read_recipe(file.read_text()).task
     if task.kind != kind:
-        from predella.apps.restore import MODELS
-
         own = MODELS.get(kind)
         shipped = f", or leave it out for {own}" if own in list_pretrained() else f" of the recipe {own}" if own else _meant(kind)
         raise UserError(f"{source} was not trained for {kind} but for {task.kind}; name another run with --model{shipped}")
