@@ -38,8 +38,8 @@ def meta_internal_batch(smoke: bool = False) -> Recipe:
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
-    """Any number of pictures."""
-    return _recipe("meta_internal_dataset", MODEL, 600, 16, 1e-3, smoke)
+    """Any number of pictures, five of them a step."""
+    return _recipe("meta_internal_dataset", MODEL, 600, 5, 1e-3, smoke)
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
