@@ -42,6 +42,8 @@ def test_several_answers_and_a_sheet(cli, towers, pictures, tmp_path):
     assert array(files["sheet"]).shape == (21, 5 * 36 - 2, 3)  # input, three answers, where they differ
     cli(*words, "--out", tmp_path / "again")
     assert all(np.array_equal(a, array(tmp_path / "again" / f"grey-{i}.png")) for i, a in enumerate(found, 1))
+    fewer = cli(*words[:3], "--answers", "1", *words[5:], "--force", "--out", tmp_path / "again")[2]
+    assert "grey-2.png, grey-3.png in" in fewer and "not of this run, left as found" in fewer
     cli(*words, "--seed", "1", "--out", tmp_path / "other")
     assert not np.array_equal(found[0], array(tmp_path / "other" / "grey-1.png"))
 

@@ -190,6 +190,10 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
         names[name] = image
     paths = {i: [out / f"{n}-{what}.png" for what in (*range(1, count + 1), "sheet")] for n, i in names.items()}
     check_outputs([p for row in paths.values() for p in row], force)
+    for name in names:
+        older = [f.name for f in out.glob("*.png") if re.fullmatch(re.escape(name) + r"-\d+\.png", f.name) and f not in paths[names[name]]]
+        if older:
+            print(f"predella: {', '.join(sorted(older)[:3])} in {out}: not of this run, left as found", file=sys.stderr)
     return images, lenient, paths
 
 
