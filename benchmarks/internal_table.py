@@ -40,12 +40,13 @@ def main() -> None:
 
 def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
     """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
-    out = options.out / f"seed{options.seed}" / f"{row}_{options.steps}_{part[0]}"
+    out = options.out / f"seed{options.seed}" / f"{row}_{part[0]}" + f"_{options.steps}" * bool(options.steps)
     if not (out / "README.md").exists():  # written last
         recipe, size = f"meta_internal_{kind}", part[1] - part[0]
         scales = [str(i) for i in range(options.scales)]
         words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
-        fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
+        if options.steps:
+            fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
         if kind == "batch":
             fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
         if row.endswith("_dense"):
@@ -87,7 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--unseen", type=_part, default=(40, 49), help="first,last picture of those held out (default: 40,49)")
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--steps", type=int, default=600, help="a scale (default: 600)")
+    parser.add_argument("--steps", type=int, default=0, help="a scale (default: those of the recipes)")
     parser.add_argument("--scales", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")

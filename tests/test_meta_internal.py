@@ -57,6 +57,14 @@ def test_weights_are_scaled_at_use_by_fan_in_and_gain():
 
 
 @pytest.mark.parametrize("heads", ["low_rank", "dense", "table"])
+def test_kernels_begin_at_unit_size(heads):
+    torch.manual_seed(1)
+    config = replace(TINY, heads=heads, width=32, embedding=32, rank=8)
+    kernels = config.new_heads(config.primary())(torch.randn(50, 32))["2.weight"]
+    assert kernels.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("heads", ["low_rank", "dense", "table"])
 def test_generating_is_equation_1(heads):
     torch.manual_seed(0)
     model = MetaInternal(replace(TINY, heads=heads))
@@ -179,8 +187,8 @@ def test_pictures_that_scales_cannot_hold_are_refused():
         MetaInternalObjectiveConfig(scale=0).build(MetaInternal(replace(TINY, heads="table"))).check(batch_of((18, 24)), None)
 
 
-def leakage(kind, steps=80):
-    """Share of pixels in samples of a blue and white picture that have the colours of a red and black one, trained together."""
+def leakage(kind, steps=160):
+    """Share of pixels in samples that have the other picture's colours: one is red and black, one blue and white."""
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
     y, x = torch.meshgrid(*[torch.arange(16)] * 2, indexing="ij")
@@ -200,12 +208,13 @@ def leakage(kind, steps=80):
             optimizer.step()
     with torch.no_grad():
         theta = model.all_weights(model.embed(pictures))
-        samples = model.generate(theta, model.draw(2, [(16, 16)], torch.Generator().manual_seed(0)), [(16, 16)])[-1][1]
-    distances = torch.stack([(samples - c).square().sum(0) for c in (red, black, blue, white)])
-    return (distances.argmin(0) < 2).float().mean().item()
+        samples = model.generate(theta, model.draw(2, [(16, 16)], torch.Generator().manual_seed(0)), [(16, 16)])[-1]
+    distances = torch.stack([(samples - c).square().sum(1) for c in (red, black, blue, white)])
+    blue_or_white = distances.argmin(0) >= 2
+    return ((blue_or_white[0].float().mean() + (~blue_or_white[1]).float().mean()) / 2).item()
 
 
 def test_patches_leak_through_a_shared_critic_and_not_through_each_pictures_own():
     """Fig. 2 and Sec. 4.2: without reconstruction, a shared critic is content with the other picture's patches."""
-    assert leakage("shared") > 0.5
+    assert leakage("shared") > 0.4  # half of all pixels is what one generator for both has
     assert leakage("hyper") < 0.05

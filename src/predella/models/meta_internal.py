@@ -43,7 +43,7 @@ class MetaInternalConfig:
     layers: int = 5
     heads: Literal["low_rank", "dense", "table"] = "low_rank"
     embed: Literal["small", "resnet34"] = "small"
-    embedding: int = 256
+    embedding: int = 128
     rank: int = 16
 
     def __post_init__(self):

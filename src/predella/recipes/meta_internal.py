@@ -9,6 +9,7 @@
 Pictures keep their aspect; the paper's `--data.longest 0 --data.stretch 96,128` makes all of them 3:4.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from predella.data.batches import Augment
@@ -38,8 +39,8 @@ def meta_internal_batch(smoke: bool = False) -> Recipe:
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
-    """Any number of pictures, five of them a step."""
-    return _recipe("meta_internal_dataset", MODEL, 600, 5, 1e-3, smoke)
+    """Any number of pictures, two of them a step, most steps at the coarse scales, where they cost little and the layout is decided."""
+    return _recipe("meta_internal_dataset", MODEL, (3000, 2000, 1250, 750, 500), 2, 1e-3, smoke)
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
@@ -47,18 +48,27 @@ def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
     return _recipe("meta_internal_dataset_paper", PAPER, 4000, 16, 5e-5, smoke)
 
 
-def _recipe(name: str, model: MetaInternalConfig, steps: int, batch: int, lr: float, smoke: bool, **objective) -> Recipe:
+def _optim(lr: float, encoder: Sequence[str]) -> Optim:
+    """A picture's embedding moves a tenth as fast as the heads: it is what all of them hang on."""
+    slow = {"slow": tuple(encoder), "slow_lr": 0.1 * lr} if encoder else {}
+    return Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop", **slow)
+
+
+def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], batch: int, lr: float, smoke: bool, **objective) -> Recipe:
     if smoke:
         model = replace(model, coarsest=12, finest=24, scales=2, width=8, embedding=16, embed="small", rank=4)
         steps, batch = 6, min(batch, 3)
-    optim = Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop")
+    each = steps if isinstance(steps, tuple) else (steps,) * model.scales
+    small = model.heads == "low_rank"
+    judged = small and objective.get("critic", "hyper") == "hyper"
+    optim = {"generator": _optim(lr, ("body.*", "out.*") if small else ()), "critic": _optim(lr, ("encoder.*",) if judged else ())}
     stages = tuple(
         Stage(
             name=f"scale_{i}",
-            steps=steps,
+            steps=each[i],
             batch_size=batch,
             objective=MetaInternalObjectiveConfig(scale=i, **objective),
-            optim={"critic": optim, "generator": optim},
+            optim=optim,
         )
         for i in range(model.scales)
     )
