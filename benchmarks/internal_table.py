@@ -40,7 +40,7 @@ def main() -> None:
 
 def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
     """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
-    out = options.out / f"seed{options.seed}" / f"{row}_{part[0]}" + f"_{options.steps}" * bool(options.steps)
+    out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.steps}" * bool(options.steps))
     if not (out / "README.md").exists():  # written last
         recipe, size = f"meta_internal_{kind}", part[1] - part[0]
         scales = [str(i) for i in range(options.scales)]

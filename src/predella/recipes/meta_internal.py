@@ -50,8 +50,7 @@ def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
 
 def _optim(lr: float, encoder: Sequence[str]) -> Optim:
     """A picture's embedding moves a tenth as fast as the heads: it is what all of them hang on."""
-    slow = {"slow": tuple(encoder), "slow_lr": 0.1 * lr} if encoder else {}
-    return Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop", **slow)
+    return Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop", slow=tuple(encoder), slow_lr=0.1 * lr)
 
 
 def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], batch: int, lr: float, smoke: bool, **objective) -> Recipe:
