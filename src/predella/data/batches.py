@@ -126,7 +126,7 @@ class Batches:
             while True:
                 yield self(step)
                 step += 1
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:  # or they crowd out training
             ahead: list[Future] = [pool.submit(self, step + k) for k in range(self.workers)]
             try:
                 while True:
