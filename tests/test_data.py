@@ -1,6 +1,9 @@
 """Sources and batches: everything usable is found, everything else named, and a step sees what (seed, step) say."""
 
 import logging
+import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -184,6 +187,26 @@ def test_super_resolution_keeps_its_condition():
     assert batch.condition.shape == (2, 3, 8, 8)
     assert TASK.residual(batch.condition, x).max() == 0
     assert TASK.residual(batch.condition, -x).min() > 0.1
+
+
+def test_preparing_ahead_leaves_the_processors_to_training():
+    code = """
+import torch
+from predella.data.batches import Augment, Batches
+from predella.tasks.internal import Internal
+seen = []
+class Task(Internal):
+    def __call__(self, image, seeds=None):
+        seen.append(torch.get_num_threads())
+        return super().__call__(image, seeds)
+class Images(list):
+    labels = None
+images = Images([torch.zeros(3, 16, 16, dtype=torch.uint8)])
+next(Batches(images, Task(), 1, Augment(flip=False, rotate=False), workers=1).since(0))
+assert (seen[0], torch.get_num_threads()) == (1, 2), (seen, torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    assert done.returncode == 0, done.stderr
 
 
 def test_masking_keeps_its_condition_and_draws_by_seed():
