@@ -1,7 +1,7 @@
 """One training step of many pictures' generators at once, against a loop over models of one picture; peak memory.
 
 A step is one update of the critic and one of the generator at the last of five scales, all lower scales run, optimizers included, with
-the default low-rank heads. Keys, by size (its longest edge) and batch: `step_seconds_64_5`; `step_vs_loop_64_5`: seconds of as many
+the default low-rank heads and what training asks of the allocator. Keys, by size (its longest edge) and batch: `step_seconds_64_5`; `step_vs_loop_64_5`: seconds of as many
 single models (ordinary weights, one critic each), one after another, over that; `peak_mb_64_5`: of a fresh process, in all.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.timing import interleaved, parser_of, peak_mb, report
+from predella.cli.train import keep_freed_memory
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
 from predella.tasks.base import Batch
@@ -39,7 +40,7 @@ def step(longest: int, items: int, single: bool = False):
 
 
 def peak(longest: int, items: int) -> float:
-    start = "import sys; sys.path[:0] = ['.']\nfrom benchmarks.internal import *\ntorch.set_num_threads(2)\n"
+    start = "import sys; sys.path[:0] = ['.']\nfrom benchmarks.internal import *\ntorch.set_num_threads(2)\nkeep_freed_memory()\n"
     return peak_mb(start + f"call = step({longest}, {items})\ncall()\ncall()")
 
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser = parser_of("internal")
     parser.add_argument("--repeat", type=int, default=3)
     options, figures = parser.parse_args(), {}
+    keep_freed_memory()
     for longest in SIZES:
         for items in BATCHES:
             alone = step(longest, 1, single=True)

@@ -1,6 +1,6 @@
 """The pictures of docs/internal_originals.md: edits, harmonised pastes, animations and other sizes, all by one model.
 
-    python -m benchmarks.internal_originals --data SINGAN_INPUT --steps 600      # 2 CPU cores, an hour
+    python -m benchmarks.internal_originals --data SINGAN_INPUT      # 2 CPU cores, an hour
 
 SINGAN_INPUT is the folder Input of the single-image GAN's release (Shaham et al. 2019): Images, Editing, Harmonization. One
 `meta_internal_dataset` is trained on PICTURES together; all the rest is the command line. White boxes that some copies of the pictures
@@ -66,15 +66,15 @@ def shown(files: list[Path], height: int = 160) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.internal_originals")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600, help="a scale (default: 600)")
+    parser.add_argument("--steps", type=int, default=0, help="a scale (default: the recipe's)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--out", type=Path, default=Path("runs/internal_originals"))
     parser.add_argument("--pictures", type=Path, default=Path("docs/internal"), help="of the page")
     options = parser.parse_args()
-    images, run, made = options.out / "pictures", options.out / f"model_{options.steps}", options.out / "made"
+    images, run, made = options.out / "pictures", options.out / ("model" + f"_{options.steps}" * bool(options.steps)), options.out / "made"
     prepared(options.data, images)
     if not (run / "README.md").exists():  # written last
-        steps = [w for i in range(5) for w in (f"--stages.{i}.steps", str(options.steps))]
+        steps = [w for i in range(5) for w in (f"--stages.{i}.steps", str(options.steps))] if options.steps else []
         resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
         predella("train", "meta_internal_dataset", "--data", str(images), *steps, *options.more.split(), "--out", str(run), *resume)
     model = ["--model", str(run), "--force"]

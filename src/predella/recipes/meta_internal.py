@@ -25,12 +25,12 @@ PAPER = MetaInternalConfig(coarsest=25, finest=250, scales=7, heads="dense", emb
 
 def meta_internal_plain(smoke: bool = False) -> Recipe:
     """One picture, ordinary weights (Shaham et al. 2019)."""
-    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 600, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 800, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_single(smoke: bool = False) -> Recipe:
     """One picture, weights from a hypernetwork, one critic."""
-    return _recipe("meta_internal_single", MODEL, 600, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_single", MODEL, 800, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_batch(smoke: bool = False) -> Recipe:
