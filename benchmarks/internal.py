@@ -1,8 +1,9 @@
 """One training step of many pictures' generators at once, against a loop over models of one picture; peak memory.
 
 A step is one update of the critic and one of the generator at the last of five scales, all lower scales run, optimizers included, with
-the default low-rank heads and what training asks of the allocator. Keys, by size (its longest edge) and batch: `step_seconds_64_5`; `step_vs_loop_64_5`: seconds of as many
-single models (ordinary weights, one critic each), one after another, over that; `peak_mb_64_5`: of a fresh process, in all.
+the default low-rank heads and what training asks of the allocator. Keys, by size (its longest edge) and batch: `step_seconds_64_5`;
+`step_vs_loop_64_5`: seconds of as many single models (ordinary weights, one critic each), one after another, over that;
+`peak_mb_64_5`: of a fresh process, in all.
 """
 
 from dataclasses import replace
