@@ -25,12 +25,12 @@ PAPER = MetaInternalConfig(coarsest=25, finest=250, scales=7, heads="dense", emb
 
 def meta_internal_plain(smoke: bool = False) -> Recipe:
     """One picture, ordinary weights (Shaham et al. 2019)."""
-    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 800, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 600, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_single(smoke: bool = False) -> Recipe:
     """One picture, weights from a hypernetwork, one critic."""
-    return _recipe("meta_internal_single", MODEL, 800, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_single", MODEL, 600, 1, 1e-3, smoke, critic="shared")
 
 
 def meta_internal_batch(smoke: bool = False) -> Recipe:
@@ -40,7 +40,7 @@ def meta_internal_batch(smoke: bool = False) -> Recipe:
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
     """Any number of pictures, two of them a step, most steps at the coarse scales, where they cost little and the layout is decided."""
-    return _recipe("meta_internal_dataset", MODEL, (3000, 2000, 1250, 750, 500), 2, 1e-3, smoke)
+    return _recipe("meta_internal_dataset", MODEL, (2000, 1500, 1000, 700, 500), 2, 1e-3, smoke)
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
