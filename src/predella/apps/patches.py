@@ -17,30 +17,47 @@ from predella.image.resize import resize
 PATCH = 7  # pixels of an edge
 RATIO = 0.75  # between scales
 COARSEST = 21  # shortest edge at the first, in pixels
-ROUNDS = 10  # of replacing, at all scales but the first
+ROUNDS = 10  # of replacing at most, at all scales but the first
 NOISE = 0.75  # deviation, in units of [-1, 1], at the first
-LONGEST = 256  # edge of a picture that is varied, in pixels; the search is quadratic
+LONGEST = 160  # edge of a picture that is varied, in pixels; the search grows with its fourth power
+COMPONENTS = 32  # of patches, that are compared
+STILL = 0.002  # mean change of a value at which a scale is done
 SPARE = 0.005  # α: how little being unused counts; small = every patch is used
 
 
 def replaced(guess: Tensor, keys: Tensor, values: Tensor, patch: int = PATCH, spare: float = SPARE) -> Tensor:
     """The patches of `guess` replaced by those of `values` whose places in `keys` are nearest, overlaps averaged.
 
-    The distance to key j is |q - k_j|² / (α + min over q of |q - k_j|²) (Granot et al. 2022, Eq. 2), of mean squares.
+    The distance to key j is |q - k_j|² / (α + min over q of |q - k_j|²) (Granot et al. 2022, Eq. 2), of mean squares over a patch;
+    patches are compared by their first COMPONENTS principal components, a fifth of the work.
 
     Args:
         guess: (1, C, H, W).
         keys, values: (1, C, h, w), the same picture at lower and full sharpness.
     """
-    asked, known = (F.unfold(x, patch)[0].T for x in (guess, keys))
+    asked, known = _components(*(F.unfold(x, patch)[0].T for x in (guess, keys)))
     taken = F.unfold(values, patch)[0]  # (D, N)
-    count, nearest = asked.shape[1], torch.full((len(known),), torch.inf).to(asked)
+    own, least = known.square().sum(1), torch.full((len(known),), torch.inf).to(asked)
     for part in asked.split(1024):
-        nearest = torch.minimum(nearest, (torch.cdist(part, known).square() / count).amin(0))
-    index = torch.cat([(torch.cdist(a, known).square() / count / (spare + nearest)).argmin(1) for a in asked.split(1024)])
+        least = torch.minimum(least, _squares(part, known, own).amin(0))
+    weight = 1 / (spare + least.clamp(min=0) / len(taken))
+    index = torch.cat([_squares(a, known, own).mul_(weight).argmin(1) for a in asked.split(1024)])
     size = tuple(guess.shape[-2:])
     total = F.fold(taken[None, :, index], size, patch)
     return total / F.fold(torch.ones_like(taken[None, :, index]), size, patch)
+
+
+def _components(asked: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of both in the principal axes of `known`'s."""
+    middle = known.mean(0)
+    _, axes = torch.linalg.eigh((known - middle).T @ (known - middle))
+    axes = axes[:, -COMPONENTS:]
+    return (asked - middle) @ axes, (known - middle) @ axes
+
+
+def _squares(asked: Tensor, known: Tensor, own: Tensor) -> Tensor:
+    """(A, N): squared distances; `own` are the squares of `known`."""
+    return torch.addmm(own, asked, known.T, alpha=-2).add_(asked.square().sum(1, keepdim=True))
 
 
 @torch.no_grad()
@@ -69,7 +86,9 @@ def patch_variation(picture: Tensor, size: Size, generator: torch.Generator, noi
     for i in range(1, scales):
         guess, blurred = resize(guess, asked[i]), resize(real[i - 1], own[i])
         for k in range(ROUNDS):
-            guess = replaced(guess, blurred if k == 0 else real[i], real[i])
+            last, guess = guess, replaced(guess, blurred if k == 0 else real[i], real[i])
+            if k and (guess - last).abs().mean() < STILL:
+                break
     return guess.clamp(-1, 1)
 
 
