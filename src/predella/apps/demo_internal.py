@@ -1,6 +1,6 @@
 """The demo's panel of internal learning: variations of a photo, other sizes, a way between two photos, a harmonised paste.
 
-The model has seen none of the photos: each generator is one forward pass, and for the variations a few steps of tuning.
+The model has seen none of the photos, only landscapes: each generator is one forward pass, and for one photo a few steps of tuning.
 """
 
 import torch
@@ -12,27 +12,34 @@ from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.models.meta_internal import MetaInternal
 
-TUNED = 30  # steps
-PASTE = (150, 60, 300, 270)  # of the cat: left, top, right, bottom
+TUNED = 20  # steps
+PASTE = (200, 80, 400, 280)  # of the flower: left, top, right, bottom
 
 
 def internal_learning(photos: dict[str, Tensor]) -> Panel:
     """System 4: a generator for every picture."""
     model = MetaInternal.from_pretrained("meta_internal_dataset")
-    texture, view, other = (internal.at_home(model, photos[name], name) for name in ("gravel", "china", "flower"))
+    view, unlike, other = (internal.at_home(model, photos[name], name) for name in ("china", "coffee", "flower"))
     generator = torch.Generator().manual_seed(0)
-    size = (texture.shape[-2], texture.shape[-1])
-    own = internal.tuned(model, internal.weights_of(model, texture), texture, TUNED, generator)
-    varied = list(internal.variations(model, own, size, 3, generator))
-    (wide,) = internal.variations(model, own, (size[0], 2 * size[1]), 1, generator)
+    first, second = ((x.shape[-2], x.shape[-1]) for x in (view, unlike))
+    own, far = (internal.weights_of(model, x) for x in (view, unlike))
+    varied = list(internal.variations(model, own, first, 4, generator))
+    (wide,) = internal.variations(model, own, (first[0], 2 * first[1]), 1, generator)
+    near = internal.tuned(model, far, unlike, TUNED, generator)
+    untuned, tuned = (list(internal.variations(model, weights, second, n, generator)) for weights, n in ((far, 1), (near, 3)))
     between = internal.between(model, view, other, 6, 2, seed=0)
-    pasted, mask = paste(photos["china"], photos["chelsea"])
-    whole = internal.made_own(model, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
+    pasted, mask = paste(photos["china"], photos["flower"])
+    whole = internal.made_own(model, photos["china"], pasted, mask, 2, internal.GROWTH["harmonize"], generator, "the photo")
     rows = (
-        Row(f"A photo the model has never seen, and new ones of its patches ({TUNED} steps of tuning).", (
-            Figure("internal-photo", _twice(texture), f"the photo, {size[1]}×{size[0]}"),
+        Row("A photo the model has never seen, and new ones of its patches, by one forward pass.", (
+            Figure("internal-photo", _twice(view), f"the photo, {first[1]}×{first[0]}"),
             *(Figure(f"internal-{i}", _twice(x), f"variation {i}") for i, x in enumerate(varied, 1)),
             Figure("internal-wide", _twice(wide), "twice as wide"),
+        )),
+        Row("One that is unlike all it was trained on.", (
+            Figure("internal-unlike", _twice(unlike), "the photo"),
+            *(Figure("internal-untuned", _twice(x), "one forward pass") for x in untuned),
+            *(Figure(f"internal-tuned-{i}", _twice(x), f"after {TUNED} steps of tuning") for i, x in enumerate(tuned, 1)),
         )),
         Row("From one photo's generator to the other's, one forward pass each; the layout stays.", (
             Figure("internal-between", _twice(sheet([between])), "left: all of the first; right: the second's texture"),
