@@ -60,8 +60,8 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
 def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], trained: list[tuple[int, int]],
              tune: int = 0) -> None:  # fmt: skip
     """Append the means over `runs`, each measured on its part, if the record lacks them."""
-    among, last = f"{Path(options.data).stem} {parts[0][0]}–{parts[-1][1]}", 0
-    name = row + f", tuned {tune}" * bool(tune)
+    among = f"{Path(options.data).stem} {parts[0][0]}–{parts[-1][1]}"
+    name = (row if row == "patch" else f"meta_internal_{row}") + f", tuned {tune}" * bool(tune)
     if any((r["run"], r["set"], r["seed"]) == (name, among, options.seed) for r in _rows(options.record)):
         return
     found: dict[str, list[dict]] = {}
@@ -69,15 +69,18 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
         words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}", "--samples", str(options.samples), "--json"]
         for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
             found.setdefault(measured["measure"], []).append(measured)
+    minutes, some = None, next(iter(found.values()))
+    pictures = sum(b - a for a, b in trained)
+    if some[-1].get("minutes") is not None:
+        minutes = round(sum(m["minutes"] for m in some) / pictures, 2)
+        protocol = f"wall clock of training on {pictures} pictures, by picture"
+        found["minutes_per_picture"] = [{**some[-1], "value": minutes, "images": pictures, "protocol": protocol}]
     with open(options.record, "a") as stream:
         for measure, measured in found.items():
-            last = measured[-1]
-            minutes = None
-            if last.get("minutes") is not None:
-                minutes = round(sum(m["minutes"] for m in measured) / sum(b - a for a, b in trained), 2)
             values = {"value": mean([m["value"] for m in measured]), "images": sum(m["images"] for m in measured)}
             made = {"command": "python -m benchmarks.internal_table " + shlex.join(sys.argv[1:]), "minutes": minutes}
-            stream.write(json.dumps({**last, "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made}) + "\n")
+            line = {**measured[-1], "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made}
+            stream.write(json.dumps(line) + "\n")
 
 
 def _options() -> argparse.Namespace:
