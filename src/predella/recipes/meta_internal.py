@@ -60,7 +60,7 @@ def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], 
     each = steps if isinstance(steps, tuple) else (steps,) * model.scales
     small = model.heads == "low_rank"
     judged = small and objective.get("critic", "hyper") == "hyper"
-    optim = {"generator": _optim(lr, ("body.*", "out.*") if small else ()), "critic": _optim(lr, ("encoder.*",) if judged else ())}
+    optim = {"generator": _optim(lr, ("*body.*", "*out.*") if small else ()), "critic": _optim(lr, ("*body.*", "*out.*") if judged else ())}
     stages = tuple(
         Stage(
             name=f"scale_{i}",

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules, by config."""
 
+import logging
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 
+log = logging.getLogger(__name__)
 Precision = Literal["no", "tf32", "bf16"]
 
 
@@ -23,7 +25,8 @@ class Optim:
         muon: patterns (shell-style) of parameter names, such as "paint.encoder.body.*"; kernels count as matrices
             (out, in · area). Parameters with fewer than two axes always stay with AdamW.
         muon_lr, muon_decay: learning rate (at the top of the schedule) and weight decay of Muon.
-        slow: patterns of parameters that AdamW changes with the learning rate `slow_lr` instead.
+        slow: patterns of parameters that AdamW changes with the learning rate `slow_lr` instead; a warning if there are none, as in a
+            shared critic, which has no encoder.
         clip: largest gradient norm over the phase; 0 = no clipping.
         warmup: steps of linear increase.
         schedule: "constant"; "cosine" or "linear" from the stage's first step down to 0 at its last; "drop": a tenth for the last
@@ -70,7 +73,9 @@ class PhaseOptimizer:
         named = [(n, p) for m in modules for n, p in m.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
         self._matrices = [p for _, p in _named(named, config.muon, "muon") if p.ndim >= 2]
-        slow = [p for _, p in _named(named, config.slow, "slow")]
+        slow = [p for n, p in named if any(fnmatch(n, pattern) for pattern in config.slow)]
+        if config.slow and not slow:
+            log.warning("slow=%s names none of the parameters; all learn at %g", config.slow, config.lr)
         taken = {id(p) for p in (*self._matrices, *slow)}
         rest = [p for _, p in named if id(p) not in taken]
         self._views = [nn.Parameter(p.data.view(len(p), -1)) for p in self._matrices]  # share storage with the kernels
