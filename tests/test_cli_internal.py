@@ -75,6 +75,13 @@ def test_recipes_that_do_not_fit_are_refused(refuses, photo):
     refuses("train", "meta_internal_plain", "--smoke", "--stages.0.objective.critic", "hyper", says="set objective.critic to 'shared'")
 
 
+@pytest.mark.parametrize("critic", ["hyper", "shared", "embedded"])
+def test_every_critic_can_be_trained(cli, tmp_path, critic):
+    words = [w for i in "01" for w in (f"--stages.{i}.objective.critic", critic)]
+    assert cli("train", "meta_internal_batch", "--smoke", "--cpu", *words, "--out", tmp_path / "r")[0] == 0
+    assert int(load(tmp_path / "r").grown) == 2
+
+
 @pytest.mark.parametrize("verb", ["harmonize", "edit"])
 def test_a_change_is_made_of_the_pictures_own_patches(cli, refuses, internals, photo, tmp_path, verb):
     with Image.open(photo) as image:

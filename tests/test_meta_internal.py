@@ -96,6 +96,34 @@ def test_any_size_is_generated_and_the_fixed_noise_is_repeated():
     assert model.fit((100, 50)) == (24, 12)
 
 
+@pytest.mark.parametrize("scale", [0, 1])
+def test_a_window_is_that_part_of_the_whole(scale):
+    torch.manual_seed(0)
+    model, size, window = MetaInternal(TINY), (18, 24), (3, 11, 7, 13)
+    theta = model.weights(model.embed(torch.rand(2, 3, 18, 24)), scale)
+    below = None if not scale else torch.rand(2, 3, 9, 12)
+    pad = 2 * model.radius * scale  # the noise of scale 0 has none
+    noise = torch.randn(2, 3, 18 + pad, 24 + pad)
+    whole, part = (model.step(theta, below, noise, size, w) for w in (None, window))
+    torch.testing.assert_close(part, whole[..., 3:10, 11:24])
+
+
+def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_each_time():
+    torch.manual_seed(0)
+    model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
+    objective = MetaInternalObjectiveConfig(scale=2, window=20, accumulate=False).build(model)
+    objective.begin(iter([data] * 3))
+    generator = torch.Generator().manual_seed(0)
+    windows = {objective._window((18, 24), generator) for _ in range(50)}
+    assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), generator) is None
+    generator_losses, critic_losses = (p.losses(data) for p in objective.phases())
+    assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._embedding(data))] == [(18, 20), (20, 18)]
+    assert objective.samples(data).shape == (2, 3, 24, 4 * 24)
+    generator_losses["reconstruction"].backward()
+    assert all(p.grad is None for p in model.heads[1].parameters()) and any(p.grad.any() for p in model.heads[2].parameters())
+    assert all(torch.isfinite(v) for v in critic_losses.values())
+
+
 def test_pictures_of_several_sizes_train_as_each_alone():
     torch.manual_seed(0)
     model = MetaInternal(TINY)

@@ -19,6 +19,7 @@ from predella.nn.embed import PictureEncoder, ResNet34
 from predella.nn.heads import DenseHeads, LowRankHeads, PatchNetwork, Table
 from predella.nn.hyper import Weights, apply_weights
 
+Window = tuple[int, int, int, int]  # top, left, height, width
 SEEN = 128  # edge of the square that the embedding looks at, whatever the aspect
 ASPECT = 8.0  # of the longest edge to the shortest, at most
 
@@ -73,6 +74,14 @@ class MetaInternalConfig:
     def new_encoder(self) -> nn.Module:
         """e(·): (B, 3, H, W) → (B, embedding)."""
         return ResNet34(self.embedding) if self.embed == "resnet34" else PictureEncoder(self.embedding)
+
+
+def cut(x: Tensor, window: Window | None) -> Tensor:
+    """(…, H, W) → (…, height, width); None = all."""
+    if window is None:
+        return x
+    top, left, height, width = window
+    return x[..., top : top + height, left : left + width]
 
 
 class MetaInternal(Model):
@@ -149,7 +158,7 @@ class MetaInternal(Model):
         times = [-(-a // b) for a, b in zip(size, self.first.shape[-2:])]
         return self.first.repeat(1, 1, *times)[..., : size[0], : size[1]].expand(count, -1, -1, -1)
 
-    def step(self, weights: Weights, below: Tensor | None, noise: Tensor | None, size: Size) -> Tensor:
+    def step(self, weights: Weights, below: Tensor | None, noise: Tensor | None, size: Size, window: Window | None = None) -> Tensor:
         """One scale (Eq. 1): ĝ(z) at the first, otherwise I↑ + ĝ(I↑ + z).
 
         Args:
@@ -157,15 +166,24 @@ class MetaInternal(Model):
             below: the picture of the scale below, of any size; None at the first scale.
             noise: (B, 3, h, w) at the first scale, (B, 3, h + 2 · radius, w + 2 · radius) at the others; None = zeros.
             size: (h, w).
+            window: (top, left, height, width): the only part of it that is computed; None = all.
         """
         pad = (self.radius,) * 4
         if below is None:
             assert noise is not None, "scale 0 is made from noise alone"
-            return apply_weights(self._primary[0], weights, F.pad(noise, pad))
+            return apply_weights(self._primary[0], weights, self._seen(F.pad(noise, pad), window))
         same = tuple(below.shape[-2:]) == tuple(size)
         up = below if same else F.interpolate(below, size, mode="bilinear", align_corners=True)
         x = F.pad(up, pad)
-        return up + apply_weights(self._primary[0], weights, x if noise is None else x + noise)
+        made = apply_weights(self._primary[0], weights, self._seen(x if noise is None else x + noise, window))
+        return cut(up, window) + made
+
+    def _seen(self, padded: Tensor, window: Window | None) -> Tensor:
+        """What a window of the answer depends on, of the input with its padding."""
+        if window is None:
+            return padded
+        top, left, height, width = window
+        return cut(padded, (top, left, height + 2 * self.radius, width + 2 * self.radius))
 
     def generate(self, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: Sequence[Size],
                  start: int = 0, below: Tensor | None = None) -> list[Tensor]:  # fmt: skip

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.image.pyramid import pyramid, scale_sizes
+from predella.image.pyramid import Size, pyramid, scale_sizes
 from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
-from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig
+from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig, Window, cut
 from predella.nn.heads import Table
 from predella.nn.hyper import Weights, apply_weights
 from predella.objectives.base import Objective, Phase
@@ -38,7 +38,10 @@ class MetaInternalObjectiveConfig:
         real and fake (Gulrajani et al. 2017), as the released code does.
     lip: λ₁, of the penalty.
     reconstruction: λ₂.
-    accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets.
+    accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets, and then
+        nothing below it is told of it.
+    window: longest edge of the part of a picture that a step looks at, at the scale that is trained, another one every time; 0 = all
+        of the picture. Patches of 11 pixels need no more, and more pictures fit in a step.
     """
 
     kind: Literal["meta_internal"] = "meta_internal"
@@ -48,10 +51,14 @@ class MetaInternalObjectiveConfig:
     lip: float = 0.1
     reconstruction: float = 50.0
     accumulate: bool = True
+    window: int = 0
 
     def __post_init__(self):
-        if self.scale < 0 or min(self.lip, self.reconstruction) < 0:
-            raise ValueError(f"scale, lip and reconstruction must be 0 or more, got {self.scale}, {self.lip}, {self.reconstruction}")
+        if min(self.scale, self.lip, self.reconstruction, self.window) < 0:
+            raise ValueError(
+                "scale, lip, reconstruction and window must be 0 or more, got "
+                f"{self.scale}, {self.lip}, {self.reconstruction}, {self.window}"
+            )
 
     def build(self, model: nn.Module) -> "MetaInternalObjective":
         """The objective that trains one scale of `model`.
@@ -159,6 +166,7 @@ class MetaInternalObjective(Objective):
         generator.manual_seed(generator.initial_seed() ^ 2)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
+            real = cut(real, self._window((real.shape[-2], real.shape[-1]), generator))
             judge = partial(self.critic, own)
             if self.config.penalty == "real":
                 logits, off = logits_and_slopes(judge, real)
@@ -178,16 +186,35 @@ class MetaInternalObjective(Objective):
         seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
         with torch.no_grad():
             theta = self.critic.weights(seen)
-        adversarial, reconstruction = [], []
+        adversarial, reconstruction, generator = [], [], batch.generator()
+        generator.manual_seed(generator.initial_seed() ^ 4)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
             real = self._pyramid(pictures)
-            weights = [self.model.weights(embedding[items], i) for i in range(self.scale + 1)]
-            made = self.model.reconstruct(weights, self._sizes(real))
-            each = [l2(a, b).sum() for a, b in zip(made, real)]
+            window = self._window((real[-1].shape[-2], real[-1].shape[-1]), generator)
+            made = self._reconstructed(embedding[items], self._sizes(real), window)
+            each = [l2(a, b).sum() for a, b in zip(made, [*real[:-1], cut(real[-1], window)])]
             reconstruction.append(torch.stack(each).mean() if self.config.accumulate else each[-1])
         count = len(batch.target)
         return {"adversarial": torch.stack(adversarial).sum() / count, "reconstruction": torch.stack(reconstruction).sum() / count}
+
+    def _reconstructed(self, embedding: Tensor, sizes: list[Size], window: Window | None) -> list[Tensor]:
+        """Of all scales up to this one, of which only the window is made."""
+        weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
+        noise = self.model.fixed(len(embedding), sizes[0])
+        if not self.scale:
+            return [self.model.step(weights[0], None, noise, sizes[0], window)]
+        with torch.set_grad_enabled(self.config.accumulate and torch.is_grad_enabled()):
+            below = self.model.reconstruct(weights[:-1], sizes[:-1])
+        return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
+
+    def _window(self, size: Size, generator: torch.Generator) -> Window | None:
+        """A random part of a picture of `size`, or None for all of it."""
+        if not self.config.window or max(size) <= self.config.window:
+            return None
+        height, width = (min(self.config.window, n) for n in size)
+        top, left = (int(torch.randint(n - w + 1, (), generator=generator)) for n, w in zip(size, (height, width)))
+        return top, left, height, width
 
     @torch.no_grad()
     def _seen_fakes(self, batch: Batch) -> list[Tensor]:
@@ -195,8 +222,8 @@ class MetaInternalObjective(Objective):
         (last, fakes), self._last = self._last, (None, [])
         return fakes if last is batch else self._fakes(batch, self._embedding(batch))
 
-    def _fakes(self, batch: Batch, embedding: Tensor) -> list[Tensor]:
-        """One sample of this scale for each picture, by size; gradients reach this scale's weights only."""
+    def _fakes(self, batch: Batch, embedding: Tensor, part: bool = True) -> list[Tensor]:
+        """One sample of this scale for each picture, or a window of it, by size; gradients reach this scale's weights only."""
         generator, out = batch.generator(), []
         weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
         for items, pictures in batch.by_size():
@@ -205,7 +232,8 @@ class MetaInternalObjective(Objective):
             own = [{k: w[items] for k, w in theta.items()} for theta in weights]
             with torch.no_grad():
                 below = self.model.generate(own[:-1], noise[:-1], sizes[:-1])
-            out.append(self.model.step(own[-1], below[-1] if below else None, noise[-1], sizes[-1]))
+            window = self._window(sizes[-1], generator) if part else None
+            out.append(self.model.step(own[-1], below[-1] if below else None, noise[-1], sizes[-1], window))
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
@@ -227,8 +255,8 @@ class MetaInternalObjective(Objective):
     def samples(self, batch: Batch) -> Tensor | None:
         """(B, 3, H, 4W): picture | reconstruction | two samples, at this scale and in a common frame."""
         embedding, rows = self._embedding(batch), []
-        fakes = self._fakes(batch, embedding)
-        other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), embedding)
+        fakes = self._fakes(batch, embedding, part=False)
+        other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), embedding, part=False)
         for (items, pictures), a, b in zip(batch.by_size(), fakes, other):
             real = self._pyramid(pictures)
             weights = [self.model.weights(embedding[items], i) for i in range(self.scale + 1)]
