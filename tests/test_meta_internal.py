@@ -108,6 +108,21 @@ def test_a_window_is_that_part_of_the_whole(scale):
     torch.testing.assert_close(part, whole[..., 3:10, 11:24])
 
 
+@pytest.mark.parametrize("window", [(0, 0, 5, 6), (11, 17, 7, 7), (4, 9, 6, 8)])
+def test_a_window_is_made_of_windows(window):
+    torch.manual_seed(0)
+    model, (top, left, height, width) = MetaInternal(replace(TINY, coarsest=14, finest=28)), window
+    sizes = model.sizes((18, 28))
+    theta, noise = model.all_weights(model.embed(torch.rand(2, 3, 18, 28))), model.draw(2, sizes, torch.Generator().manual_seed(0))
+    whole, part = model.generate(theta, noise, sizes), model.generate(theta, noise, sizes, window=window)
+    torch.testing.assert_close(part[-1], whole[-1][..., top : top + height, left : left + width])
+    for a, b, (y, x, h, w) in zip(whole, part, model.windows(sizes, window)):
+        torch.testing.assert_close(b, a[..., y : y + h, x : x + w])
+    assert part[0].numel() < whole[0].numel() or window == (4, 9, 6, 8)
+    made, full = model.reconstruct(theta, sizes, window)[-1], model.reconstruct(theta, sizes)[-1]
+    torch.testing.assert_close(made, full[..., top : top + height, left : left + width])
+
+
 def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_each_time():
     torch.manual_seed(0)
     model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))

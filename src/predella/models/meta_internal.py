@@ -5,6 +5,7 @@ single-image model of Shaham et al. 2019. `generate` is the one loop behind samp
 and interpolation.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -84,6 +85,31 @@ def cut(x: Tensor, window: Window | None) -> Tensor:
     return x[..., top : top + height, left : left + width]
 
 
+def _needed(first: int, last: int, size: int, below: int) -> tuple[int, int]:
+    """The pixels first … last - 1 of an edge of `size`, inside it, come from which of the edge below."""
+    ratio = (below - 1) / max(1, size - 1)
+    return math.floor(max(0, first) * ratio), min(below, math.floor((min(size, last) - 1) * ratio) + 2)
+
+
+def enlarged(below: Tensor, size: Size, window: Window, of: tuple[Size, Window] | None = None) -> Tensor:
+    """A window, which may reach beyond the edges where zeros are, of the bilinear enlargement to `size` with aligned corners.
+
+    Args:
+        of: where `below` is a window itself: the size of the whole, and that window.
+    """
+    whole, part = of or ((below.shape[-2], below.shape[-1]), (0, 0, *below.shape[-2:]))
+    for axis in (0, 1):
+        places = torch.arange(window[axis], window[axis] + window[axis + 2], device=below.device)
+        inside = (places >= 0) & (places < size[axis])
+        at = places.clamp(0, size[axis] - 1) * ((whole[axis] - 1) / max(1, size[axis] - 1))
+        low = at.floor().long().clamp(max=whole[axis] - 1)
+        high = (low + 1).clamp(max=whole[axis] - 1)
+        shape = (-1, 1) if axis == 0 else (-1,)
+        a, b = (below.index_select(axis - 2, (i - part[axis]).clamp(max=below.shape[axis - 2] - 1)) for i in (low, high))
+        below = torch.lerp(a, b, (at - low).to(below).view(shape)) * inside.view(shape)
+    return below
+
+
 class MetaInternal(Model):
     """A generator for every picture.
 
@@ -158,7 +184,8 @@ class MetaInternal(Model):
         times = [-(-a // b) for a, b in zip(size, self.first.shape[-2:])]
         return self.first.repeat(1, 1, *times)[..., : size[0], : size[1]].expand(count, -1, -1, -1)
 
-    def step(self, weights: Weights, below: Tensor | None, noise: Tensor | None, size: Size, window: Window | None = None) -> Tensor:
+    def step(self, weights: Weights, below: Tensor | None, noise: Tensor | None, size: Size,
+             window: Window | None = None, of: tuple[Size, Window] | None = None) -> Tensor:  # fmt: skip
         """One scale (Eq. 1): ĝ(z) at the first, otherwise I↑ + ĝ(I↑ + z).
 
         Args:
@@ -167,26 +194,36 @@ class MetaInternal(Model):
             noise: (B, 3, h, w) at the first scale, (B, 3, h + 2 · radius, w + 2 · radius) at the others; None = zeros.
             size: (h, w).
             window: (top, left, height, width): the only part of it that is computed; None = all.
+            of: where `below` is but a window: the size of the whole, and the window; it must hold what the answer depends on.
         """
-        pad = (self.radius,) * 4
+        radius = self.radius
+        top, left, height, width = window or (0, 0, *size)
+        padded = top, left, height + 2 * radius, width + 2 * radius  # of the input with its padding, that the window depends on
         if below is None:
             assert noise is not None, "scale 0 is made from noise alone"
-            return apply_weights(self._primary[0], weights, self._seen(F.pad(noise, pad), window))
-        same = tuple(below.shape[-2:]) == tuple(size)
-        up = below if same else F.interpolate(below, size, mode="bilinear", align_corners=True)
-        x = F.pad(up, pad)
-        made = apply_weights(self._primary[0], weights, self._seen(x if noise is None else x + noise, window))
-        return cut(up, window) + made
-
-    def _seen(self, padded: Tensor, window: Window | None) -> Tensor:
-        """What a window of the answer depends on, of the input with its padding."""
+            return apply_weights(self._primary[0], weights, cut(F.pad(noise, (radius,) * 4), padded))
         if window is None:
-            return padded
-        top, left, height, width = window
-        return cut(padded, (top, left, height + 2 * self.radius, width + 2 * self.radius))
+            same = tuple(below.shape[-2:]) == tuple(size)
+            up = below if same else F.interpolate(below, size, mode="bilinear", align_corners=True)
+            x = F.pad(up, (radius,) * 4)
+        else:
+            x = enlarged(below, size, (top - radius, left - radius, *padded[2:]), of)
+            up = cut(x, (radius, radius, height, width))
+        return up + apply_weights(self._primary[0], weights, x if noise is None else x + cut(noise, padded))
+
+    def windows(self, sizes: Sequence[Size], window: Window) -> list[Window]:
+        """The part of each scale that `window` of the last depends on."""
+        out = [window]
+        for below, size in zip(sizes[-2::-1], sizes[:0:-1]):
+            rows, columns = (
+                _needed(out[0][axis] - self.radius, out[0][axis] + out[0][axis + 2] + self.radius, size[axis], below[axis])
+                for axis in (0, 1)
+            )
+            out.insert(0, (rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0]))
+        return out
 
     def generate(self, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: Sequence[Size],
-                 start: int = 0, below: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+                 start: int = 0, below: Tensor | None = None, window: Window | None = None) -> list[Tensor]:  # fmt: skip
         """The pictures of scales start, start + 1, … (Eq. 1).
 
         Args:
@@ -194,14 +231,17 @@ class MetaInternal(Model):
             noise: of the same scales, with their amplitudes (`draw`); None = zeros.
             sizes: of the same scales.
             below: what scale `start` is given as the picture below it, of any size; None at scale 0.
+            window: the part of the last scale that is wanted; of the others only what it depends on is made, then. None = all.
         """
-        out = []
-        for theta, z, size in zip(weights, noise, sizes):
-            below = self.step(theta, below, z, size)
+        out, windows = [], [None] * len(sizes) if window is None else self.windows(sizes, window)
+        of = None
+        for theta, z, size, part in zip(weights, noise, sizes, windows):
+            below = self.step(theta, below, z, size, part, of)
+            of = (size, part) if part else None
             out.append(below)
         return out
 
-    def reconstruct(self, weights: Sequence[Weights], sizes: Sequence[Size]) -> list[Tensor]:
-        """What the fixed noise and zeros become at each scale (Eq. 5)."""
+    def reconstruct(self, weights: Sequence[Weights], sizes: Sequence[Size], window: Window | None = None) -> list[Tensor]:
+        """What the fixed noise and zeros become at each scale (Eq. 5), or in a window of the last and what that depends on."""
         count = len(next(iter(weights[0].values())))
-        return self.generate(weights, [self.fixed(count, sizes[0]), *[None] * (len(weights) - 1)], sizes)
+        return self.generate(weights, [self.fixed(count, sizes[0]), *[None] * (len(sizes) - 1)], sizes, window=window)

@@ -40,6 +40,7 @@ class MetaInternalObjectiveConfig:
     reconstruction: λ₂.
     accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets, and then
         nothing below it is told of it.
+    embed: train the embedding, too; False = it stays, and with it all that the scales below make.
     window: longest edge of the part of a picture that a step looks at, at the scale that is trained, another one every time; 0 = all
         of the picture. Patches of 11 pixels need no more, and more pictures fit in a step.
     """
@@ -51,6 +52,7 @@ class MetaInternalObjectiveConfig:
     lip: float = 0.1
     reconstruction: float = 50.0
     accumulate: bool = True
+    embed: bool = True
     window: int = 0
 
     def __post_init__(self):
@@ -106,8 +108,9 @@ class MetaInternalObjective(Objective):
         critic = {"real": 1.0, "fake": 1.0, "lip": self.config.lip}
         generator = {"adversarial": 1.0, "reconstruction": self.config.reconstruction}
         judging = [self.critic, self.model.encoder] if self.config.critic == "embedded" else [self.critic]
+        learning = [self.model.encoder] if self.config.embed else []
         return (
-            Phase("generator", self.generator_losses, generator, [self.model.encoder, self.model.heads[self.scale]]),
+            Phase("generator", self.generator_losses, generator, [*learning, self.model.heads[self.scale]]),
             Phase("critic", self.critic_losses, critic, judging),
         )
 
@@ -193,20 +196,26 @@ class MetaInternalObjective(Objective):
             real = self._pyramid(pictures)
             window = self._window((real[-1].shape[-2], real[-1].shape[-1]), generator)
             made = self._reconstructed(embedding[items], self._sizes(real), window)
-            each = [l2(a, b).sum() for a, b in zip(made, [*real[:-1], cut(real[-1], window)])]
-            reconstruction.append(torch.stack(each).mean() if self.config.accumulate else each[-1])
+            whole = [*real[:-1], cut(real[-1], window)]
+            reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
         count = len(batch.target)
         return {"adversarial": torch.stack(adversarial).sum() / count, "reconstruction": torch.stack(reconstruction).sum() / count}
 
     def _reconstructed(self, embedding: Tensor, sizes: list[Size], window: Window | None) -> list[Tensor]:
         """Of all scales up to this one, of which only the window is made."""
         weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
-        noise = self.model.fixed(len(embedding), sizes[0])
-        if not self.scale:
-            return [self.model.step(weights[0], None, noise, sizes[0], window)]
-        with torch.set_grad_enabled(self.config.accumulate and torch.is_grad_enabled()):
+        if self.config.accumulate and self.scale:
             below = self.model.reconstruct(weights[:-1], sizes[:-1])
-        return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
+            return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
+        return [self._last_step(weights, [self.model.fixed(len(embedding), sizes[0]), *[None] * self.scale], sizes, window)]
+
+    def _last_step(self, weights: list[Weights], noise: list[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
+        """The picture of this scale, or a window of it; what lies below is made without gradient."""
+        windows = [None] * len(sizes) if window is None else self.model.windows(sizes, window)
+        with torch.no_grad():
+            below = self.model.generate(weights[:-1], noise[:-1], sizes[:-1], window=windows[-2]) if self.scale else [None]
+        of = None if window is None or not self.scale else (sizes[-2], windows[-2])
+        return self.model.step(weights[-1], below[-1], noise[-1], sizes[-1], window, of)
 
     def _window(self, size: Size, generator: torch.Generator) -> Window | None:
         """A random part of a picture of `size`, or None for all of it."""
@@ -230,10 +239,7 @@ class MetaInternalObjective(Objective):
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             noise = [z.to(pictures) for z in self.model.draw(len(items), sizes, generator)]
             own = [{k: w[items] for k, w in theta.items()} for theta in weights]
-            with torch.no_grad():
-                below = self.model.generate(own[:-1], noise[:-1], sizes[:-1])
-            window = self._window(sizes[-1], generator) if part else None
-            out.append(self.model.step(own[-1], below[-1] if below else None, noise[-1], sizes[-1], window))
+            out.append(self._last_step(own, noise, sizes, self._window(sizes[-1], generator) if part else None))
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
