@@ -17,6 +17,7 @@ from predella.data.images import Source
 from predella.data.named import NAMED
 from predella.errors import UserError
 from predella.tasks.base import Batch
+from predella.tasks.internal import Internal
 from predella.tasks.masking import Masking
 from predella.tasks.super_resolution import SuperResolution
 
@@ -200,7 +201,7 @@ class Task(Internal):
         seen.append(torch.get_num_threads())
         return super().__call__(image, seeds)
 class Images(list):
-    labels = None
+    labels, sizes = None, [(16, 16)]
 images = Images([torch.zeros(3, 16, 16, dtype=torch.uint8)])
 next(Batches(images, Task(), 1, Augment(flip=False, rotate=False), workers=1).since(0))
 assert (seen[0], torch.get_num_threads()) == (1, 2), (seen, torch.get_num_threads())
@@ -222,3 +223,32 @@ def test_masking_keeps_its_condition_and_draws_by_seed():
     assert torch.equal(task(x[1:], seeds[1:]).condition, batch.condition[1:])
     with pytest.raises(ValueError, match="seeds"):
         task(x)
+
+
+def test_whole_pictures_come_in_batches_of_one_size_and_every_one_once_an_epoch(tmp_path):
+    heights = [40, 41, 43, 47, 40, 33, 64, 39, 46, 40, 45, 50]
+    for i, h in enumerate(heights):
+        values = np.full((h, 64, 3), 10 * i, np.uint8)
+        values[-1] = 255
+        Image.fromarray(values).save(tmp_path / f"{i:02}.png")
+    images = Source(paths=(str(tmp_path),)).open()
+    assert images.sizes == [(h, 64) for h in heights]
+    data = Batches(images, Internal(), 4, Augment(flip=False, rotate=False, snap=8), seed=1)
+    assert [data._snapped(h, w) for h, w in ((47, 64), (64, 47), (64, 64), (5, 9))] == [(40, 64), (64, 40), (64, 64), (5, 9)]
+    tops = set()
+    for epoch in range(20):
+        made = [data(3 * epoch + k) for k in range(3)]
+        seen = [round(float((v + 1) * 12.75)) for b in made for v in b.target[:, 0, 0, 0]]
+        assert sorted(seen) == list(range(12))
+        assert sum(len(set(b.sizes)) == 1 for b in made) == 2  # eight of 40, two of 32, one each of 48 and 64
+        assert {size for b in made for size in b.sizes} == {(40, 64), (32, 64), (48, 64), (64, 64)}
+        for batch in made:
+            for picture_, (height, _) in zip(batch.target, batch.sizes, strict=True):
+                if round(float((picture_[0, 0, 0] + 1) * 12.75)) == 3:
+                    tops.add(bool(picture_[0, height - 1, 0] == 1))
+    assert tops == {True, False}  # the picture of 47 rows, with its last and without
+    assert torch.equal(data(2).target, data(2).target)
+    plain = Batches(images, Internal(), 4, Augment(flip=False, rotate=False), seed=1)
+    assert {size[0] for k in range(3) for size in plain(k).sizes} == set(heights)
+    with pytest.raises(ValueError, match="snap must be at least 1, got 0"):
+        Augment(snap=0)

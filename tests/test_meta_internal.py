@@ -96,6 +96,29 @@ def test_any_size_is_generated_and_the_fixed_noise_is_repeated():
     assert model.fit((100, 50)) == (24, 12)
 
 
+def test_noise_may_be_as_strong_as_a_pictures_own_detail():
+    torch.manual_seed(0)
+    model = MetaInternal(replace(TINY, noise="picture"))
+    pictures = torch.rand(1, 3, 18, 24) * torch.tensor([0.1, 1.0, 0.0]).view(3, 1, 1, 1)
+    sizes = model.sizes((18, 24))
+    levels = pyramid(pictures, sizes)
+    up = F.interpolate(levels[0], sizes[1], mode="bilinear", align_corners=True)
+    details = model.details(pictures)
+    torch.testing.assert_close(details[:, 1], (up - levels[1]).square().mean((1, 2, 3)).sqrt())
+    torch.testing.assert_close(details[1] * torch.tensor([1, 0.1, 0.1]), details[0] * torch.tensor([1, 1.0, 1]))
+    theta, (first, *noise) = model.all_weights(model.embed(pictures)), model.draw(3, sizes, torch.Generator().manual_seed(0))
+    calm = [{k: v[2:] for k, v in scale.items()} for scale in theta]
+    for z in ([first[2:], *(n[2:] for n in noise)], [first[2:], *(0 * n[2:] for n in noise)]):  # a picture of one colour has no noise
+        torch.testing.assert_close(model.generate(calm, z, sizes), model.generate(calm, [first[2:], None, None], sizes))
+    same = {k: v.expand(3, *v.shape[1:]) for k, v in model.weights(model.embed(pictures[1:2]), 1).items()}
+    one, other = (model.step(t, levels[0], noise[0], sizes[1]) for t in (same, {**same, "detail": same["detail"] * 2}))
+    twice = model.step(same, levels[0], 2 * noise[0], sizes[1])
+    torch.testing.assert_close(other, twice)
+    assert (one - twice).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="model.noise must be 'data'"):
+        replace(TINY, noise="picture", heads="table")
+
+
 @pytest.mark.parametrize("scale", [0, 1])
 def test_a_window_is_that_part_of_the_whole(scale):
     torch.manual_seed(0)

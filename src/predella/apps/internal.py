@@ -15,7 +15,7 @@ from predella.errors import UserError
 from predella.image.pyramid import Size, pyramid
 from predella.image.resize import resize
 from predella.losses.transport import sliced_wasserstein
-from predella.models.meta_internal import ASPECT, MetaInternal
+from predella.models.meta_internal import ASPECT, DETAIL, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
@@ -86,7 +86,8 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
     """
     device = model.first.device
     theta = [{k: w.detach().clone().requires_grad_() for k, w in scale.items()} for scale in weights]
-    optimizer = torch.optim.Adam([w for scale in theta for w in scale.values()], TUNING, (0.5, 0.999))
+    learning = [w for scale in theta for k, w in scale.items() if k != DETAIL]
+    optimizer = torch.optim.Adam(learning, TUNING, (0.5, 0.999))
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
     real = pyramid(picture.to(device), sizes)
     for step in range(steps):

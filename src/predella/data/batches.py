@@ -1,7 +1,7 @@
 """Batches as a function of (seed, step): random access, so that resuming and sharing among processes are exact."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -25,12 +25,19 @@ class Augment:
         rotate: turn by a random multiple of 90°.
         shrink: largest random downscale before cropping (1 = none); shows finer detail in the same crop.
         shrink_probability: how often.
+        snap: the shorter edge of pictures that are shown whole is cut, at a random place, to a multiple of so many pixels: so that
+            more of them have one size, and the pictures of a batch are computed together.
     """
 
     flip: bool = True
     rotate: bool = True
     shrink: float = 1.0
     shrink_probability: float = 0.5
+    snap: int = 1
+
+    def __post_init__(self):
+        if self.snap < 1:
+            raise ValueError(f"snap must be at least 1, got {self.snap}")
 
 
 def seed_of(*key: int) -> int:
@@ -42,7 +49,8 @@ class Batches:
     """The stream of training batches of one recipe.
 
     Item n of the stream is picture `permutation(seed, n // len)[n % len]`, cut and turned by a generator seeded with
-    (seed, n); a batch is `batch_size` consecutive items. Nothing else decides what a step sees.
+    (seed, n); a batch is `batch_size` consecutive items. Nothing else decides what a step sees. Where pictures of several sizes are
+    shown whole, the permutation is of batches of one size as far as there are enough.
 
     Args:
         images: the pictures.
@@ -66,7 +74,10 @@ class Batches:
         found = self._permutations.get(epoch)
         if found is None:
             generator = torch.Generator().manual_seed(seed_of(self.seed, 0, epoch))
-            found = self._permutations[epoch] = torch.randperm(len(self.images), generator=generator)
+            found = torch.randperm(len(self.images), generator=generator)
+            if not self.task.crop(torch.Generator()):
+                found = _by_size(found, [self._snapped(*size) for size in self.images.sizes], self.batch_size, generator)
+            self._permutations[epoch] = found
             while len(self._permutations) > 4:
                 self._permutations.popitem(last=False)
         return found
@@ -94,10 +105,19 @@ class Batches:
         return torch.rot90(crop, int(f * 4), (-2, -1)) if self.augment.rotate else crop
 
     def _whole(self, n: int) -> Tensor:
-        """The picture itself, mirrored or not."""
+        """The picture itself, mirrored or not, less what its shorter edge has over a multiple of `snap`."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, 1, n))
         image = from_uint8(self.images[self._place(n)])
+        height, width = self._snapped(image.shape[-2], image.shape[-1])
+        place = torch.rand((), generator=torch.Generator().manual_seed(seed_of(self.seed, 4, n)))
+        top, left = (int(place * (a - b + 1)) for a, b in zip(image.shape[-2:], (height, width)))
+        image = image[:, top : top + height, left : left + width]
         return image.flip(-1) if self.augment.flip and torch.rand((), generator=generator) < 0.5 else image
+
+    def _snapped(self, height: int, width: int) -> tuple[int, int]:
+        least = min(height, width)
+        cut = least - least % self.augment.snap or least
+        return (cut, width) if height <= width else (height, cut)
 
     def __call__(self, step: int) -> Batch:
         """This process's share of batch `step` (0, 1, …)."""
@@ -137,6 +157,20 @@ class Batches:
             finally:
                 for future in ahead:
                     future.cancel()
+
+
+def _by_size(order: Tensor, sizes: Sequence[tuple[int, int]], count: int, generator: torch.Generator) -> Tensor:
+    """`order` with pictures of one size side by side in runs of `count`; what is left over comes in runs of similar sizes."""
+    if len(set(sizes)) == 1:
+        return order
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i in order.tolist():
+        alike.setdefault(sizes[i], []).append(i)
+    runs = [few[k : k + count] for few in alike.values() for k in range(0, len(few) - len(few) % count, count)]
+    rest = [i for size in sorted(alike) for i in alike[size][len(alike[size]) - len(alike[size]) % count :]]
+    runs += [rest[k : k + count] for k in range(0, len(rest) - len(rest) % count, count)]
+    last = rest[len(rest) - len(rest) % count :]
+    return torch.tensor([i for k in torch.randperm(len(runs), generator=generator).tolist() for i in runs[k]] + last)
 
 
 def _beside(workers: int) -> ThreadPoolExecutor:

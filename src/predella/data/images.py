@@ -130,7 +130,8 @@ def _remedy(source: Source, why: str) -> str:
 
 
 class Images:
-    """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`, `labels` (N,) int64 or None.
+    """The usable pictures of a `Source`, in a fixed order: `len`, `[i]` → (C, H, W) uint8, `names`, `sizes` (height, width),
+    `labels` (N,) int64 or None.
 
     Raises:
         UserError: a path that doesn't exist, or nothing usable in all of them.
@@ -142,6 +143,7 @@ class Images:
         self.source = source
         self.names: list[str] = []
         self.skipped: list[tuple[str, str]] = []  # (name, why)
+        self.sizes: list[tuple[int, int]] = []
         self._kept: list[Tensor | Opener] = []
         self._recent: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -161,6 +163,7 @@ class Images:
                 self.skipped.append((name, str(error) or type(error).__name__))
                 continue
             self.names.append(name)
+            self.sizes.append((pixels.shape[-2], pixels.shape[-1]))
             labels.append(label)
             keep = pixels.numel() <= budget
             budget -= pixels.numel() if keep else 0

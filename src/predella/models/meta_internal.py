@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.image.pyramid import Size, scale_edges, scale_sizes
+from predella.image.pyramid import Size, pyramid, scale_edges, scale_sizes
+from predella.losses.distances import l2
 from predella.models.base import Model
 from predella.nn.embed import PictureEncoder, ResNet34
 from predella.nn.heads import DenseHeads, LowRankHeads, PatchNetwork, Table
@@ -22,6 +23,7 @@ from predella.nn.hyper import Weights, apply_weights
 
 Window = tuple[int, int, int, int]  # top, left, height, width
 SEEN = 128  # edge of the square that the embedding looks at, whatever the aspect
+DETAIL = "detail"  # of θ: what the noise of a scale is multiplied by, (B,)
 ASPECT = 8.0  # of the longest edge to the shortest, at most
 
 
@@ -35,6 +37,8 @@ class MetaInternalConfig:
     embed: "small", or "resnet34", the paper's.
     embedding: numbers of an embedding.
     rank: of the low-rank heads.
+    noise: "data" = a scale's noise is as strong as what the reconstruction leaves out at it, over the training pictures;
+        "picture" = that, times what the scale adds to the picture's own pyramid: little noise in calm pictures, seen or not.
     """
 
     kind: Literal["meta_internal"] = "meta_internal"
@@ -47,6 +51,7 @@ class MetaInternalConfig:
     embed: Literal["small", "resnet34"] = "small"
     embedding: int = 128
     rank: int = 16
+    noise: Literal["data", "picture"] = "data"
 
     def __post_init__(self):
         scale_edges(self.coarsest, self.finest, self.scales)
@@ -55,6 +60,8 @@ class MetaInternalConfig:
                 "width, embedding and rank must be at least 1 and layers at least 2, got "
                 f"{self.width}, {self.embedding}, {self.rank}, {self.layers}"
             )
+        if self.heads == "table" and self.noise == "picture":
+            raise ValueError("a model without hypernetwork knows no picture's embedding; model.noise must be 'data'")
 
     def primary(self, out: int = 3, squash: bool = True, slope: float = 0.02) -> PatchNetwork:
         """The network of one scale; the critic's is one with one channel out and no tanh."""
@@ -83,6 +90,12 @@ def cut(x: Tensor, window: Window | None) -> Tensor:
         return x
     top, left, height, width = window
     return x[..., top : top + height, left : left + width]
+
+
+def missing(made: Tensor, real: Tensor) -> Tensor:
+    """(B, …), (B, 3, H, W) → (B,): root mean square of `real` less what is made of it below."""
+    up = F.interpolate(made, real.shape[-2:], mode="bilinear", align_corners=True)
+    return l2(up, real).sqrt()
 
 
 def _needed(first: int, last: int, size: int, below: int) -> tuple[int, int]:
@@ -117,7 +130,7 @@ class MetaInternal(Model):
         first: (1, 3, coarsest, coarsest): the fixed noise whose picture is the reconstruction (Eq. 5); a scale 0 of (h, w)
             takes its first h rows and w columns.
         amplitudes: (scales,): by how much a scale's noise is multiplied: the root mean square of what the scales below leave
-            out, over the training pictures.
+            out, over the training pictures; with noise = "picture" as a share of what the scale adds to their pyramids.
         grown: how many scales are trained.
     """
 
@@ -145,8 +158,15 @@ class MetaInternal(Model):
         return self.config.layers
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, embedding); the picture is seen as a square."""
-        return self.encoder(self.square(pictures))
+        """(B, 3, H, W) → (B, embedding); the picture is seen as a square. With noise = "picture" its details follow: one a scale."""
+        seen = self.encoder(self.square(pictures))
+        return torch.cat([seen, self.details(pictures)], 1) if self.config.noise == "picture" else seen
+
+    def details(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, scales): root mean square of what each scale of the pyramid adds to the one below; 1 at the first."""
+        levels = pyramid(pictures, scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.edges))
+        out = [missing(a, b) for a, b in zip(levels, levels[1:])]
+        return torch.stack([torch.ones_like(out[0]), *out], 1)
 
     @staticmethod
     def square(pictures: Tensor) -> Tensor:
@@ -154,8 +174,11 @@ class MetaInternal(Model):
         return F.interpolate(pictures, (SEEN, SEEN), mode="bilinear", antialias=True, align_corners=False)
 
     def weights(self, embedding: Tensor, scale: int) -> Weights:
-        """(B, embedding) → θ of one scale, as its primary network uses them (Eq. 8)."""
-        return self._primary[0].scaled(self.heads[scale](embedding))
+        """(B, embedding) → θ of one scale, as its primary network uses them (Eq. 8), and the picture's "detail", if noise asks for it."""
+        if self.config.noise == "data":
+            return self._primary[0].scaled(self.heads[scale](embedding))
+        seen, details = embedding.split([self.config.embedding, self.config.scales], 1)
+        return {**self._primary[0].scaled(self.heads[scale](seen)), DETAIL: details[:, scale]}
 
     def all_weights(self, embedding: Tensor) -> list[Weights]:
         """θ of all trained scales."""
@@ -196,12 +219,14 @@ class MetaInternal(Model):
             window: (top, left, height, width): the only part of it that is computed; None = all.
             of: where `below` is but a window: the size of the whole, and the window; it must hold what the answer depends on.
         """
-        radius = self.radius
+        radius, theta = self.radius, {k: w for k, w in weights.items() if k != DETAIL}
+        if noise is not None and DETAIL in weights:
+            noise = noise * weights[DETAIL].view(-1, 1, 1, 1)
         top, left, height, width = window or (0, 0, *size)
         padded = top, left, height + 2 * radius, width + 2 * radius  # of the input with its padding, that the window depends on
         if below is None:
             assert noise is not None, "scale 0 is made from noise alone"
-            return apply_weights(self._primary[0], weights, cut(F.pad(noise, (radius,) * 4), padded))
+            return apply_weights(self._primary[0], theta, cut(F.pad(noise, (radius,) * 4), padded))
         if window is None:
             same = tuple(below.shape[-2:]) == tuple(size)
             up = below if same else F.interpolate(below, size, mode="bilinear", align_corners=True)
@@ -209,7 +234,7 @@ class MetaInternal(Model):
         else:
             x = enlarged(below, size, (top - radius, left - radius, *padded[2:]), of)
             up = cut(x, (radius, radius, height, width))
-        return up + apply_weights(self._primary[0], weights, x if noise is None else x + cut(noise, padded))
+        return up + apply_weights(self._primary[0], theta, x if noise is None else x + cut(noise, padded))
 
     def windows(self, sizes: Sequence[Size], window: Window) -> list[Window]:
         """The part of each scale that `window` of the last depends on."""

@@ -5,7 +5,7 @@ the two share nothing, for the reasons of Sec. 4 and App. A. What lies below the
 as they are, but the embedding goes on, held by the reconstruction of all scales (Eq. 15).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -18,7 +18,7 @@ from predella.config import config
 from predella.image.pyramid import Size, pyramid, scale_sizes
 from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
-from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig, Window, cut
+from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig, Window, cut, missing
 from predella.nn.heads import Table
 from predella.nn.hyper import Weights, apply_weights
 from predella.objectives.base import Objective, Phase
@@ -80,13 +80,13 @@ class HyperCritic(nn.Module):
 
     def __init__(self, config: MetaInternalConfig, kind: Literal["hyper", "shared", "embedded"]):
         super().__init__()
-        own = kind != "shared"
+        own, self._embedding = kind != "shared", config.embedding
         self._primary = (config.primary(1, False) if own else config.primary(1, False, SLOPE),)
         self.encoder = config.new_encoder() if kind == "hyper" and config.heads != "table" else nn.Identity()
         self.heads = config.new_heads(self._primary[0]) if own else Table(self._primary[0].shapes())
 
     def weights(self, embedding: Tensor) -> Weights:
-        return self._primary[0].scaled(self.heads(embedding))
+        return self._primary[0].scaled(self.heads(embedding[:, : self._embedding]))
 
     def forward(self, weights: Weights, x: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, 1, H - 2 · layers, W - 2 · layers): one logit a patch; a picture smaller than a patch is put amid zeros."""
@@ -144,10 +144,13 @@ class MetaInternalObjective(Objective):
 
     @torch.no_grad()
     def _survey(self, batches: Iterator[Batch]) -> None:
-        rows, first = [], next(batches)
+        rows, details, first = [], [], next(batches)
         for batch in [first, *islice(batches, max(0, SURVEY // len(first.target) - 1))]:
             rows.append(self._missing(batch))
-        self.model.amplitudes[1 : self.scale + 1] = torch.cat(rows).square().mean(0).sqrt()
+            if self.model.config.noise == "picture":
+                details.append(torch.cat([self.model.details(p)[:, 1 : self.scale + 1] for _, p in batch.by_size()]))
+        left = torch.cat(rows).square().mean(0)
+        self.model.amplitudes[1 : self.scale + 1] = (left / torch.cat(details).square().mean(0) if details else left).sqrt()
 
     def _missing(self, batch: Batch) -> Tensor:
         """(B, scale): root mean square of what the reconstruction below each scale leaves out at it."""
@@ -156,7 +159,7 @@ class MetaInternalObjective(Objective):
             real = self._pyramid(pictures)
             weights = [self.model.weights(embedding[items], i) for i in range(self.scale)]
             made = self.model.reconstruct(weights, self._sizes(real)) if self.scale else []
-            out.append(torch.stack([_missing(a, b) for a, b in zip(made, real[1:])], 1) if made else real[0].new_zeros(len(items), 0))
+            out.append(torch.stack([missing(a, b) for a, b in zip(made, real[1:])], 1) if made else real[0].new_zeros(len(items), 0))
         return torch.cat(out)
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -209,13 +212,14 @@ class MetaInternalObjective(Objective):
             return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
         return [self._last_step(weights, [self.model.fixed(len(embedding), sizes[0]), *[None] * self.scale], sizes, window)]
 
-    def _last_step(self, weights: list[Weights], noise: list[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
+    def _last_step(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
         """The picture of this scale, or a window of it; what lies below is made without gradient."""
-        windows = [None] * len(sizes) if window is None else self.model.windows(sizes, window)
+        if not self.scale:
+            return self.model.step(weights[0], None, noise[0], sizes[0], window)
+        part = self.model.windows(sizes[-2:], window)[0] if window else None
         with torch.no_grad():
-            below = self.model.generate(weights[:-1], noise[:-1], sizes[:-1], window=windows[-2]) if self.scale else [None]
-        of = None if window is None or not self.scale else (sizes[-2], windows[-2])
-        return self.model.step(weights[-1], below[-1], noise[-1], sizes[-1], window, of)
+            below = self.model.generate(weights[:-1], noise[:-1], sizes[:-1], window=part)[-1]
+        return self.model.step(weights[-1], below, noise[-1], sizes[-1], window, (sizes[-2], part) if part else None)
 
     def _window(self, size: Size, generator: torch.Generator) -> Window | None:
         """A random part of a picture of `size`, or None for all of it."""
@@ -271,12 +275,6 @@ class MetaInternalObjective(Objective):
         height, width = max(r.shape[-2] for r in rows), max(r.shape[-1] for r in rows)
         framed = [F.pad(r, (0, width - r.shape[-1], 0, height - r.shape[-2]), value=1.0) for r in rows]
         return torch.cat(framed)[_order(batch)]
-
-
-def _missing(made: Tensor, real: Tensor) -> Tensor:
-    """(B,): root mean square of `real` less what is made of it below."""
-    up = F.interpolate(made, real.shape[-2:], mode="bilinear", align_corners=True)
-    return l2(up, real).sqrt()
 
 
 def _order(batch: Batch) -> Tensor:

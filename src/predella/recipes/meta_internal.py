@@ -39,8 +39,17 @@ def meta_internal_batch(smoke: bool = False) -> Recipe:
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
-    """Any number of pictures, two of them a step, most steps at the coarse scales, where they cost little and the layout is decided."""
-    return _recipe("meta_internal_dataset", MODEL, (2000, 1500, 1000, 700, 500), 2, 1e-3, smoke)
+    """Any number of pictures, four of them a step; the embedding is learned at the first scale, and windows are enough for the others."""
+    recipe = _recipe("meta_internal_dataset", replace(MODEL, noise="picture"), (1800, 1300, 1100, 1000, 900), 4, 1e-3, smoke)
+    heads = ("*base", "*rows", "*factor.weight")
+    stages = []
+    for stage in recipe.stages:
+        first, generator = stage is recipe.stages[0], stage.optim["generator"]
+        generator = replace(generator, muon=heads, muon_decay=0.0, slow=generator.slow if first else ())
+        objective = replace(stage.objective, embed=first, accumulate=False, window=12 if smoke else 32)
+        optim = {"generator": replace(generator, schedule="cosine"), "critic": replace(stage.optim["critic"], schedule="cosine")}
+        stages.append(replace(stage, objective=objective, optim=optim))
+    return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, snap=8))
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
