@@ -25,6 +25,7 @@ from predella.metrics.fidelity import mean
 from predella.metrics.internal import leakage
 from predella.models.base import load
 from predella.models.meta_internal import MetaInternal
+from predella.recipes.meta_internal import MODEL
 
 CRITICS, SAMPLES = ("hyper", "shared"), 10
 
@@ -33,8 +34,8 @@ def trained(options: argparse.Namespace, critic: str) -> MetaInternal:
     """The model of all pictures with this critic, trained now if its folder is not there."""
     out, (first, last) = options.out / f"leakage_{critic}_{options.steps}", options.part.split(",")
     if not (out / "README.md").exists():  # written last
-        fields = {"data.part": options.part, "data.terms": options.terms, "model.scales": str(options.scales)}
-        for i in range(options.scales):
+        fields = {"data.part": options.part, "data.terms": options.terms}
+        for i in range(MODEL.scales):
             each = {"steps": options.steps, "batch_size": int(last) - int(first), "objective.critic": critic,
                     "objective.reconstruction": options.reconstruction}  # fmt: skip
             fields |= {f"stages.{i}.{k}": str(v) for k, v in each.items()}
@@ -61,7 +62,6 @@ def main() -> None:
     parser.add_argument("--part", default="0,5", help="first,last picture (default: 0,5)")
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--steps", type=int, default=400, help="a scale (default: 400)")
-    parser.add_argument("--scales", type=int, default=5)
     parser.add_argument("--reconstruction", type=float, default=0.0, help="λ₂ (default: 0)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--out", type=Path, default=Path("runs"))

@@ -1,4 +1,4 @@
-"""The pictures of docs/internal_originals.md: edits, harmonised pastes, animations and other sizes, all by one model.
+"""Pictures for the documentation: edits, harmonised pastes, animations and other sizes, all by one model.
 
     python -m benchmarks.internal_originals --data SINGAN_INPUT      # 2 CPU cores, an hour
 

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from predella.metrics.fidelity import mean
+from predella.recipes.meta_internal import MODEL
 
 ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_5_dense", "dataset", "patch")
 TUNED = (0, 50)  # steps, on unseen pictures
@@ -43,7 +44,7 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
     out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.steps}" * bool(options.steps))
     if not (out / "README.md").exists():  # written last
         recipe, size = f"meta_internal_{kind}", part[1] - part[0]
-        scales = [str(i) for i in range(options.scales)]
+        scales = [str(i) for i in range(MODEL.scales)]
         words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
         if options.steps:
             fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
@@ -92,7 +93,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--steps", type=int, default=0, help="a scale (default: those of the recipes)")
-    parser.add_argument("--scales", type=int, default=5)
     parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--seed", type=int, default=0)

@@ -100,7 +100,7 @@ def towers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def internals(tmp_path_factory):
-    return smoke_runs(tmp_path_factory.mktemp("internals"), "meta_internal_dataset", "meta_internal_plain")
+    return smoke_runs(tmp_path_factory.mktemp("internals"), "meta_internal_dataset", "meta_internal_plain", "meta_internal_dataset_windows")
 
 
 @pytest.fixture(scope="session")

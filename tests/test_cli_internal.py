@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from predella.models.base import load
@@ -21,8 +22,9 @@ def size(path):
         return image.size
 
 
-def test_a_model_of_many_pictures_varies_one_it_has_not_seen(cli, internals, photo, tmp_path):
-    words = ("vary", photo, "--model", internals / "meta_internal_dataset", "--count", "2")
+@pytest.mark.parametrize("name", ["meta_internal_dataset", "meta_internal_dataset_windows"])
+def test_a_model_of_many_pictures_varies_one_it_has_not_seen(cli, internals, photo, tmp_path, name):
+    words = ("vary", photo, "--model", internals / name, "--count", "2")
     status, out, _ = cli(*words, "--size", "40x18", "--out", tmp_path / "o", "--json")
     assert status == 0 and len(json.loads(out)["files"][0]["variations"]) == 2
     assert size(tmp_path / "o" / "photo-1.png") == (40, 18)
@@ -45,7 +47,10 @@ def test_patches_vary_without_a_network(cli, photo, tmp_path):
 def test_models_of_both_kinds_are_kept_with_their_scales(internals):
     plain, many = (load(internals / name) for name in ("meta_internal_plain", "meta_internal_dataset"))
     assert plain.config.heads == "table" and int(many.grown) == 2
-    assert many.config.noise == "picture" and 0 < many.amplitudes[1] != 1
+    assert 0 < many.amplitudes[1] < 1
+    own = load(internals / "meta_internal_dataset_windows")
+    picture = torch.rand(1, 3, 18, 24)
+    assert own.config.noise == "picture" and own.weights(own.embed(picture), 1)["detail"] == own.details(picture)[0, 1]
 
 
 def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
@@ -66,13 +71,20 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", photo, "--method", "patch", "--model", many, "--out", out, says="needs no model")
     refuses("vary", tmp_path / "tiny.png", "--method", "patch", "--out", out, says=["tiny.png has 10×8", "patches need 21"])
     refuses("vary", photo, "--train-steps", "0", "--out", out, says="--train-steps must lie in 1…100000")
+    refuses("vary", tmp_path / "tiny.png", "--out", out, says=["tiny.png has 10×8", "needs 25", "take a larger picture"])
+    refuses("vary", photo, "--method", "patch", "--size", "5x5", "--out", out, says="at least 7x7 with --method patch, got 5x5")
+    Image.new("RGB", (1600, 200)).save(tmp_path / "long.png")
+    refuses("vary", tmp_path / "long.png", "--method", "patch", "--out", out, says=["160×20 as it is worked on", "cut it"])
     assert not out.exists()
 
 
 def test_recipes_that_do_not_fit_are_refused(refuses, photo):
     refuses("train", "meta_internal_plain", "--data.longest", "64", says="data.longest must be model.finest = 128")
     refuses("train", "meta_internal_plain", "--model.scales", "4", says="stages must train scales 0, 1, … of model.scales = 4")
-    refuses("train", "meta_internal_plain", "--smoke", "--stages.0.objective.critic", "hyper", says="set objective.critic to 'shared'")
+    refuses("train", "meta_internal_plain", "--smoke", "--stages.0.objective.critic", "hyper", says="set stages.N.objective.critic alike")
+    words = [w for i in "01" for w in (f"--stages.{i}.objective.critic", "hyper")]
+    refuses("train", "meta_internal_plain", "--smoke", *words, says="set objective.critic to 'shared'")
+    refuses("train", "meta_internal_plain", "--smoke", "--data.part", "0,2", says=["learns one picture, got 2", "meta_internal_dataset"])
 
 
 @pytest.mark.parametrize("critic", ["hyper", "shared", "embedded"])

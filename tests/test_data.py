@@ -248,6 +248,10 @@ def test_whole_pictures_come_in_batches_of_one_size_and_every_one_once_an_epoch(
                     tops.add(bool(picture_[0, height - 1, 0] == 1))
     assert tops == {True, False}  # the picture of 47 rows, with its last and without
     assert torch.equal(data(2).target, data(2).target)
+    by_three = Batches(images, Internal(), 5, Augment(flip=False, rotate=False, snap=8), seed=1)  # an epoch ends within a batch
+    assert all(sum(len(set(by_three(k).sizes)) == 1 for k in range(12 * e // 5, 12 * (e + 1) // 5)) >= 1 for e in range(10))
+    order = torch.cat([by_three(k).target[:, 0, 0, 0] for k in range(12)]).view(5, 12)
+    assert all(sorted(row.tolist()) == sorted(order[0].tolist()) for row in order)
     plain = Batches(images, Internal(), 4, Augment(flip=False, rotate=False), seed=1)
     assert {size[0] for k in range(3) for size in plain(k).sizes} == set(heights)
     with pytest.raises(ValueError, match="snap must be at least 1, got 0"):

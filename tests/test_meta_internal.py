@@ -9,7 +9,7 @@ from torch import nn
 
 from predella.image.pyramid import pyramid, scale_edges, scale_sizes
 from predella.losses.adversarial import logits_and_slopes
-from predella.models.meta_internal import MetaInternal, MetaInternalConfig
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig, _needed, cut, enlarged
 from predella.nn.heads import PatchNetwork
 from predella.objectives.meta_internal import HyperCritic, MetaInternalObjectiveConfig
 from predella.tasks.base import Batch
@@ -146,13 +146,85 @@ def test_a_window_is_made_of_windows(window):
     torch.testing.assert_close(made, full[..., top : top + height, left : left + width])
 
 
+@pytest.mark.parametrize(("coarsest", "finest", "scales"), [(25, 250, 7), (25, 256, 6), (25, 128, 5)])
+def test_windows_of_any_size_are_enlarged_to_their_part_of_the_whole(coarsest, finest, scales):
+    edges = scale_edges(coarsest, finest, scales)
+    for short in range(finest // 8, finest + 1, 3):
+        sizes = scale_sizes((short, finest), edges)
+        for small, size in zip(sizes, sizes[1:]):
+            below = torch.arange(small[0] * small[1], dtype=torch.float32).view(1, 1, *small)
+            whole = F.pad(F.interpolate(below, size, mode="bilinear", align_corners=True), (5, 5, 5, 5))
+            for top in range(-5, size[0] - 3, 7):
+                rows = _needed(top, top + 8, size[0], small[0])
+                window = (top, 0, min(8, size[0] + 5 - top), size[1])
+                part = (rows[0], 0, rows[1] - rows[0], small[1])
+                found = enlarged(cut(below, part), size, window, (small, part))
+                wanted = whole[..., top + 5 : top + 5 + window[2], 5:-5]
+                torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-2)
+
+
+def test_windows_see_the_edges_as_often_as_the_middle():
+    objective = MetaInternalObjectiveConfig(scale=2, window=6).build(MetaInternal(TINY))
+    generator, seen = torch.Generator().manual_seed(0), torch.zeros(24)
+    for _ in range(4000):
+        _, left, _, width = objective._window((18, 24), generator)
+        seen[left : left + width] += 1
+    assert seen[0] / seen[12] > 0.85 and seen[23] / seen[12] > 0.85
+
+
+def test_an_embedding_that_rests_leaves_all_scales_below_as_they_are():
+    torch.manual_seed(0)
+    model, data = MetaInternal(replace(TINY, embed="resnet34")).train(), batch_of((18, 24), (24, 18))
+    first, second = (MetaInternalObjectiveConfig(scale=i, embed=i == 0, accumulate=False, window=9).build(model) for i in (0, 1))
+    first.begin(iter([data] * 3))
+    second.begin(iter([data] * 3))
+    kept = {k: v.clone() for k, v in model.state_dict().items() if k.startswith(("encoder", "heads.0"))}
+    for phase in second.phases():
+        optimizer = torch.optim.Adam([p for m in phase.trains for p in m.parameters()], 1e-2)
+        phase.total(data)[0].backward()
+        optimizer.step()
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in kept.items())
+    with pytest.raises(ValueError, match="critic 'embedded' trains the embedding"):
+        MetaInternalObjectiveConfig(scale=1, critic="embedded", embed=False)
+
+
+def test_a_lone_picture_is_surveyed_once():
+    model, data = MetaInternal(TINY), batch_of((18, 24))
+    objective = MetaInternalObjectiveConfig(scale=1).build(model)
+    seen = []
+    objective._missing, survey = lambda b: seen.append(b) or survey(b), objective._missing
+    objective.begin(iter([data] * 300))
+    assert len(seen) == 1
+
+
+def test_one_scale_and_a_critic_of_unit_gain():
+    model = MetaInternal(replace(TINY, scales=1, noise="picture"))
+    sizes = model.sizes((18, 24))
+    assert model.first.shape == (1, 3, 24, 24)
+    assert model.reconstruct(model.all_weights(model.embed(torch.rand(2, 3, 18, 24))), sizes)[0].shape == (2, 3, 18, 24)
+    critic = PatchNetwork(3, 8, 1, layers=3, squash=False)
+    scaled = critic.scaled({k: torch.ones(2, *s) for k, s in critic.shapes().items()})
+    torch.testing.assert_close(scaled["4.weight"], torch.full_like(scaled["4.weight"], 1 / 72**0.5))
+
+
+def test_both_penalties_are_taken_of_windows():
+    torch.manual_seed(0)
+    model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
+    for penalty in ("real", "between"):
+        objective = MetaInternalObjectiveConfig(scale=2, penalty=penalty, window=12, accumulate=True).build(model)
+        losses = [p.total(data)[0] for p in objective.phases()]
+        losses[0].backward()
+        assert all(torch.isfinite(x) for x in losses)
+        assert any(p.grad.any() for p in model.encoder.parameters() if p.grad is not None)
+
+
 def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_each_time():
     torch.manual_seed(0)
     model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
     objective = MetaInternalObjectiveConfig(scale=2, window=20, accumulate=False).build(model)
     objective.begin(iter([data] * 3))
     generator = torch.Generator().manual_seed(0)
-    windows = {objective._window((18, 24), generator) for _ in range(50)}
+    windows = {objective._window((18, 24), generator) for _ in range(200)}
     assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), generator) is None
     generator_losses, critic_losses = (p.losses(data) for p in objective.phases())
     assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._embedding(data))] == [(18, 20), (20, 18)]

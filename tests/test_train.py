@@ -377,6 +377,8 @@ def test_some_parameters_may_be_slower(caplog):
     again = Optim(lr=1e-2, slow=("mapping.*",), slow_lr=1e-4).build([layers])
     again.load_tensors(optimizer.tensors())
     assert again.tensors().keys() == optimizer.tensors().keys()
+    with pytest.raises(ValueError, match="name the same parameters"):
+        Optim(muon=("*weight",), slow=("mapping.*",)).build([layers])
     with caplog.at_level("WARNING"):
         Optim(lr=1e-2, slow=("maping.*",)).build([layers])
     assert "slow=('maping.*',) names none of the parameters; all learn at 0.01" in caplog.text

@@ -197,6 +197,9 @@ class Recipe:
         scales = [s.objective.scale for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
         if scales != list(range(len(self.stages))) or len(scales) > model.scales:
             raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, got {scales}")
+        critics = [s.objective.critic for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
+        if len(set(critics)) > 1:
+            raise ValueError(f"the critic goes on from stage to stage, got {critics}; set stages.N.objective.critic alike in all of them")
 
     def _check_sized(self, model: ReversibleConfig | ClassifierConfig | CoverageQualityConfig) -> None:
         if self.data.channels != model.channels:

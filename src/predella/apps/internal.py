@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from predella.errors import UserError
-from predella.image.pyramid import Size, pyramid
+from predella.image.pyramid import ASPECT, Size, pyramid
 from predella.image.resize import resize
 from predella.losses.transport import sliced_wasserstein
-from predella.models.meta_internal import ASPECT, DETAIL, MetaInternal
+from predella.models.meta_internal import DETAIL, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
@@ -25,19 +26,30 @@ PATCH, DIRECTIONS = 7, 64  # edge of the patches that are compared, by so many r
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
+def check_picture(picture: Tensor, least: int, name: str) -> None:
+    """Refuse a picture that scales can't hold.
+
+    Args:
+        least: longest edge of the coarsest scale.
+
+    Raises:
+        UserError: its aspect, or too few pixels.
+    """
+    height, width = picture.shape[-2:]
+    if max(height, width) > ASPECT * min(height, width):
+        raise UserError(f"{name} has {width}×{height} pixels; the longest edge may be {ASPECT:g} times the shortest, cut it")
+    if max(height, width) < least:
+        raise UserError(f"{name} has {width}×{height} pixels; the coarsest scale of this model needs {least}, take a larger picture")
+
+
 def at_home(model: MetaInternal, picture: Tensor, name: str) -> Tensor:
     """(1, 3, H, W) resampled so that its longest edge is the model's last.
 
     Raises:
         UserError: an aspect that the scales can't hold, or fewer pixels than the coarsest scale has.
     """
+    check_picture(picture, model.edges[0], name)
     height, width = picture.shape[-2:]
-    if max(height, width) > ASPECT * min(height, width):
-        raise UserError(f"{name} has {width}×{height} pixels; the longest edge may be {ASPECT:g} times the shortest, cut it")
-    if max(height, width) < model.edges[0]:
-        raise UserError(
-            f"{name} has {width}×{height} pixels; the coarsest scale of this model needs {model.edges[0]}, take a larger picture"
-        )
     return resize(picture, model.fit((height, width))).clamp(-1, 1)
 
 
@@ -172,9 +184,8 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:
     """(1, 1, H, W) → the same, larger by a disk of `grow` pixels, blurred by σ pixels, inside as it was."""
     if grow:
-        y, x = torch.meshgrid(*[torch.arange(-grow, grow + 1)] * 2, indexing="ij")
-        disk = (x.square() + y.square() <= grow * grow).to(mask).view(1, 1, *x.shape)
-        mask = (F.conv2d(mask, disk, padding=grow) > 0.5).to(mask)
+        away = distance_transform_edt((mask[0, 0] <= 0.5).cpu().numpy())
+        mask = torch.from_numpy(away <= grow).to(mask).view_as(mask)
     edge = 2 * int(3 * sigma) + 1
     blurred = gaussian_blur2d(mask, (edge, edge), (sigma, sigma), border_type="replicate")
     return blurred / blurred.amax().clamp(min=1e-6)

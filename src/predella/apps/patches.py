@@ -98,16 +98,33 @@ def check(picture: Tensor, name: str) -> None:
     Raises:
         UserError: says how many pixels are needed.
     """
-    if min(picture.shape[-2:]) < COARSEST:
+    height, width = _worked_on((picture.shape[-2], picture.shape[-1]))
+    if min(height, width) < COARSEST:
+        seen = f", {width}×{height} as it is worked on" if max(picture.shape[-2:]) > LONGEST else ""
         raise UserError(
-            f"{name} has {picture.shape[-1]}×{picture.shape[-2]} pixels; patches need {COARSEST} an edge, take a larger picture"
+            f"{name} has {picture.shape[-1]}×{picture.shape[-2]} pixels{seen}; patches need {COARSEST} an edge, "
+            + ("cut it to less than 7:1" if seen else "take a larger picture")
         )
+
+
+def check_size(size: Size | None) -> None:
+    """Refuse answers that are smaller than a patch.
+
+    Raises:
+        UserError: says how small they may be.
+    """
+    if size is not None and min(size) < PATCH:
+        raise UserError(f"--size must be at least {PATCH}x{PATCH} with --method patch, got {size[1]}x{size[0]}")
+
+
+def _worked_on(size: Size) -> Size:
+    part = min(1.0, LONGEST / max(size))
+    return round(size[0] * part), round(size[1] * part)
 
 
 def variations(picture: Tensor, size: Size | None, count: int, generator: torch.Generator) -> tuple[Tensor, Iterator[Tensor]]:
     """The picture, no longer than LONGEST, and `count` variations of it; `size` None = as large as that."""
-    height, width = picture.shape[-2:]
-    part = min(1.0, LONGEST / max(height, width))
-    small = resize(picture, (round(height * part), round(width * part))).clamp(-1, 1) if part < 1 else picture
+    own = picture.shape[-2], picture.shape[-1]
+    small = resize(picture, _worked_on(own)).clamp(-1, 1) if max(own) > LONGEST else picture
     asked = size or (small.shape[-2], small.shape[-1])
     return small, (patch_variation(small, asked, generator) for _ in range(count))

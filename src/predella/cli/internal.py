@@ -15,6 +15,7 @@ def vary(options, model) -> int:
     from predella.cli.shared import check_seed, check_zoom, parse_size, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
+    from predella.recipes.meta_internal import MODEL
 
     if not 1 <= options.count <= 1000:
         raise UserError(f"--count must lie in 1…1000, got {options.count}")
@@ -25,6 +26,8 @@ def vary(options, model) -> int:
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
     internal.check_size(wanted or (1, 1))
+    if options.method == "patch":
+        patches.check_size(wanted)
     if options.method == "model":
         scale_of(model, options.from_scale, 0)
 
@@ -32,8 +35,8 @@ def vary(options, model) -> int:
         picture = read(file).rgb()
         if options.method == "patch":
             patches.check(picture, str(file))
-        elif model is not None:
-            internal.at_home(model, picture, str(file))
+        else:
+            internal.check_picture(picture, MODEL.coarsest if model is None else model.edges[0], str(file))
         return picture
 
     done = []
@@ -97,12 +100,13 @@ def train_on(image: Path, options):
     from predella.recipe import override
     from predella.recipes import find_recipe
     from predella.run import start
+    from predella.train.trainer import Interrupted, NotFinite
 
     recipe = find_recipe("meta_internal_plain")()
     if not 1 <= options.train_steps <= 100_000:
         raise UserError(f"--train-steps must lie in 1…100000, got {options.train_steps}")
     steps = {f"stages.{i}.steps": str(options.train_steps) for i in range(len(recipe.stages))}
-    recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "16", "sample_every": "1000000", **steps})
+    recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "1", "sample_every": "1000000", **steps})
     keep_freed_memory()
     logging.getLogger("predella").setLevel(logging.WARNING)
     with TemporaryDirectory() as folder, progress(f"{image.name}: training its model") as tell:
@@ -110,4 +114,8 @@ def train_on(image: Path, options):
             model = start(recipe, Path(folder), "predella vary", cpu=options.cpu, tell=tell)
         except ValueError as error:
             raise UserError(f"{image}: {error}") from None
+        except NotFinite as error:
+            raise UserError(f"{image}: its training diverged ({error}); try fewer --train-steps") from None
+        except Interrupted:
+            raise KeyboardInterrupt from None  # there is nothing to resume
     return placed(model, options.cpu)

@@ -76,7 +76,9 @@ class Batches:
             generator = torch.Generator().manual_seed(seed_of(self.seed, 0, epoch))
             found = torch.randperm(len(self.images), generator=generator)
             if not self.task.crop(torch.Generator()):
-                found = _by_size(found, [self._snapped(*size) for size in self.images.sizes], self.batch_size, generator)
+                begun = epoch * len(self.images) % self.batch_size  # items that the batch in which the epoch begins has already
+                sizes = [self._snapped(*size) for size in self.images.sizes]
+                found = _by_size(found, sizes, self.batch_size, -begun % self.batch_size, generator)
             self._permutations[epoch] = found
             while len(self._permutations) > 4:
                 self._permutations.popitem(last=False)
@@ -159,8 +161,8 @@ class Batches:
                     future.cancel()
 
 
-def _by_size(order: Tensor, sizes: Sequence[tuple[int, int]], count: int, generator: torch.Generator) -> Tensor:
-    """`order` with pictures of one size side by side in runs of `count`; what is left over comes in runs of similar sizes."""
+def _by_size(order: Tensor, sizes: Sequence[tuple[int, int]], count: int, first: int, generator: torch.Generator) -> Tensor:
+    """`order` with pictures of one size side by side in runs of `count`, after the `first` ones; others in runs of similar sizes."""
     if len(set(sizes)) == 1:
         return order
     alike: dict[tuple[int, int], list[int]] = {}
@@ -168,9 +170,12 @@ def _by_size(order: Tensor, sizes: Sequence[tuple[int, int]], count: int, genera
         alike.setdefault(sizes[i], []).append(i)
     runs = [few[k : k + count] for few in alike.values() for k in range(0, len(few) - len(few) % count, count)]
     rest = [i for size in sorted(alike) for i in alike[size][len(alike[size]) - len(alike[size]) % count :]]
+    while len(rest) < first and runs:
+        rest += runs.pop()
+    head, rest = rest[:first], rest[first:]
     runs += [rest[k : k + count] for k in range(0, len(rest) - len(rest) % count, count)]
     last = rest[len(rest) - len(rest) % count :]
-    return torch.tensor([i for k in torch.randperm(len(runs), generator=generator).tolist() for i in runs[k]] + last)
+    return torch.tensor([*head, *(i for k in torch.randperm(len(runs), generator=generator).tolist() for i in runs[k]), *last])
 
 
 def _beside(workers: int) -> ThreadPoolExecutor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from predella.image.resize import resize
 
 Size = tuple[int, int]
+ASPECT = 8.0  # of the longest edge to the shortest, at most
 
 
 def scale_edges(coarsest: int, finest: int, scales: int) -> list[int]:

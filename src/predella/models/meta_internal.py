@@ -5,7 +5,6 @@ single-image model of Shaham et al. 2019. `generate` is the one loop behind samp
 and interpolation.
 """
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -24,7 +23,6 @@ from predella.nn.hyper import Weights, apply_weights
 Window = tuple[int, int, int, int]  # top, left, height, width
 SEEN = 128  # edge of the square that the embedding looks at, whatever the aspect
 DETAIL = "detail"  # of θ: what the noise of a scale is multiplied by, (B,)
-ASPECT = 8.0  # of the longest edge to the shortest, at most
 
 
 @config
@@ -100,26 +98,26 @@ def missing(made: Tensor, real: Tensor) -> Tensor:
 
 def _needed(first: int, last: int, size: int, below: int) -> tuple[int, int]:
     """The pixels first … last - 1 of an edge of `size`, inside it, come from which of the edge below."""
-    ratio = (below - 1) / max(1, size - 1)
-    return math.floor(max(0, first) * ratio), min(below, math.floor((min(size, last) - 1) * ratio) + 2)
+    low, high = (min(max(0, i), size - 1) * (below - 1) // max(1, size - 1) for i in (first, last - 1))
+    return low, min(below, high + 2)
 
 
 def enlarged(below: Tensor, size: Size, window: Window, of: tuple[Size, Window] | None = None) -> Tensor:
-    """A window, which may reach beyond the edges where zeros are, of the bilinear enlargement to `size` with aligned corners.
+    """(…, h, w) → a window of the bilinear enlargement to `size` with aligned corners; it may reach beyond the edges, where zeros are.
 
     Args:
-        of: where `below` is a window itself: the size of the whole, and that window.
+        of: where `below` is a window itself: the size of the whole, and that window; it must hold what the answer depends on.
     """
     whole, part = of or ((below.shape[-2], below.shape[-1]), (0, 0, *below.shape[-2:]))
     for axis in (0, 1):
+        last = max(1, size[axis] - 1)
         places = torch.arange(window[axis], window[axis] + window[axis + 2], device=below.device)
-        inside = (places >= 0) & (places < size[axis])
-        at = places.clamp(0, size[axis] - 1) * ((whole[axis] - 1) / max(1, size[axis] - 1))
-        low = at.floor().long().clamp(max=whole[axis] - 1)
+        inside, at = (places >= 0) & (places < size[axis]), places.clamp(0, size[axis] - 1) * (whole[axis] - 1)
+        low = at // last  # in whole numbers: a rounded-down float would miss the window by one
         high = (low + 1).clamp(max=whole[axis] - 1)
         shape = (-1, 1) if axis == 0 else (-1,)
         a, b = (below.index_select(axis - 2, (i - part[axis]).clamp(max=below.shape[axis - 2] - 1)) for i in (low, high))
-        below = torch.lerp(a, b, (at - low).to(below).view(shape)) * inside.view(shape)
+        below = torch.lerp(a, b, ((at % last).to(below) / last).view(shape)) * inside.view(shape)
     return below
 
 
@@ -127,8 +125,8 @@ class MetaInternal(Model):
     """A generator for every picture.
 
     Attributes:
-        first: (1, 3, coarsest, coarsest): the fixed noise whose picture is the reconstruction (Eq. 5); a scale 0 of (h, w)
-            takes its first h rows and w columns.
+        first: (1, 3, s, s), s the first scale's longest edge: the fixed noise whose picture is the reconstruction (Eq. 5);
+            a scale 0 of (h, w) takes its first h rows and w columns.
         amplitudes: (scales,): by how much a scale's noise is multiplied: the root mean square of what the scales below leave
             out, over the training pictures; with noise = "picture" as a share of what the scale adds to their pyramids.
         grown: how many scales are trained.
@@ -148,7 +146,7 @@ class MetaInternal(Model):
         self._primary = (config.primary(),)  # in a tuple: it is no part of the state
         self.encoder = nn.Identity() if config.heads == "table" else config.new_encoder()
         self.heads = nn.ModuleList([config.new_heads(self._primary[0]) for _ in range(config.scales)])
-        self.register_buffer("first", torch.randn(1, 3, config.coarsest, config.coarsest))
+        self.register_buffer("first", torch.randn(1, 3, self.edges[0], self.edges[0]))
         self.register_buffer("amplitudes", torch.ones(config.scales))
         self.register_buffer("grown", torch.tensor(config.scales))
 
@@ -166,7 +164,7 @@ class MetaInternal(Model):
         """(B, 3, H, W) → (B, scales): root mean square of what each scale of the pyramid adds to the one below; 1 at the first."""
         levels = pyramid(pictures, scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.edges))
         out = [missing(a, b) for a, b in zip(levels, levels[1:])]
-        return torch.stack([torch.ones_like(out[0]), *out], 1)
+        return torch.stack([pictures.new_ones(len(pictures)), *out], 1)
 
     @staticmethod
     def square(pictures: Tensor) -> Tensor:
@@ -216,7 +214,7 @@ class MetaInternal(Model):
             below: the picture of the scale below, of any size; None at the first scale.
             noise: (B, 3, h, w) at the first scale, (B, 3, h + 2 · radius, w + 2 · radius) at the others; None = zeros.
             size: (h, w).
-            window: (top, left, height, width): the only part of it that is computed; None = all.
+            window: (top, left, height, width), inside the picture: the only part of it that is computed; None = all.
             of: where `below` is but a window: the size of the whole, and the window; it must hold what the answer depends on.
         """
         radius, theta = self.radius, {k: w for k, w in weights.items() if k != DETAIL}
@@ -256,7 +254,7 @@ class MetaInternal(Model):
             noise: of the same scales, with their amplitudes (`draw`); None = zeros.
             sizes: of the same scales.
             below: what scale `start` is given as the picture below it, of any size; None at scale 0.
-            window: the part of the last scale that is wanted; of the others only what it depends on is made, then. None = all.
+            window: the part of the last of `sizes` that is wanted; of the others only what it depends on is made, then. None = all.
         """
         out, windows = [], [None] * len(sizes) if window is None else self.windows(sizes, window)
         of = None

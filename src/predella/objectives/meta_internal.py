@@ -7,7 +7,6 @@ as they are, but the embedding goes on, held by the reconstruction of all scales
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Literal
 
 import torch
@@ -15,16 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.image.pyramid import Size, pyramid, scale_sizes
+from predella.image.pyramid import ASPECT, Size, pyramid, scale_sizes
 from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
-from predella.models.meta_internal import ASPECT, MetaInternal, MetaInternalConfig, Window, cut, missing
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig, Window, cut, missing
 from predella.nn.heads import Table
 from predella.nn.hyper import Weights, apply_weights
 from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
 
-SURVEY = 256  # pictures that amplitudes are taken from
+SURVEY = 256  # pictures that amplitudes are taken from, at most
 SLOPE = 0.2  # of the leaky ReLUs of a critic that is no hypernetwork's
 
 
@@ -40,7 +39,8 @@ class MetaInternalObjectiveConfig:
     reconstruction: λ₂.
     accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets, and then
         nothing below it is told of it.
-    embed: train the embedding, too; False = it stays, and with it all that the scales below make.
+    embed: train the embedding, too; False = it stays, and with it all that the scales below make (an encoder with batch norm keeps
+        its statistics, then).
     window: longest edge of the part of a picture that a step looks at, at the scale that is trained, another one every time; 0 = all
         of the picture. Patches of 11 pixels need no more, and more pictures fit in a step.
     """
@@ -61,6 +61,8 @@ class MetaInternalObjectiveConfig:
                 "scale, lip, reconstruction and window must be 0 or more, got "
                 f"{self.scale}, {self.lip}, {self.reconstruction}, {self.window}"
             )
+        if self.critic == "embedded" and not self.embed:
+            raise ValueError("critic 'embedded' trains the embedding; set embed to true, or choose another critic")
 
     def build(self, model: nn.Module) -> "MetaInternalObjective":
         """The objective that trains one scale of `model`.
@@ -144,11 +146,17 @@ class MetaInternalObjective(Objective):
 
     @torch.no_grad()
     def _survey(self, batches: Iterator[Batch]) -> None:
-        rows, details, first = [], [], next(batches)
-        for batch in [first, *islice(batches, max(0, SURVEY // len(first.target) - 1))]:
+        rows, details, known, training = [], [], set[float](), self.model.training
+        self.model.eval()
+        for batch in batches:
+            sums = batch.target.double().sum((1, 2, 3)).tolist()
+            if rows and (known.issuperset(sums) or sum(map(len, rows)) + len(sums) > SURVEY):
+                break
+            known.update(sums)
             rows.append(self._missing(batch))
             if self.model.config.noise == "picture":
                 details.append(torch.cat([self.model.details(p)[:, 1 : self.scale + 1] for _, p in batch.by_size()]))
+        self.model.train(training)
         left = torch.cat(rows).square().mean(0)
         self.model.amplitudes[1 : self.scale + 1] = (left / torch.cat(details).square().mean(0) if details else left).sqrt()
 
@@ -174,6 +182,7 @@ class MetaInternalObjective(Objective):
             real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
             real = cut(real, self._window((real.shape[-2], real.shape[-1]), generator))
             judge = partial(self.critic, own)
+            fake = fake.to(real)
             if self.config.penalty == "real":
                 logits, off = logits_and_slopes(judge, real)
             else:
@@ -206,11 +215,17 @@ class MetaInternalObjective(Objective):
 
     def _reconstructed(self, embedding: Tensor, sizes: list[Size], window: Window | None) -> list[Tensor]:
         """Of all scales up to this one, of which only the window is made."""
-        weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
+        weights = self._weights(embedding, self.config.accumulate)
         if self.config.accumulate and self.scale:
             below = self.model.reconstruct(weights[:-1], sizes[:-1])
             return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
         return [self._last_step(weights, [self.model.fixed(len(embedding), sizes[0]), *[None] * self.scale], sizes, window)]
+
+    def _weights(self, embedding: Tensor, learn: bool) -> list[Weights]:
+        """θ of the scales up to this one; those below with a gradient only if they are to `learn` the embedding."""
+        with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+            below = [self.model.weights(embedding, i) for i in range(self.scale)]
+        return [*below, self.model.weights(embedding, self.scale)]
 
     def _last_step(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
         """The picture of this scale, or a window of it; what lies below is made without gradient."""
@@ -222,11 +237,12 @@ class MetaInternalObjective(Objective):
         return self.model.step(weights[-1], below, noise[-1], sizes[-1], window, (sizes[-2], part) if part else None)
 
     def _window(self, size: Size, generator: torch.Generator) -> Window | None:
-        """A random part of a picture of `size`, or None for all of it."""
+        """A random part of a picture of `size`, or None for all of it; pixels at the edges are seen as often as others."""
         if not self.config.window or max(size) <= self.config.window:
             return None
         height, width = (min(self.config.window, n) for n in size)
-        top, left = (int(torch.randint(n - w + 1, (), generator=generator)) for n, w in zip(size, (height, width)))
+        places = (int(torch.randint(1 - w, n, (), generator=generator)) for n, w in zip(size, (height, width)))
+        top, left = (min(max(0, place), n - w) for place, n, w in zip(places, size, (height, width)))
         return top, left, height, width
 
     @torch.no_grad()
@@ -238,7 +254,7 @@ class MetaInternalObjective(Objective):
     def _fakes(self, batch: Batch, embedding: Tensor, part: bool = True) -> list[Tensor]:
         """One sample of this scale for each picture, or a window of it, by size; gradients reach this scale's weights only."""
         generator, out = batch.generator(), []
-        weights = [self.model.weights(embedding, i) for i in range(self.scale + 1)]
+        weights = self._weights(embedding, False)
         for items, pictures in batch.by_size():
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             noise = [z.to(pictures) for z in self.model.draw(len(items), sizes, generator)]
@@ -247,6 +263,7 @@ class MetaInternalObjective(Objective):
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
+        self.model.encoder.train(self.config.embed and self.model.training)
         return torch.cat([self.model.embed(p) for _, p in batch.by_size()])[_order(batch)]
 
     def _looked_at(self, batch: Batch) -> Tensor:

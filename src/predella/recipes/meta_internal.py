@@ -25,22 +25,28 @@ PAPER = MetaInternalConfig(coarsest=25, finest=250, scales=7, heads="dense", emb
 
 def meta_internal_plain(smoke: bool = False) -> Recipe:
     """One picture, ordinary weights (Shaham et al. 2019)."""
-    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 600, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_plain", replace(MODEL, heads="table"), 600, 1, 1e-3, smoke, 1, critic="shared")
 
 
 def meta_internal_single(smoke: bool = False) -> Recipe:
     """One picture, weights from a hypernetwork, one critic."""
-    return _recipe("meta_internal_single", MODEL, 600, 1, 1e-3, smoke, critic="shared")
+    return _recipe("meta_internal_single", MODEL, 600, 1, 1e-3, smoke, 1, critic="shared")
 
 
 def meta_internal_batch(smoke: bool = False) -> Recipe:
     """A few pictures, all of them in every step; the critic is a hypernetwork, too."""
-    return _recipe("meta_internal_batch", MODEL, 600, 5, 1e-3, smoke)
+    return _recipe("meta_internal_batch", MODEL, 600, 5, 1e-3, smoke, 16)
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
-    """Any number of pictures, four of them a step; the embedding is learned at the first scale, and windows are enough for the others."""
-    recipe = _recipe("meta_internal_dataset", replace(MODEL, noise="picture"), (1800, 1300, 1100, 1000, 900), 4, 1e-3, smoke)
+    """Any number of pictures, two of them a step, most steps at the coarse scales, where they cost little and the layout is decided."""
+    return _recipe("meta_internal_dataset", MODEL, (2000, 1500, 1000, 700, 500), 2, 1e-3, smoke)
+
+
+def meta_internal_dataset_windows(smoke: bool = False) -> Recipe:
+    """The same in less time and closer to the training pictures, but worse on others: the embedding is learned at the first scale alone,
+    the rest looks at windows."""
+    recipe = _recipe("meta_internal_dataset_windows", replace(MODEL, noise="picture"), (1800, 1300, 1100, 1000, 900), 4, 1e-3, smoke)
     heads = ("*base", "*rows", "*factor.weight")
     stages = []
     for stage in recipe.stages:
@@ -62,7 +68,8 @@ def _optim(lr: float, encoder: Sequence[str]) -> Optim:
     return Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop", slow=tuple(encoder), slow_lr=0.1 * lr)
 
 
-def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], batch: int, lr: float, smoke: bool, **objective) -> Recipe:
+def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], batch: int, lr: float, smoke: bool,
+            most: int = 0, **objective) -> Recipe:  # fmt: skip
     if smoke:
         model = replace(model, coarsest=12, finest=24, scales=2, width=8, embedding=16, embed="small", rank=4)
         steps, batch = 6, min(batch, 3)
@@ -84,7 +91,7 @@ def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], 
         name=name,
         data=Source(paths=("photos",), longest=model.finest, part=(0, batch)) if smoke else Source(longest=model.finest),
         augment=Augment(flip=False, rotate=False),
-        task=Internal(),
+        task=Internal(most=most),
         model=model,
         stages=stages,
         measures="internal",
@@ -95,5 +102,12 @@ def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], 
     )
 
 
-_ALL = (meta_internal_plain, meta_internal_single, meta_internal_batch, meta_internal_dataset, meta_internal_dataset_paper)
+_ALL = (
+    meta_internal_plain,
+    meta_internal_single,
+    meta_internal_batch,
+    meta_internal_dataset,
+    meta_internal_dataset_windows,
+    meta_internal_dataset_paper,
+)
 RECIPES = {f.__name__: f for f in _ALL}

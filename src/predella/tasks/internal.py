@@ -6,14 +6,33 @@ import torch
 from torch import Tensor
 
 from predella.config import config
-from predella.tasks.base import Batch
+from predella.errors import UserError
+from predella.image.pyramid import ASPECT
+from predella.tasks.base import Batch, Pictures
 
 
 @config
 class Internal:
-    """Whole pictures; `Source.longest` or `Source.stretch` gives them their size."""
+    """Whole pictures; `Source.longest` or `Source.stretch` gives them their size.
+
+    Args:
+        most: pictures that one training may have; 0 = any number.
+    """
 
     kind: Literal["internal"] = "internal"
+    most: int = 0
+
+    def check_pictures(self, pictures: Pictures) -> None:
+        """Raise UserError for more pictures than `most`, or one that is too long for its width."""
+        if self.most and len(pictures) > self.most:
+            what = "one picture" if self.most == 1 else f"at most {self.most} pictures"
+            raise UserError(
+                f"this recipe learns {what}, got {len(pictures)}; choose with --data or --data.part, or take meta_internal_dataset"
+            )
+        for i in range(len(pictures)):
+            height, width = pictures[i].shape[-2:]
+            if max(height, width) > ASPECT * min(height, width):
+                raise UserError(f"picture {i} is {width}×{height}; the longest edge may be {ASPECT:g} times the shortest, cut it")
 
     def crop(self, generator: torch.Generator) -> int:
         return 0

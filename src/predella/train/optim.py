@@ -76,6 +76,8 @@ class PhaseOptimizer:
         slow = [p for n, p in named if any(fnmatch(n, pattern) for pattern in config.slow)]
         if config.slow and not slow:
             log.warning("slow=%s names none of the parameters; all learn at %g", config.slow, config.lr)
+        if {id(p) for p in slow} & {id(p) for p in self._matrices}:
+            raise ValueError(f"muon={config.muon} and slow={config.slow} name the same parameters; each has one learning rate")
         taken = {id(p) for p in (*self._matrices, *slow)}
         rest = [p for _, p in named if id(p) not in taken]
         self._views = [nn.Parameter(p.data.view(len(p), -1)) for p in self._matrices]  # share storage with the kernels
