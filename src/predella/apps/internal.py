@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from predella.errors import UserError
-from predella.image.pyramid import ASPECT, Size, pyramid
+from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
 from predella.losses.transport import sliced_wasserstein
 from predella.models.meta_internal import DETAIL, MetaInternal
@@ -36,8 +36,8 @@ def check_picture(picture: Tensor, least: int, name: str) -> None:
         UserError: its aspect, or too few pixels.
     """
     height, width = picture.shape[-2:]
-    if max(height, width) > ASPECT * min(height, width):
-        raise UserError(f"{name} has {width}×{height} pixels; the longest edge may be {ASPECT:g} times the shortest, cut it")
+    if fault := aspect_fault((height, width)):
+        raise UserError(f"{name} has {fault}")
     if max(height, width) < least:
         raise UserError(f"{name} has {width}×{height} pixels; the coarsest scale of this model needs {least}, take a larger picture")
 

@@ -29,6 +29,12 @@ def scale_sizes(size: Size, edges: list[int]) -> list[Size]:
     return [(max(1, round(size[0] * e / longest)), max(1, round(size[1] * e / longest))) for e in edges]
 
 
+def aspect_fault(size: Size) -> str:
+    """What is wrong with a picture of (height, width) that is too long for its width, and what helps; "" if it is not."""
+    fault = f"{size[1]}×{size[0]} pixels; the longest edge may be {ASPECT:g} times the shortest, cut it"
+    return fault if max(size) > ASPECT * min(size) else ""
+
+
 def pyramid(x: Tensor, sizes: list[Size]) -> list[Tensor]:
     """(B, C, H, W) at each of `sizes`, made from `x` itself by antialiased cubic resampling; values stay in [-1, 1]."""
     return [x if tuple(x.shape[-2:]) == s else resize(x, s).clamp(-1, 1) for s in sizes]

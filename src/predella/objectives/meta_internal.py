@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.image.pyramid import ASPECT, Size, pyramid, scale_sizes
+from predella.image.pyramid import Size, aspect_fault, pyramid, scale_sizes
 from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig, Window, cut, missing
@@ -120,8 +120,8 @@ class MetaInternalObjective(Objective):
         """Raise ValueError for pictures that the scales can't hold."""
         for _, pictures in batch.by_size():
             height, width = pictures.shape[-2:]
-            if max(height, width) / min(height, width) > ASPECT:
-                raise ValueError(f"{width}×{height} pixels: the longest edge may be {ASPECT:g} times the shortest at most; cut the picture")
+            if fault := aspect_fault((height, width)):
+                raise ValueError(fault)
             if max(height, width) < self.model.edges[-1]:
                 last = self.model.edges[-1]
                 raise ValueError(f"{width}×{height} pixels are fewer than the last scale's {last}; set data.longest or lower model.finest")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from predella.config import config
 from predella.errors import UserError
-from predella.image.pyramid import ASPECT
+from predella.image.pyramid import aspect_fault
 from predella.tasks.base import Batch, Pictures
 
 
@@ -30,9 +30,8 @@ class Internal:
                 f"this recipe learns {what}, got {len(pictures)}; choose with --data or --data.part, or take meta_internal_dataset"
             )
         for i in range(len(pictures)):
-            height, width = pictures[i].shape[-2:]
-            if max(height, width) > ASPECT * min(height, width):
-                raise UserError(f"picture {i} is {width}×{height}; the longest edge may be {ASPECT:g} times the shortest, cut it")
+            if fault := aspect_fault((pictures[i].shape[-2], pictures[i].shape[-1])):
+                raise UserError(f"picture {i} has {fault}")
 
     def crop(self, generator: torch.Generator) -> int:
         return 0
