@@ -113,5 +113,5 @@ def test_wrong_input(refuses, densities, pictures, tmp_path, runs):
     refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
     refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")
     refuses("encode", run, one, "--restricted", "--out", tmp_path / "z.safetensors", says="--restricted is for reversible networks")
-    refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space is for reversible networks")
+    refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space: of no use for a density")
     assert not list(tmp_path.glob("*.png"))

@@ -69,6 +69,9 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", photo, "--model", many, "--out", tmp_path / "o.png", says="must name a folder")
     refuses("vary", photo, "--model", many, "--dims", "1", "--out", out, says="--dims and --label are for reversible networks")
     refuses("vary", photo, "--method", "patch", "--model", many, "--out", out, says="needs no model")
+    refuses("vary", photo, "--method", "patch", "--tune", "5", "--out", out, says="--tune: of no use for --method patch")
+    refuses("vary", photo, "--model", many, "--train-steps", "600", "--out", out, says="--train-steps: of no use for a model that is")
+    refuses("vary", photo, "--model", many, "--box", "0,0,9,9", "--steps=3", "--out", out, says=["--box, --steps: of no use", "leave them"])
     refuses("vary", tmp_path / "tiny.png", "--method", "patch", "--out", out, says=["tiny.png has 10×8", "patches need 21"])
     refuses("vary", photo, "--train-steps", "0", "--out", out, says="--train-steps must lie in 1…100000")
     refuses("vary", tmp_path / "tiny.png", "--out", out, says=["tiny.png has 10×8", "needs 25", "take a larger picture"])
@@ -141,7 +144,9 @@ def test_pictures_between_two_of_one_model(cli, refuses, internals, photo, tmp_p
     first, last = (np.asarray(Image.open(tmp_path / "o" / f"{i:04}.png")).astype(int) for i in (0, 2))
     assert (first != last).any()
     refuses(*words, "--from-scale", "2", "--out", tmp_path / "b.png", says="0…1 for this model, got 2")
-    refuses(*words, "--space", "full", "--out", tmp_path / "b.png", says="--space and --box are for reversible networks")
+    refuses(
+        *words, "--space", "full", "--box", "0,0,9,9", "--out", tmp_path / "b.png", says="--space, --box: of no use for generators of whole"
+    )
     plain = ("interpolate", internals / "meta_internal_plain", *words[2:])
     refuses(*plain, "--out", tmp_path / "b.png", says="trained on one picture without a hypernetwork")
 

@@ -13,6 +13,7 @@ from sklearn.mixture import GaussianMixture as Fitted
 from predella.losses import adversarial as adv
 from predella.losses import transport as ot
 from predella.losses.distances import Perceptual, projected
+from predella.losses.texture import Texture
 from predella.nn.critics import ImageCritic, VectorCritic
 from predella.nn.gaussian import GaussianMixture
 
@@ -191,3 +192,32 @@ def test_projections_keep_squared_distances():
     assert kept.shape == (40, 400) and ratio.mean().item() == pytest.approx(1, abs=0.02)
     assert ratio.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.3)
     assert torch.equal(kept, projected(x, 400))
+
+
+def _stripes(phase: float, period: float = 6.0) -> torch.Tensor:
+    """(1, 3, 24, 32), with a little grain."""
+    wave = torch.sin(2 * torch.pi * (torch.arange(32.0) + phase) / period).expand(1, 3, 24, 32)
+    return 0.5 * wave + 0.02 * torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(int(phase)))
+
+
+def test_texture_is_the_same_elsewhere_in_the_picture_but_not_when_blurred():
+    real = _stripes(0)
+    patches, maps = Texture(real), Texture(real, lambda x: [x.diff(dim=-1).relu()])
+    blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
+    for measure in (patches, maps):
+        itself, shifted, smooth = (float(measure(x, torch.Generator().manual_seed(0))) for x in (real, _stripes(6), blurred))
+        assert itself == 0 and 5 * shifted < smooth
+
+
+def test_whitened_patches_count_grain_as_much_as_the_mean_colour():
+    """Raw patches hardly notice that the grain is gone."""
+    coarse = torch.nn.functional.interpolate(torch.randn(1, 3, 3, 4, generator=torch.Generator().manual_seed(0)), (24, 32), mode="bilinear")
+    grain = 0.05 * torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    patches = [torch.nn.functional.unfold(x, 7)[0].T for x in (coarse + grain, coarse)]
+    raw = float(ot.sliced_wasserstein(*patches, 64, torch.Generator().manual_seed(2)))
+    assert raw < 0.01 and float(Texture(coarse + grain)(coarse, torch.Generator().manual_seed(2))) > 20 * raw
+
+
+def test_textures_are_compared_at_one_size():
+    with pytest.raises(ValueError, match="got 8×24 pixels for 32×24"):
+        Texture(_stripes(0))(_stripes(0)[..., :8], torch.Generator())

@@ -110,8 +110,42 @@ if engine.main:
 engine.close()
 """
 
+INTERNAL = """
+import sys, torch
+from predella.data.batches import Augment, Batches
+from predella.data.images import Source
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig
+from predella.objectives.meta_internal import MetaInternalObjectiveConfig
+from predella.tasks.base import Batch
+from predella.tasks.internal import Internal
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
 
-@pytest.mark.parametrize("script", [TWO, REVERSIBLE, TOWER], ids=["functional image", "reversible", "tower"])
+class Double(Batches):
+    def __call__(self, step):
+        b = super().__call__(step)
+        return Batch(b.target.double(), None, b.seed, b.label, b.part, sizes=b.sizes)
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+engine = Engine("cpu")
+images = Source(paths=("photos",), longest=16, part=(0, 6)).open()
+stream = Double(images, Internal(), 4, Augment(flip=False, rotate=False), 3, engine.rank, engine.world)
+model = MetaInternal(MetaInternalConfig(coarsest=10, finest=16, scales=2, width=4, embedding=6, rank=2, layers=3))
+optim, parts = Optim(lr=0.01, clip=0.05), []
+for scale, penalty in enumerate(("real", "between")):
+    objective = MetaInternalObjectiveConfig(scale=scale, penalty=penalty).build(model)
+    parts.append(Part(f"scale_{scale}", 5, objective, stream, {"generator": optim, "critic": optim}))
+Trainer(model, parts, sys.argv[1], engine, log_every=100, save_every=100).fit()
+if engine.main:
+    both = [*model.state_dict().values(), *parts[-1].objective.critic.state_dict().values()]
+    torch.save([p for p in both if p.is_floating_point()], sys.argv[1] + "/out.pt")
+engine.close()
+"""
+
+
+@pytest.mark.parametrize("script", [TWO, REVERSIBLE, TOWER, INTERNAL], ids=["functional image", "reversible", "tower", "internal"])
 def test_two_processes_equal_one(tmp_path, script):
     """The real objective on the real stream, with a gradient clip that bites; float64, 1e-12."""
     (tmp_path / "two.py").write_text(script)

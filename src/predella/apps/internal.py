@@ -5,9 +5,9 @@ Bensadoun et al. 2021, Sec. 5.2).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -15,14 +15,16 @@ from torch import Tensor
 from predella.errors import UserError
 from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
-from predella.losses.transport import sliced_wasserstein
+from predella.losses.texture import Texture
+from predella.models.base import load
+from predella.models.classifier import Classifier
 from predella.models.meta_internal import DETAIL, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
-TUNING, HELD = 5e-4, 10.0  # of `tuned`: the learning rate, the weight of the reconstruction
-PATCH, DIRECTIONS = 7, 64  # edge of the patches that are compared, by so many random directions
+TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
+FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
@@ -90,8 +92,8 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
           tell: Callable[[float], None] | None = None) -> list[Weights]:  # fmt: skip
     """θ of a picture's generator, trained on by `steps` steps of all scales at once.
 
-    Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples' patches by the sliced Wasserstein distance to the
-    picture's (Elnekave and Weiss 2022): what a critic would need many steps for.
+    Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples by the distance of textures: what a critic would
+    need many steps for.
 
     Args:
         tell: hears the fraction done after each step.
@@ -101,15 +103,16 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
     learning = [w for scale in theta for k, w in scale.items() if k != DETAIL]
     optimizer = torch.optim.Adam(learning, TUNING, (0.5, 0.999))
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
-    real = pyramid(picture.to(device), sizes)
+    real, network = pyramid(picture.to(device), sizes), load(FEATURES).to(model.first).eval().requires_grad_(False)
+    assert isinstance(network, Classifier)
+    textures = [Texture(x, partial(network.maps, count=2)) for x in real]
     for step in range(steps):
         noise = [z.to(device) for z in model.draw(1, sizes, generator)]
         loss, below = torch.zeros((), device=device), None
         made = model.reconstruct(theta, sizes)
         for i, size in enumerate(sizes):
             below = model.step(theta[i], None if below is None else below.detach(), noise[i], size)
-            patches = [F.unfold(F.pad(x, (PATCH // 2,) * 4, mode="replicate"), PATCH)[0].T for x in (below, real[i])]
-            loss = loss + sliced_wasserstein(*patches, DIRECTIONS, generator) + HELD * (made[i] - real[i]).square().mean()
+            loss = loss + textures[i](below, generator) + HELD * (made[i] - real[i]).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

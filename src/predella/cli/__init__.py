@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         if action.nargs != 0 and not isinstance(action, _AppendAction) and sum(given.count(s) for s in action.option_strings) > 1:
             fail(f"{action.option_strings[-1]} is given twice; only the last would count")
     options, rest = parser.parse_known_args(words[1:])
+    options.given = frozenset(given)
     if rest and not getattr(module, "TAKES_FIELDS", False):
         fail(f"predella {verb} does not know '{rest[0]}'; see --help")
     return _guard(module, options, rest)

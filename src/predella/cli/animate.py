@@ -33,7 +33,7 @@ def run(options, rest) -> int:
     from predella.atomic import check_free
     from predella.cli.internal import scale_of, train_on
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, open_model, parse_size
+    from predella.cli.shared import check_seed, leave_out, open_model, parse_size
     from predella.errors import UserError
     from predella.image.files import MOVING, read, write_frames
 
@@ -53,6 +53,7 @@ def run(options, rest) -> int:
     picture, start = read(options.image).rgb(), time.monotonic()
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
+        leave_out(options, "--train-steps", "a model that is trained already")
         internal.at_home(model, picture, str(options.image))
     scale = scale_of(model, options.from_scale, 2)
     model = model or train_on(options.image, options)

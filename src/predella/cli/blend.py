@@ -34,7 +34,7 @@ def run(options, rest) -> int:
     from predella.apps import internal
     from predella.apps.fill import read_mask
     from predella.cli.internal import scale_of, train_on
-    from predella.cli.shared import check_seed, open_model
+    from predella.cli.shared import check_seed, leave_out, open_model
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
 
@@ -48,6 +48,7 @@ def run(options, rest) -> int:
     start = time.monotonic()
     model = open_model(options.model, options.verb, options.cpu) if options.model else None
     if model is not None:
+        leave_out(options, "--train-steps", "a model that is trained already")
         internal.at_home(model, picture.rgb(), str(options.onto))
     scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options)

@@ -12,11 +12,16 @@ def vary(options, model) -> int:
 
     from predella.apps import internal, patches
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, check_zoom, parse_size, several_each, usable
+    from predella.cli.shared import check_seed, check_zoom, leave_out, parse_size, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
     from predella.recipes.meta_internal import MODEL
 
+    leave_out(options, "--box --steps --reach", "variations of images")
+    if options.method == "patch":
+        leave_out(options, "--tune --from-scale --train-steps", "--method patch, which has no network")
+    elif model is not None:
+        leave_out(options, "--train-steps", "a model that is trained already")
     if not 1 <= options.count <= 1000:
         raise UserError(f"--count must lie in 1…1000, got {options.count}")
     if not 0 <= options.tune <= 100_000:

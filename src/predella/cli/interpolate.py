@@ -36,12 +36,13 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps.latents import prepared
-    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, parse_box, write_pictures
+    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, leave_out, open_model, parse_box, write_pictures
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.models.coverage_quality import CoverageQuality
     from predella.models.functional_image import FunctionalImage
     from predella.models.functional_points import FunctionalPoints
+    from predella.models.meta_internal import MetaInternal
     from predella.models.reversible import SPACES, Reversible
 
     if not 2 <= options.steps <= 10_000:
@@ -56,14 +57,22 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
+    useless = ["--space", "--box", "--from-scale", "--layers", "--size", "--seed"]
+    for kind, (what, uses) in {
+        CoverageQuality: ("a density, which goes from latent to latent", "--box"),
+        FunctionalPoints: ("curves, which go from weights to weights", "--layers"),
+        FunctionalImage: ("images as functions", "--space --box --layers --size"),
+        Reversible: ("a reversible network", "--space --box"),
+        MetaInternal: ("generators of whole pictures", "--from-scale --seed"),
+    }.items():
+        if isinstance(model, kind):
+            leave_out(options, " ".join(w for w in useless if w not in uses.split()), what)
     if isinstance(model, CoverageQuality):
         return _posteriors(options, model, paths, (boxes[0], boxes[-1]))
     if isinstance(model, FunctionalPoints):
         return _curves(options, model, paths)
     if isinstance(model, FunctionalImage):
         return _functions(options, model, paths, (boxes[0], boxes[-1]))
-    if options.layers is not None:
-        raise UserError("--layers is for models that generate networks (functional_points, functional_image); leave it out")
     if not isinstance(model, Reversible):
         return _mixtures(options, model, paths)
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
@@ -83,11 +92,8 @@ def _posteriors(options, model, paths: list[Path], boxes) -> int:
     """From the middle of one picture's posterior to that of the other's."""
     from predella.apps import density
     from predella.cli.shared import write_pictures
-    from predella.errors import UserError
     from predella.image.files import read
 
-    if options.space:
-        raise UserError("--space is for reversible networks; this model goes from latent to latent, leave it out")
     ready = [density.prepared(read(f), model, str(f), box)[0] for f, box in zip((options.a, options.b), boxes)]
     write_pictures([density.between(model, *ready, options.steps)], paths, options.out, options.force, options.zoom)
     if options.json:
@@ -143,10 +149,7 @@ def _curves(options, model, paths: list[Path]) -> int:
 
     from predella.apps import trace
     from predella.cli.shared import write_pictures
-    from predella.errors import UserError
 
-    if options.space or options.box:
-        raise UserError("--space and --box are for reversible networks; this model goes from weights to weights, leave them out")
     a, b = (trace.shape_of(f, model) for f in (options.a, options.b))
     layers = _layers(options.layers, len(model.config.target) + 1)
     curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, layers[0])]
@@ -167,8 +170,6 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     from predella.errors import UserError
     from predella.image.files import read
 
-    if options.space or options.box:
-        raise UserError("--space and --box are for reversible networks; this model mixes whole pictures, leave them out")
     internal.check_scale(int(model.grown), options.from_scale)
     if model.config.heads == "table":
         raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")

@@ -43,6 +43,22 @@ def open_model(source: str, verb: str, cpu: bool):
     return placed(model, cpu)
 
 
+def leave_out(options, words: str, what: str) -> None:
+    """Refuse options that would change nothing.
+
+    Args:
+        words: the options, `--a --b`.
+        what: that has no use for them.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    from predella.errors import UserError
+
+    if useless := [w for w in words.split() if w in options.given]:
+        raise UserError(f"{', '.join(useless)}: of no use for {what}; leave {'it' if len(useless) == 1 else 'them'} out")
+
+
 def whole_numbers(text: str, option: str, example: str, count: int | None = None) -> list[int]:
     """`3,5` → [3, 5].
 

@@ -67,10 +67,11 @@ def _walk(options, model) -> int:
 
     from predella.apps.latents import prepared
     from predella.apps.sheet import sheet
-    from predella.cli.shared import check_outputs, check_zoom, expand, output_paths, parse_box, usable, whole_numbers
+    from predella.cli.shared import check_outputs, check_zoom, expand, leave_out, output_paths, parse_box, usable, whole_numbers
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
 
+    leave_out(options, "--count --size --from-scale --tune --train-steps --seed", "a walk along latent dimensions")
     dims, box = whole_numbers(options.dims or "0,1,2,3,4", "--dims", "0,1,2"), parse_box(options.box)
     if not 2 <= options.steps <= 100:
         raise UserError(f"--steps must lie in 2…100, got {options.steps}")

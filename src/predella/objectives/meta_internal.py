@@ -176,17 +176,17 @@ class MetaInternalObjective(Objective):
         seen = self._embedding(batch) if self.config.critic == "embedded" else self._looked_at(batch)
         theta = self.critic.weights(seen)
         terms: dict[str, list[Tensor]] = {"real": [], "fake": [], "lip": []}
-        generator = batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ 2)
+        seeds = _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
-            real = cut(real, self._window((real.shape[-2], real.shape[-1]), generator))
+            real = cut(real, self._window((real.shape[-2], real.shape[-1]), torch.Generator().manual_seed(seeds[items[0]] ^ 2)))
             judge = partial(self.critic, own)
             fake = fake.to(real)
             if self.config.penalty == "real":
                 logits, off = logits_and_slopes(judge, real)
             else:
-                t = torch.rand(len(items), 1, 1, 1, generator=generator).to(real)
+                draws = [torch.rand(1, 1, 1, 1, generator=torch.Generator().manual_seed(seeds[i] ^ 3)) for i in items.tolist()]
+                t = torch.cat(draws).to(real)
                 logits, off = judge(real), logits_and_slopes(judge, torch.lerp(real, fake, t))[1] - 1
             terms["real"].append(WASSERSTEIN.real(logits) * len(items))
             terms["fake"].append(WASSERSTEIN.fake(judge(fake)) * len(items))
@@ -201,12 +201,11 @@ class MetaInternalObjective(Objective):
         seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
         with torch.no_grad():
             theta = self.critic.weights(seen)
-        adversarial, reconstruction, generator = [], [], batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ 4)
+        adversarial, reconstruction, seeds = [], [], _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
             real = self._pyramid(pictures)
-            window = self._window((real[-1].shape[-2], real[-1].shape[-1]), generator)
+            window = self._window((real[-1].shape[-2], real[-1].shape[-1]), torch.Generator().manual_seed(seeds[items[0]] ^ 4))
             made = self._reconstructed(embedding[items], self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
@@ -253,11 +252,13 @@ class MetaInternalObjective(Objective):
 
     def _fakes(self, batch: Batch, embedding: Tensor, part: bool = True) -> list[Tensor]:
         """One sample of this scale for each picture, or a window of it, by size; gradients reach this scale's weights only."""
-        generator, out = batch.generator(), []
+        seeds, out = _seeds(batch), []
         weights = self._weights(embedding, False)
         for items, pictures in batch.by_size():
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
-            noise = [z.to(pictures) for z in self.model.draw(len(items), sizes, generator)]
+            draws = [self.model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])) for i in items.tolist()]
+            noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
+            generator = torch.Generator().manual_seed(seeds[items[0]] ^ 1)
             own = [{k: w[items] for k, w in theta.items()} for theta in weights]
             out.append(self._last_step(own, noise, sizes, self._window(sizes[-1], generator) if part else None))
         return out
@@ -292,6 +293,11 @@ class MetaInternalObjective(Objective):
         height, width = max(r.shape[-2] for r in rows), max(r.shape[-1] for r in rows)
         framed = [F.pad(r, (0, width - r.shape[-1], 0, height - r.shape[-2]), value=1.0) for r in rows]
         return torch.cat(framed)[_order(batch)]
+
+
+def _seeds(batch: Batch) -> list[int]:
+    """One an item, the same whichever process it falls to."""
+    return batch.share(torch.randint(2**62, (batch.whole,), generator=batch.generator())).tolist()
 
 
 def _order(batch: Batch) -> Tensor:
