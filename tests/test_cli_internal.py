@@ -62,6 +62,19 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
         "vary", tmp_path / "tiny.png", "--model", many, "--out", out, says=["tiny.png has 10×8", "coarsest scale of this model needs 12"]
     )
     refuses("vary", photo, "--model", many, "--size", "20000x20000", "--out", out, says=["20000×20000", "GB"])
+    refuses(
+        "vary",
+        photo,
+        "--model",
+        many,
+        "--size",
+        "1000x1000",
+        "--count",
+        "900",
+        "--out",
+        out,
+        says=["900 pictures", "10 GB", "at most 200 can"],
+    )
     refuses("vary", photo, "--model", many, "--size", "0x20", "--out", out, says="at least 1x1")
     refuses("vary", photo, "--model", many, "--from-scale", "2", "--out", out, says="0…1 for this model, got 2")
     refuses("vary", photo, "--model", many, "--tune", "-1", "--out", out, says="--tune must lie in 0…100000 steps, got -1")
@@ -130,6 +143,7 @@ def test_a_picture_moves(cli, refuses, internals, photo, tmp_path, ending):
     refuses(*words, "--out", out, says="exists")
     refuses(*words, "--out", tmp_path / "m.jpg", says="m.jpg ends in '.jpg'; pictures that move end in .gif, .png, .webp")
     refuses(*words, "--out", tmp_path / "n.gif", "--from-scale", "2", says="--from-scale must lie in 0…1 for this model, got 2")
+    refuses(*words[:-2], "--frames", "300", "--size", "1000x1000", "--out", tmp_path / "n.gif", says="at most 200 can be made at once")
     refuses("animate", photo, "--out", tmp_path / "n.gif", "--from-scale", "9", says="0…4 for this model, got 9")  # not after training
     refuses(*words, "--out", tmp_path / "n.gif", "--fps", "0", says="--fps must lie in 0.1…50, got 0")
     refuses(*words, "--out", tmp_path / "n.gif", "--back", "2", says="--back must lie in 0…1, got 2")

@@ -22,6 +22,7 @@ from predella.models.meta_internal import DETAIL, MetaInternal
 from predella.nn.hyper import Weights
 
 LARGEST = 2_000_000  # pixels of an answer
+TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
 TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
 FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
@@ -69,6 +70,19 @@ def check_size(size: Size, width: int = 64) -> None:
     if size[0] * size[1] > LARGEST:
         needed = 3 * 4 * width * size[0] * size[1] / 2**30  # a layer's input, output and copy
         raise UserError(f"{size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {LARGEST:,} pixels can be made at once")
+
+
+def check_together(count: int, size: Size) -> None:
+    """Refuse so many pictures of a size that they would not fit in memory together.
+
+    Raises:
+        UserError: more than TOGETHER pixels; says how many can be made.
+    """
+    if count * size[0] * size[1] > TOGETHER:
+        needed, most = 3 * 4 * count * size[0] * size[1] / 2**30, TOGETHER // (size[0] * size[1])
+        raise UserError(
+            f"{count} pictures of {size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {most} can be made at once"
+        )
 
 
 def check_scale(scales: int, scale: int, least: int = 0) -> None:

@@ -56,9 +56,12 @@ def run(options, rest) -> int:
         leave_out(options, "--train-steps", "a model that is trained already")
         internal.at_home(model, picture, str(options.image))
     scale = scale_of(model, options.from_scale, 2)
+    if wanted:
+        internal.check_together(options.frames, wanted)
     model = model or train_on(options.image, options)
     source = internal.at_home(model, picture, str(options.image))
     size = wanted or (source.shape[-2], source.shape[-1])
+    internal.check_together(options.frames, size)
     generator, made = torch.Generator().manual_seed(options.seed), []
     walk = internal.frames(model, internal.weights_of(model, source), size, options.frames, generator,
                            scale, options.back, options.inertia)  # fmt: skip

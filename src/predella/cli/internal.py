@@ -31,6 +31,7 @@ def vary(options, model) -> int:
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
     internal.check_size(wanted or (1, 1))
+    internal.check_together(options.count, wanted or (1, 1))
     if options.method == "patch":
         patches.check_size(wanted)
     if options.method == "model":
