@@ -62,19 +62,8 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
         "vary", tmp_path / "tiny.png", "--model", many, "--out", out, says=["tiny.png has 10×8", "coarsest scale of this model needs 12"]
     )
     refuses("vary", photo, "--model", many, "--size", "20000x20000", "--out", out, says=["20000×20000", "GB"])
-    refuses(
-        "vary",
-        photo,
-        "--model",
-        many,
-        "--size",
-        "1000x1000",
-        "--count",
-        "900",
-        "--out",
-        out,
-        says=["900 pictures", "10 GB", "at most 200 can"],
-    )
+    too_many = "--size", "1000x1000", "--count", "900"
+    refuses("vary", photo, "--model", many, *too_many, "--out", out, says=["900 pictures", "10 GB", "at most 200 can"])
     refuses("vary", photo, "--model", many, "--size", "0x20", "--out", out, says="at least 1x1")
     refuses("vary", photo, "--model", many, "--from-scale", "2", "--out", out, says="0…1 for this model, got 2")
     refuses("vary", photo, "--model", many, "--tune", "-1", "--out", out, says="--tune must lie in 0…100000 steps, got -1")
