@@ -218,6 +218,14 @@ def test_both_penalties_are_taken_of_windows():
         assert any(p.grad.any() for p in model.encoder.parameters() if p.grad is not None)
 
 
+def test_without_its_weight_no_reconstruction_is_made(monkeypatch):
+    model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
+    objective = MetaInternalObjectiveConfig(scale=2, reconstruction=0.0).build(model)
+    monkeypatch.setattr(model, "reconstruct", None)
+    total, terms = objective.phases()[0].total(data)
+    assert list(terms) == ["adversarial"] and total == terms["adversarial"]
+
+
 def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_each_time():
     torch.manual_seed(0)
     model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))

@@ -36,7 +36,7 @@ class MetaInternalObjectiveConfig:
     penalty: "real" = squared gradients at real patches (Eq. 14); "between" = squared distance of the gradient's norm from 1 between
         real and fake (Gulrajani et al. 2017), as the released code does.
     lip: λ₁, of the penalty.
-    reconstruction: λ₂.
+    reconstruction: λ₂; with 0 none is made.
     accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets, and then
         nothing below it is told of it.
     embed: train the embedding, too; False = it stays, and with it all that the scales below make (an encoder with batch norm keeps
@@ -108,7 +108,7 @@ class MetaInternalObjective(Objective):
 
     def phases(self) -> tuple[Phase, ...]:
         critic = {"real": 1.0, "fake": 1.0, "lip": self.config.lip}
-        generator = {"adversarial": 1.0, "reconstruction": self.config.reconstruction}
+        generator = {"adversarial": 1.0} | ({"reconstruction": self.config.reconstruction} if self.config.reconstruction else {})
         judging = [self.critic, self.model.encoder] if self.config.critic == "embedded" else [self.critic]
         learning = [self.model.encoder] if self.config.embed else []
         return (
@@ -204,13 +204,15 @@ class MetaInternalObjective(Objective):
         adversarial, reconstruction, seeds = [], [], _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
+            if not self.config.reconstruction:
+                continue
             real = self._pyramid(pictures)
             window = self._window((real[-1].shape[-2], real[-1].shape[-1]), torch.Generator().manual_seed(seeds[items[0]] ^ 4))
             made = self._reconstructed(embedding[items], self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
-        count = len(batch.target)
-        return {"adversarial": torch.stack(adversarial).sum() / count, "reconstruction": torch.stack(reconstruction).sum() / count}
+        terms = {"adversarial": adversarial, "reconstruction": reconstruction}
+        return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items() if v}
 
     def _reconstructed(self, embedding: Tensor, sizes: list[Size], window: Window | None) -> list[Tensor]:
         """Of all scales up to this one, of which only the window is made."""
