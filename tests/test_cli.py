@@ -376,7 +376,7 @@ def test_other_verbs_refuse(refuses, tmp_path, monkeypatch, words, says):
 def test_fill_refuses_masks_that_do_not_fit(refuses, runs, photo, tmp_path):
     for name, array, says in [
         ("small", np.full((10, 10), 255, np.uint8), "make them one size"),
-        ("black", np.zeros((40, 56), np.uint8), "no hole"),
+        ("black", np.zeros((40, 56), np.uint8), "mask is empty"),
         ("white", np.full((40, 56), 255, np.uint8), "leaves nothing"),
     ]:
         Image.fromarray(array).save(tmp_path / f"{name}.png")

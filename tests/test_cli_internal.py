@@ -33,10 +33,64 @@ def test_a_model_of_many_pictures_varies_one_it_has_not_seen(cli, internals, pho
     assert size(tmp_path / "p" / "photo-2.png") == (24, 18) and (tmp_path / "p" / "photo-sheet.png").exists()
 
 
-def test_a_model_is_trained_on_the_picture(cli, photo, tmp_path):
-    status, out, _ = cli("vary", photo, "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")
-    assert status == 0 and "1 of 128×96" in out
+def test_a_model_is_trained_on_the_picture_and_serves_no_other(cli, refuses, photo, tmp_path):
+    run = tmp_path / "run"
+    status, out, err = cli("vary", photo, "--count", "1", "--train-steps", "1", "--out", tmp_path / "o", "--keep", run)
+    assert status == 0 and "1 of 128×96" in out and f"{run}  the model of" in err
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["photo-1.png", "photo-sheet.png"]
+    with Image.open(photo) as image:
+        image.resize((96, 72)).save(tmp_path / "larger.png")
+        image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "other.png")
+    assert cli("vary", tmp_path / "larger.png", "--model", run, "--count", "1", "--out", tmp_path / "p")[0] == 0
+    refuses(
+        "vary", tmp_path / "other.png", "--model", run, "--out", tmp_path / "q", says="trained on one picture, without a hypernetwork, and"
+    )
+    assert not (tmp_path / "q").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_the_training(refuses, photo, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("predella.atomic.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("predella.run.start", None)
+    refuses("vary", photo, "--out", tmp_path / "o", says=["can't be written to (No space left on device)", "another place"])
+    refuses("animate", photo, "--out", tmp_path / "o.gif", says="can't be written to")
+
+
+def test_a_grey_picture_stays_grey(cli, internals, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.convert("L").save(tmp_path / "grey.png")
+        Image.fromarray(np.full((36, 48), 255, np.uint8)).save(tmp_path / "mask.png")
+    mask = np.zeros((36, 48), np.uint8)
+    mask[10:20, 10:20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    model = ("--model", internals / "meta_internal_dataset")
+    cli("vary", tmp_path / "grey.png", *model, "--count", "1", "--out", tmp_path / "o")
+    cli("harmonize", photo, "--onto", tmp_path / "grey.png", "--mask", tmp_path / "mask.png", *model, "--out", tmp_path / "h.png")
+    made = np.asarray(Image.open(tmp_path / "o" / "grey-1.png")).astype(int)
+    assert np.ptp(made) > 10 and np.ptp(made, axis=2).max() <= 1
+    assert Image.open(tmp_path / "h.png").mode == "L"
+
+
+def test_a_change_beyond_the_mask_is_told(cli, internals, photo, tmp_path):
+    mask = np.zeros((36, 48), np.uint8)
+    mask[2:8, 2:8] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    with Image.open(photo) as image:
+        image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "other.png")
+    words = (
+        "edit",
+        tmp_path / "other.png",
+        "--onto",
+        photo,
+        "--mask",
+        tmp_path / "mask.png",
+        "--model",
+        internals / "meta_internal_dataset",
+    )
+    status, _, err = cli(*words, "--out", tmp_path / "e.png")
+    assert status == 0 and "% of the pixels that the mask leaves black; that is not taken over" in err
 
 
 def test_patches_vary_without_a_network(cli, photo, tmp_path):
@@ -70,6 +124,10 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", photo, "--model", many, "--count", "0", "--out", out, says="--count must lie in 1…1000")
     refuses("vary", photo, "--model", many, "--out", tmp_path / "o.png", says="must name a folder")
     refuses("vary", photo, "--model", many, "--dims", "1", "--out", out, says="--dims and --label are for reversible networks")
+    refuses("vary", "--model", many, "--out", out, says="varies images; give one")
+    refuses("vary", "--out", out, says=["give an image to vary, or --dims"])
+    refuses("vary", photo, "--model", many, "--size", "11x5", "--out", out, says=["11x5 is smaller", "must be at least 12"])
+    refuses("vary", photo, tmp_path / "long.png", "--keep", tmp_path / "k", "--out", out, says="--keep is for the model of one image, got 2")
     refuses("vary", photo, "--method", "patch", "--model", many, "--out", out, says="needs no model")
     refuses("vary", photo, "--method", "patch", "--tune", "5", "--out", out, says="--tune: of no use for --method patch")
     refuses("vary", photo, "--model", many, "--train-steps", "600", "--out", out, says="--train-steps: of no use for a model that is")
@@ -114,7 +172,7 @@ def test_a_change_is_made_of_the_pictures_own_patches(cli, refuses, internals, p
     made = np.asarray(Image.open(tmp_path / "made.png"))
     assert made.shape == before.shape and (made[:, :30] == before[:, :30]).all() and (made != before).any()
     refuses(*words, "--mask", tmp_path / "low.png", "--out", tmp_path / "b.png", says="the mask is 48×10, the image 48×36")
-    refuses(*words, "--mask", tmp_path / "empty.png", "--out", tmp_path / "b.png", says="the mask has no hole")
+    refuses(*words, "--mask", tmp_path / "empty.png", "--out", tmp_path / "b.png", says="the mask is empty")
     refuses(*words, "--mask", tmp_path / "mask.png", "--out", tmp_path / "b.png", "--from-scale", "0", says="1…1 for this model, got 0")
     refuses(*words, "--mask", tmp_path / "mask.png", "--out", tmp_path / "made.png", says="exists")
     small = (verb, tmp_path / "low.png", *words[2:])

@@ -131,6 +131,16 @@ def test_a_paste_changes_the_picture_only_near_its_mask(model):
     assert soft.max() == 1 and soft[..., 10, 14] == 0 and soft[..., 10, 17] > 0.5
 
 
+def test_no_line_of_the_cut_stays(model, monkeypatch):
+    """A model that takes the paste away altogether leaves the picture, at its full size, too."""
+    picture, mask = torch.zeros(1, 3, 108, 144), torch.zeros(1, 1, 108, 144)
+    mask[..., 30:70, 50:90] = 1
+    pasted = picture + 0.8 * mask
+    monkeypatch.setattr(internal, "_from", lambda *_: torch.zeros(1, 3, 18, 24))
+    made = internal.made_own(model, picture, pasted, mask, 2, 0, torch.Generator().manual_seed(0), "p.png")
+    assert (made - picture).abs().max() < 0.05
+
+
 def test_frames_move_slowly_around_the_reconstruction(model):
     picture = noise(1, 3, 18, 24)
     weights = model.all_weights(model.embed(picture))

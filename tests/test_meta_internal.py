@@ -218,6 +218,14 @@ def test_both_penalties_are_taken_of_windows():
         assert any(p.grad.any() for p in model.encoder.parameters() if p.grad is not None)
 
 
+def test_a_model_that_was_trained_before_keeps_all_its_scales():
+    model, data = MetaInternal(TINY), batch_of((18, 24))
+    model.started = True
+    before = {k: v.clone() for k, v in model.heads.state_dict().items()}
+    MetaInternalObjectiveConfig(scale=1).build(model).begin(iter([data]))
+    assert int(model.grown) == TINY.scales and all(torch.equal(v, before[k]) for k, v in model.heads.state_dict().items())
+
+
 def test_without_its_weight_no_reconstruction_is_made(monkeypatch):
     model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
     objective = MetaInternalObjectiveConfig(scale=2, reconstruction=0.0).build(model)

@@ -34,6 +34,16 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
+def check_writable(folder: Path) -> None:
+    """Raise UserError if nothing can be written to `folder`, or where it would be made: tried, and nothing stays of it."""
+    there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"{there} can't be written to ({error.strerror or error}); choose another place") from None
+
+
 @contextmanager
 def atomic_write(path: Path | str, force: bool = True) -> Generator[BinaryIO]:
     """A binary file that takes the name `path` only when the block ends without an error; missing folders are made.

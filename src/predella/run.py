@@ -56,6 +56,7 @@ def build_model(recipe: Recipe) -> Model:
                 )
         model = cls(recipe.model)
         model.load_state_dict(start.state_dict())
+        model.started = True
         return model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, 4))

@@ -29,7 +29,7 @@ def read_mask(mask: Picture, size: tuple[int, int]) -> Tensor:
         raise UserError(f"{between:.0%} of the mask is neither black nor white; paint the place white (255) and the rest black (0)")
     known = (bright < 0).float()
     if float(known.min()) == 1:
-        raise UserError("the mask has no hole: paint the place white (128 or more of 255), the rest black")
+        raise UserError("the mask is empty: paint the place white (128 or more of 255), the rest black")
     if float(known.max()) == 0:
         raise UserError("the mask leaves nothing of the image: paint only the place white, the rest black")
     return known

@@ -26,6 +26,7 @@ TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
 TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
 FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
+OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
@@ -56,17 +57,20 @@ def at_home(model: MetaInternal, picture: Tensor, name: str) -> Tensor:
     return resize(picture, model.fit((height, width))).clamp(-1, 1)
 
 
-def check_size(size: Size, width: int = 64) -> None:
+def check_size(size: Size, width: int = 64, least: int = 1) -> None:
     """Refuse a size that is none, or would not fit in memory.
 
     Args:
         width: channels of the primary network.
+        least: longest edge of the coarsest scale.
 
     Raises:
         UserError: more than LARGEST pixels; says how much they would need.
     """
     if min(size) < 1:
         raise UserError(f"--size must be at least 1x1, got {size[1]}x{size[0]}")
+    if max(size) < least:
+        raise UserError(f"--size {size[1]}x{size[0]} is smaller than the coarsest scale; the longest edge must be at least {least}")
     if size[0] * size[1] > LARGEST:
         needed = 3 * 4 * width * size[0] * size[1] / 2**30  # a layer's input, output and copy
         raise UserError(f"{size[1]}×{size[0]} pixels would need about {needed:.0f} GB; at most {LARGEST:,} pixels can be made at once")
@@ -97,7 +101,13 @@ def check_scale(scales: int, scale: int, least: int = 0) -> None:
 
 @torch.no_grad()
 def weights_of(model: MetaInternal, picture: Tensor) -> list[Weights]:
-    """θ of a picture's own generator, one forward pass."""
+    """θ of a picture's own generator, one forward pass.
+
+    Raises:
+        UserError: a model of one picture, and this is another.
+    """
+    if model.config.heads == "table" and (model.glance(picture.to(model.first)) - model.own).abs().mean() > OTHER:
+        raise UserError("this model was trained on one picture, without a hypernetwork, and this is another; give that, or another model")
     return model.all_weights(model.embed(picture.to(model.first.device)))
 
 
@@ -133,6 +143,13 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
         if tell is not None:
             tell((step + 1) / steps)
     return [{k: w.detach() for k, w in scale.items()} for scale in theta]
+
+
+def without_colour(made: Tensor, picture: Tensor) -> Tensor:
+    """`made` (1, 3, H, W), or its luma (ITU-R BT.601) in all channels if `picture` (1, C, h, w) has no colour."""
+    if not torch.equal(picture, picture[:, :1].expand_as(picture)):
+        return made
+    return (made * made.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(made)
 
 
 @torch.no_grad()
@@ -180,7 +197,8 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
              generator: torch.Generator, name: str) -> Tensor:  # fmt: skip
     """`picture` with a change that is made of its own patches: (1, 3, H, W), exactly `picture` away from the mask.
 
-    The model works at its own size; what it makes of the change is laid over it at the full size.
+    The model works at its own size, to which detail of the full size is added: the change's own, the less of it the
+    coarser `start`, and fading towards its border so that no line of the cut stays; beyond it the picture's.
 
     Args:
         picture, changed: (1, 3, H, W) of one size.
@@ -192,20 +210,28 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     part = max(whole) / 250
     small = at_home(model, changed, name)
     sizes = model.sizes((small.shape[-2], small.shape[-1]))
-    made = _from(model, weights_of(model, at_home(model, picture, name)), model.draw(1, sizes, generator), sizes, start, small)
+    home = at_home(model, picture, name)
+    made = _from(model, weights_of(model, home), model.draw(1, sizes, generator), sizes, start, small)
     soft = softened(mask, round(grow * part), SHARP * part)
-    fitting = changed + resize(made - small, whole)
-    return torch.lerp(picture, fitting, soft).clamp(-1, 1)
+    pixel = max(whole) / max(small.shape[-2:])
+    inside = ((_depth(mask) - pixel) / (2 * pixel)).clamp(0, 1)
+    kept = (start / max(1, len(sizes) - 1)) ** 2
+    fine = kept * inside * (changed - resize(small, whole)) + (1 - mask) * (picture - resize(home, whole))
+    return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture)
 
 
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:
     """(1, 1, H, W) → the same, larger by a disk of `grow` pixels, blurred by σ pixels, inside as it was."""
     if grow:
-        away = distance_transform_edt((mask[0, 0] <= 0.5).cpu().numpy())
-        mask = torch.from_numpy(away <= grow).to(mask).view_as(mask)
+        mask = (_depth(1 - mask) <= grow).to(mask)
     edge = 2 * int(3 * sigma) + 1
     blurred = gaussian_blur2d(mask, (edge, edge), (sigma, sigma), border_type="replicate")
     return blurred / blurred.amax().clamp(min=1e-6)
+
+
+def _depth(mask: Tensor) -> Tensor:
+    """(1, 1, H, W) → how far each pixel of the mask is from those outside; 0 there."""
+    return torch.from_numpy(distance_transform_edt((mask[0, 0] >= 0.5).cpu().numpy())).to(mask).view_as(mask)
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ def run(options, rest) -> int:
     from predella.cli.shared import check_seed, leave_out, open_model, parse_size
     from predella.errors import UserError
     from predella.image.files import MOVING, read, write_frames
+    from predella.recipes.meta_internal import MODEL
 
     check_seed(options.seed)
     if options.out.suffix.lower() not in MOVING:
@@ -49,16 +50,17 @@ def run(options, rest) -> int:
         if not 0 <= getattr(options, name) <= 1:
             raise UserError(f"--{name} must lie in 0…1, got {getattr(options, name):g}")
     wanted = parse_size(options.size)
-    internal.check_size(wanted or (1, 1))
     picture, start = read(options.image).rgb(), time.monotonic()
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
-        leave_out(options, "--train-steps", "a model that is trained already")
+        leave_out(options, "--train-steps --keep", "a model that is trained already")
         internal.at_home(model, picture, str(options.image))
+    if wanted:
+        internal.check_size(wanted, least=MODEL.coarsest if model is None else model.edges[0])
     scale = scale_of(model, options.from_scale, 2)
     if wanted:
         internal.check_together(options.frames, wanted)
-    model = model or train_on(options.image, options)
+    model = model or train_on(options.image, options, options.out.parent)
     source = internal.at_home(model, picture, str(options.image))
     size = wanted or (source.shape[-2], source.shape[-1])
     internal.check_together(options.frames, size)
@@ -67,7 +69,7 @@ def run(options, rest) -> int:
                            scale, options.back, options.inertia)  # fmt: skip
     with progress(f"{options.image.name}: {options.frames} frames") as tell:
         for frame in walk:
-            made.append(frame)
+            made.append(internal.without_colour(frame, picture))
             tell(len(made) / options.frames)
     write_frames(torch.cat(made), options.out, options.fps, options.force)
     seconds = time.monotonic() - start

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import time
 from pathlib import Path
 
@@ -19,9 +20,9 @@ def vary(options, model) -> int:
 
     leave_out(options, "--box --steps --reach", "variations of images")
     if options.method == "patch":
-        leave_out(options, "--tune --from-scale --train-steps", "--method patch, which has no network")
+        leave_out(options, "--tune --from-scale --train-steps --keep", "--method patch, which has no network")
     elif model is not None:
-        leave_out(options, "--train-steps", "a model that is trained already")
+        leave_out(options, "--train-steps --keep", "a model that is trained already")
     if not 1 <= options.count <= 1000:
         raise UserError(f"--count must lie in 1…1000, got {options.count}")
     if not 0 <= options.tune <= 100_000:
@@ -30,7 +31,9 @@ def vary(options, model) -> int:
     check_zoom(options.zoom)
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
-    internal.check_size(wanted or (1, 1))
+    coarsest = MODEL.coarsest if model is None else model.edges[0]
+    if wanted:
+        internal.check_size(wanted, least=1 if options.method == "patch" else coarsest)
     internal.check_together(options.count, wanted or (1, 1))
     if options.method == "patch":
         patches.check_size(wanted)
@@ -42,16 +45,18 @@ def vary(options, model) -> int:
         if options.method == "patch":
             patches.check(picture, str(file))
         else:
-            internal.check_picture(picture, MODEL.coarsest if model is None else model.edges[0], str(file))
+            internal.check_picture(picture, coarsest, str(file))
         return picture
 
+    if options.keep and len(images) > 1:
+        raise UserError(f"--keep is for the model of one image, got {len(images)} images; train the others by themselves")
     done = []
     for file, picture in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
         start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
         if options.method == "patch":
             source, answers = patches.variations(picture, wanted, options.count, generator)
         else:
-            own = model if model is not None else train_on(file, options)
+            own = model if model is not None else train_on(file, options, options.out)
             source = internal.at_home(own, picture, str(file))
             weights, size = internal.weights_of(own, source), wanted or (source.shape[-2], source.shape[-1])
             if options.tune:
@@ -60,7 +65,7 @@ def vary(options, model) -> int:
             answers = internal.variations(own, weights, size, options.count, generator, options.from_scale, source)
         with progress(f"{file.name}: {options.count} variations") as tell:
             for answer in answers:
-                made.append(answer)
+                made.append(internal.without_colour(answer, picture))
                 tell(len(made) / options.count)
         _write(made, source, paths[file], options)
         done.append({"input": str(file), "variations": [str(p) for p in paths[file][:-1]], "sheet": str(paths[file][-1])})
@@ -95,11 +100,17 @@ def _write(made, source, paths: list[Path], options) -> None:
     write(Picture(sheet(framed([source, *made[:11]]), zoom=options.zoom)), paths[-1], options.force)
 
 
-def train_on(image: Path, options):
-    """A single-image model of `image`, trained now, with a line of progress; nothing of it stays."""
+def train_on(image: Path, options, writes: Path):
+    """A single-image model of `image`, trained now, with a line of progress; it stays in the folder --keep, if that is given.
+
+    Args:
+        writes: the folder that answers are written to; tried before the training.
+    """
+    from contextlib import ExitStack
     from tempfile import TemporaryDirectory
 
     from predella.apps.device import placed
+    from predella.atomic import check_writable
     from predella.cli.progress import progress
     from predella.cli.train import keep_freed_memory
     from predella.errors import UserError
@@ -113,15 +124,25 @@ def train_on(image: Path, options):
         raise UserError(f"--train-steps must lie in 1…100000, got {options.train_steps}")
     steps = {f"stages.{i}.steps": str(options.train_steps) for i in range(len(recipe.stages))}
     recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "1", "sample_every": "1000000", **steps})
+    check_writable(writes)
+    if options.keep:
+        check_writable(options.keep)
     keep_freed_memory()
-    logging.getLogger("predella").setLevel(logging.WARNING)
-    with TemporaryDirectory() as folder, progress(f"{image.name}: training its model") as tell:
+    logging.getLogger("predella").setLevel(logging.ERROR)
+    with ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(TemporaryDirectory()))
+        tell = stack.enter_context(progress(f"{image.name}: training its model"))
         try:
-            model = start(recipe, Path(folder), "predella vary", cpu=options.cpu, tell=tell)
+            model = start(recipe, folder, f"predella train {recipe.name} --data {image}", force=options.force, cpu=options.cpu, tell=tell)
         except ValueError as error:
             raise UserError(f"{image}: {error}") from None
         except NotFinite as error:
             raise UserError(f"{image}: its training diverged ({error}); try fewer --train-steps") from None
         except Interrupted:
-            raise KeyboardInterrupt from None  # there is nothing to resume
+            if options.keep:
+                again = f"predella train {recipe.name} --data {image} --data.smallest 1 --out {folder} --resume"
+                print(f"predella: {again} goes on", file=sys.stderr)
+            raise KeyboardInterrupt from None
+    if options.keep:
+        print(f"{folder}  the model of {image}, for --model", file=sys.stderr)
     return placed(model, options.cpu)

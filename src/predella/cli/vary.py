@@ -33,6 +33,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--method", choices=("model", "patch"), default="model", help="patch = nearest patches, no network")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same variations (default: 0)")
     parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
+    parser.add_argument("--keep", type=Path, metavar="RUN", help="keep the model that is trained here in this folder, for --model RUN")
     parser.add_argument("--dims", help="latent dimensions, with classes by falling deviation (default: 0,1,2,3,4)")
     parser.add_argument("--steps", type=int, default=7, help="pictures a row (default: 7)")
     parser.add_argument("--reach", type=float, default=3.0, help="deviations to either side (default: 3)")
@@ -48,15 +49,20 @@ def run(options, rest) -> int:
     from predella.errors import UserError
     from predella.models.reversible import Reversible
 
-    latent = options.dims is not None or options.label is not None or not options.images
+    asked = options.dims is not None or options.label is not None
+    if not options.images and not asked and options.model is None:
+        raise UserError("give an image to vary, or --dims (0,1,2) to walk along a reversible network's latent dimensions")
+    latent = asked or not options.images
     if options.method == "patch" and (options.model or latent):
         raise UserError("--method patch varies images and needs no model; leave out --model, --dims and --label, and give an image")
     if options.model is None and not latent:
         return internal.vary(options, None)
     model = open_model(options.model or "reversible_faces", "vary", options.cpu)
     if not isinstance(model, Reversible):
-        if latent:
-            raise UserError("--dims and --label are for reversible networks; this model varies images: give one")
+        if asked:
+            raise UserError("--dims and --label are for reversible networks; this model varies images, leave them out")
+        if not options.images:
+            raise UserError(f"{options.model} varies images; give one")
         return internal.vary(options, model)
     return _walk(options, model)
 
@@ -71,7 +77,7 @@ def _walk(options, model) -> int:
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
 
-    leave_out(options, "--count --size --from-scale --tune --train-steps --seed", "a walk along latent dimensions")
+    leave_out(options, "--count --size --from-scale --tune --train-steps --keep --seed", "a walk along latent dimensions")
     dims, box = whole_numbers(options.dims or "0,1,2,3,4", "--dims", "0,1,2"), parse_box(options.box)
     if not 2 <= options.steps <= 100:
         raise UserError(f"--steps must lie in 2…100, got {options.steps}")

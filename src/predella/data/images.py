@@ -154,7 +154,10 @@ class Images:
             entries = list(islice(entries, *source.part))
             if not entries:
                 where, part = ", ".join(source.paths), ",".join(map(str, source.part))
-                raise UserError(f"{where} has no pictures in the part {part}: it has at most {source.part[0]}; take an earlier part")
+                less = (
+                    f": it has at most {source.part[0]}; take an earlier part" if source.part[0] else "; name a folder with pictures in it"
+                )
+                raise UserError(f"{where} has no pictures in the part {part}{less}")
         for name, opener, label in entries:
             opener = partial(_shaped, source, opener)
             try:

@@ -34,11 +34,12 @@ class Model(nn.Module):
     name: ClassVar[str]
     verbs: ClassVar[tuple[str, ...]]  # of the command line, that this model serves
     config: Any
+    started: bool = False  # its weights are those of an earlier run, to be trained on
 
     def check_verb(self, verb: str) -> None:
         """Raise UserError if this model does not serve `verb`; the line says what it does."""
         if verb not in self.verbs:
-            raise UserError(f"a {type(self).__name__} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
+            raise UserError(f"a model of kind {self.name} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
 
     def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
@@ -70,7 +71,7 @@ class Model(nn.Module):
         """
         model = load(source)
         if not isinstance(model, cls):
-            raise UserError(f"{source} holds a {type(model).__name__}, not a {cls.__name__}; use predella.load()")
+            raise UserError(f"{source} holds a model of kind {model.name}, not {cls.name}; name one of that kind")
         return model
 
 

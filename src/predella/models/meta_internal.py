@@ -22,6 +22,7 @@ from predella.nn.hyper import Weights, apply_weights
 
 Window = tuple[int, int, int, int]  # top, left, height, width
 SEEN = 128  # edge of the square that the embedding looks at, whatever the aspect
+GLANCE = 8  # edge of what a model without hypernetwork keeps of its picture
 DETAIL = "detail"  # of θ: what the noise of a scale is multiplied by, (B,)
 
 
@@ -130,6 +131,7 @@ class MetaInternal(Model):
         amplitudes: (scales,): by how much a scale's noise is multiplied: the root mean square of what the scales below leave
             out, over the training pictures; with noise = "picture" as a share of what the scale adds to their pyramids.
         grown: how many scales are trained.
+        own: (1, 3, 8, 8), a glance at the one picture of a model without hypernetwork; others have no such buffer.
     """
 
     Config: ClassVar[type] = MetaInternalConfig
@@ -138,6 +140,7 @@ class MetaInternal(Model):
     first: Tensor
     amplitudes: Tensor
     grown: Tensor
+    own: Tensor
 
     def __init__(self, config: MetaInternalConfig):
         super().__init__()
@@ -149,6 +152,8 @@ class MetaInternal(Model):
         self.register_buffer("first", torch.randn(1, 3, self.edges[0], self.edges[0]))
         self.register_buffer("amplitudes", torch.ones(config.scales))
         self.register_buffer("grown", torch.tensor(config.scales))
+        if config.heads == "table":
+            self.register_buffer("own", torch.zeros(1, 3, GLANCE, GLANCE))
 
     @property
     def radius(self) -> int:
@@ -159,6 +164,11 @@ class MetaInternal(Model):
         """(B, 3, H, W) → (B, embedding); the picture is seen as a square. With noise = "picture" its details follow: one a scale."""
         seen = self.encoder(self.square(pictures))
         return torch.cat([seen, self.details(pictures)], 1) if self.config.noise == "picture" else seen
+
+    @staticmethod
+    def glance(pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, 3, 8, 8), by which a picture is known again at another size."""
+        return F.interpolate(pictures, (GLANCE, GLANCE), mode="bilinear", antialias=True, align_corners=False)
 
     def details(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, scales): root mean square of what each scale of the pyramid adds to the one below; 1 at the first."""

@@ -134,10 +134,11 @@ class MetaInternalObjective(Objective):
             self.critic.load_state_dict(before.critic.state_dict())
 
     def begin(self, batches: Iterator[Batch]) -> None:
-        """The scale's heads begin as those below; the noise gets its amplitude."""
-        if self.scale:
+        """The scale's heads begin as those below, unless they were trained before (`--start`); the noise gets its amplitude."""
+        known = int(self.model.grown) if self.model.started else 0
+        if self.scale and self.scale >= known:
             self.model.heads[self.scale].load_state_dict(self.model.heads[self.scale - 1].state_dict())
-        self.model.grown.fill_(self.scale + 1)
+        self.model.grown.fill_(max(self.scale + 1, known))
         self._survey(batches)
 
     def end(self, batches: Iterator[Batch]) -> None:
@@ -149,6 +150,8 @@ class MetaInternalObjective(Objective):
         rows, details, known, training = [], [], set[float](), self.model.training
         self.model.eval()
         for batch in batches:
+            if self.model.config.heads == "table":
+                self.model.own.copy_(self.model.glance(batch.by_size()[0][1][:1]))
             sums = batch.target.double().sum((1, 2, 3)).tolist()
             if rows and (known.issuperset(sums) or sum(map(len, rows)) + len(sums) > SURVEY):
                 break
