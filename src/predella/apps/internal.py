@@ -236,7 +236,7 @@ def _depth(mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def frames(model: MetaInternal, weights: Sequence[Weights], size: Size, count: int, generator: torch.Generator,
-           start: int = 2, back: float = 0.1, inertia: float = 0.9) -> Iterator[Tensor]:  # fmt: skip
+           start: int = 2, back: float = 0.1, inertia: float = 0.7) -> Iterator[Tensor]:  # fmt: skip
     """`count` pictures (1, 3, *size) of a random walk in the noise around the reconstruction's (Shaham et al. 2019, Sup. 3).
 
     z_t = a · z_rec + (1 - a) · (z_{t-1} + d), d = b · (z_{t-1} - z_{t-2}) + (1 - b) · noise, at every scale from `start` on;
@@ -244,7 +244,7 @@ def frames(model: MetaInternal, weights: Sequence[Weights], size: Size, count: i
 
     Args:
         back: a, how strongly the walk is drawn back.
-        inertia: b, how steadily it moves.
+        inertia: b, how steadily it moves; the walk is the narrower the larger it is (released code: 0.9, at which little moves here).
     """
     sizes = model.sizes(size)
     rest: list[Tensor] = [model.fixed(1, sizes[0]).cpu(), *[torch.zeros_like(z) for z in model.draw(1, sizes, generator)[1:]]]

@@ -21,7 +21,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--from-scale", type=int, metavar="M", help="the first scale that moves (default: 2)")
     parser.add_argument("--size", help="WxH in pixels (default: the image's aspect at the model's own size)")
     parser.add_argument("--back", type=float, default=0.1, help="how strongly it is drawn back to the image, 0…1 (default: 0.1)")
-    parser.add_argument("--inertia", type=float, default=0.9, help="how steadily it moves, 0…1 (default: 0.9)")
+    parser.add_argument("--inertia", type=float, default=0.7, help="how steadily, and slowly, it moves, 0…1 (default: 0.7)")
     add_own_model(parser, "the image")
     add_common(parser, "an existing file")
 
