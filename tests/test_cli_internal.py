@@ -127,7 +127,7 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", "--model", many, "--out", out, says="varies images; give one")
     refuses("vary", "--out", out, says=["give an image to vary, or --dims"])
     refuses("vary", photo, "--model", many, "--size", "11x5", "--out", out, says=["11x5 is smaller", "must be at least 12"])
-    refuses("vary", photo, tmp_path / "long.png", "--keep", tmp_path / "k", "--out", out, says="--keep is for the model of one image, got 2")
+    refuses("vary", photo, tmp_path / "long.png", "--keep", tmp_path / "k", "--out", out, says="of one image, got 2")
     refuses("vary", photo, "--method", "patch", "--model", many, "--out", out, says="needs no model")
     refuses("vary", photo, "--method", "patch", "--tune", "5", "--out", out, says="--tune: of no use for --method patch")
     refuses("vary", photo, "--model", many, "--train-steps", "600", "--out", out, says="--train-steps: of no use for a model that is")
