@@ -290,6 +290,18 @@ def test_not_finite_names_step_phase_and_terms(tmp_path):
         toy_trainer(tmp_path, Toy(bad_at=3)).fit()
 
 
+def test_a_run_that_diverges_names_the_last_good_model(tmp_path):
+    trainer = toy_trainer(tmp_path, Toy(bad_at=3))
+    with pytest.raises(NotFinite, match="nothing was saved before"):
+        trainer.fit()
+    trainer = toy_trainer(tmp_path, Toy(bad_at=6), steps=8)
+    trainer.save_every = 2
+    with pytest.raises(NotFinite) as caught:
+        trainer.fit()
+    assert trainer.saved and f"{tmp_path} keeps the model of step {trainer.saved}, from which --start {tmp_path}" in str(caught.value)
+    assert load(tmp_path).state_dict()
+
+
 def test_names_of_losses_weights_and_optimizers_must_agree(tmp_path):
     with pytest.raises(KeyError, match="phases .*first.*optim .*other"):
         toy_trainer(tmp_path, Toy(), optim={"other": Optim()}).fit()

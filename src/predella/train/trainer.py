@@ -86,6 +86,7 @@ class Trainer:
                 module.to(engine.device)
         self.ema = EMA(model, ema)
         self.stage, self.step = 0, 0  # the step counts over all stages
+        self.saved: int | None = None  # the step whose state is in the folder
         self.optimizers: dict[str, PhaseOptimizer] = {}
         self.stop = False
 
@@ -194,7 +195,9 @@ class Trainer:
             values = {k: v.item() for k, v in terms.items()}
             if self.engine.any(not math.isfinite(total.item())):
                 shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
-                raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}; lower the learning rate or clip the gradient")
+                raise NotFinite(
+                    f"step {self.step}, phase '{phase.name}': {shown}; lower the learning rate or clip the gradient{self._kept()}"
+                )
             optimizer.zero_grad()
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
@@ -202,7 +205,7 @@ class Trainer:
         norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None]).item()
         if not math.isfinite(norm):
             shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
-            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate")
+            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate{self._kept()}")
         optimizer.step(optimizer.config.factor(local, part.steps))
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
@@ -228,7 +231,14 @@ class Trainer:
             save_state(self.folder, tensors, {"stage": self.stage, "step": self.step, "elapsed_s": runlog.elapsed})
             with self._averaged():
                 self.model.save_pretrained(self.folder)
+        self.saved = self.step
         self.engine.wait()
+
+    def _kept(self) -> str:
+        """What is left of a run that diverged."""
+        if self.saved is None:
+            return "; nothing was saved before"
+        return f"; {self.folder} keeps the model of step {self.saved}, from which --start {self.folder} goes on"
 
     @contextmanager
     def _averaged(self) -> Generator[None]:
@@ -241,7 +251,7 @@ class Trainer:
     def _restore(self) -> float:
         tensors, numbers = load_state(self.folder)
         self._enter(numbers["stage"])
-        self.step = numbers["step"]
+        self.step = self.saved = numbers["step"]
         for name, module in self.parts[self.stage].objective.parts.items():
             module.load_state_dict(under(f"part/{name}", tensors))
         for name, optimizer in self.optimizers.items():
