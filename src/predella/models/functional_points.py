@@ -32,8 +32,8 @@ class FunctionalPointsConfig:
 
     kind: Literal["functional_points"] = "functional_points"
     grid: int = 28
-    width: int = 32
-    embedding: int = 256
+    width: int = 16
+    embedding: int = 96
     target: tuple[int, ...] = (48, 64, 64, 48)
     omega: float = 3.0
 

@@ -19,7 +19,7 @@ from predella.tasks.unconditional import Unconditional
 def functional_digits(smoke: bool = False) -> Recipe:
     """28×28 digits, cross-entropy."""
     stage = Stage(
-        steps=12_000,
+        steps=8_000,
         batch_size=64,
         objective=FunctionalPointsObjectiveConfig(),
         optim={"hypernetwork": Optim(lr=1e-3, clip=1.0, warmup=100, schedule="cosine")},
