@@ -48,6 +48,24 @@ def test_a_model_is_trained_on_the_picture_and_serves_no_other(cli, refuses, pho
     assert not (tmp_path / "q").exists()
 
 
+def test_a_transparent_picture_is_its_own(cli, photo, tmp_path):
+    """Training sees white where `read` keeps hidden colours."""
+    with Image.open(photo) as image:
+        values = np.dstack([np.asarray(image), np.zeros((36, 48), np.uint8)])
+    values[5:9, 5:9, 3] = 255
+    Image.fromarray(values).save(tmp_path / "logo.png")
+    assert cli("vary", tmp_path / "logo.png", "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")[0] == 0
+
+
+def test_training_goes_on_with_all_scales(cli, internals, tmp_path):
+    run, words = internals / "meta_internal_dataset", []
+    for i in "01":
+        words += [f"--stages.{i}.optim.{phase}.{rate}=1e-12" for phase in ("generator", "critic") for rate in ("lr", "slow_lr")]
+    assert cli("train", "meta_internal_dataset", "--smoke", "--cpu", "--start", run, *words, "--out", tmp_path / "r")[0] == 0
+    before, after = (load(r).state_dict() for r in (run, tmp_path / "r"))
+    assert all(torch.allclose(v, after[k], atol=1e-5) for k, v in before.items() if k.startswith("heads"))
+
+
 def test_what_cannot_be_written_is_refused_before_the_training(refuses, photo, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -90,7 +108,7 @@ def test_a_change_beyond_the_mask_is_told(cli, internals, photo, tmp_path):
         internals / "meta_internal_dataset",
     )
     status, _, err = cli(*words, "--out", tmp_path / "e.png")
-    assert status == 0 and "% of the pixels that the mask leaves black; that is not taken over" in err
+    assert status == 0 and "% of the pixels far from the mask; they stay as in the latter" in err
 
 
 def test_patches_vary_without_a_network(cli, photo, tmp_path):

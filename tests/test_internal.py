@@ -8,6 +8,7 @@ from predella.apps import internal
 from predella.apps.patches import patch_variation, replaced
 from predella.errors import UserError
 from predella.losses.distances import Pixels
+from predella.losses.texture import Texture
 from predella.metrics.internal import copy_score, leakage, measure, pixel_diversity, sifid, slopes
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 
@@ -85,7 +86,7 @@ def model():
     return made
 
 
-def test_tuning_draws_the_reconstruction_and_the_patches_to_the_picture(model):
+def test_tuning_draws_the_reconstruction_and_the_texture_to_the_picture(model, monkeypatch):
     picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")
     before = internal.weights_of(model, picture)
     after = internal.tuned(model, before, picture, 30, torch.Generator().manual_seed(0))
@@ -93,6 +94,11 @@ def test_tuning_draws_the_reconstruction_and_the_patches_to_the_picture(model):
     errors = [(model.reconstruct(w, sizes)[-1] - picture).square().mean() for w in (before, after)]
     assert errors[1] < 0.7 * errors[0]
     assert not before[0]["0.weight"].requires_grad and not torch.equal(before[0]["0.weight"], after[0]["0.weight"])
+    monkeypatch.setattr(internal, "HELD", 0.0)
+    texture, after = Texture(picture), internal.tuned(model, before, picture, 30, torch.Generator().manual_seed(0))
+    made = [next(internal.variations(model, w, (18, 24), 1, torch.Generator().manual_seed(1))) for w in (before, after)]
+    far, near = (texture(x, torch.Generator().manual_seed(2)) for x in made)
+    assert near < 0.5 * far
 
 
 def test_variations_start_from_noise_or_from_the_picture(model):
@@ -121,11 +127,11 @@ def test_a_paste_changes_the_picture_only_near_its_mask(model):
     picture, naive = noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1)
     mask = torch.zeros(1, 1, 20, 24)
     mask[..., 8:12, 18:22] = 1
-    made = internal.made_own(model, picture, naive, mask, 2, 10, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(model, picture, naive, mask, 2, 10, torch.Generator().manual_seed(0), "p.png")
     torch.testing.assert_close(made[..., :10], picture[..., :10])
     assert (made - picture)[..., 8:12, 18:22].abs().mean() > 0.01
     large = [F.interpolate(x, scale_factor=3) for x in (picture, naive, mask)]
-    made = internal.made_own(model, *large, 2, 10, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(model, *large, 2, 10, torch.Generator().manual_seed(0), "p.png")
     torch.testing.assert_close(made[..., :30], large[0][..., :30])
     soft = internal.softened(mask, 2, 0.5)
     assert soft.max() == 1 and soft[..., 10, 14] == 0 and soft[..., 10, 17] > 0.5
@@ -137,7 +143,7 @@ def test_no_line_of_the_cut_stays(model, monkeypatch):
     mask[..., 30:70, 50:90] = 1
     pasted = picture + 0.8 * mask
     monkeypatch.setattr(internal, "_from", lambda *_: torch.zeros(1, 3, 18, 24))
-    made = internal.made_own(model, picture, pasted, mask, 2, 0, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(model, picture, pasted, mask, 2, 0, torch.Generator().manual_seed(0), "p.png")
     assert (made - picture).abs().max() < 0.05
 
 

@@ -195,18 +195,34 @@ def test_projections_keep_squared_distances():
 
 
 def _stripes(phase: float, period: float = 6.0) -> torch.Tensor:
-    """(1, 3, 24, 32), with a little grain."""
-    wave = torch.sin(2 * torch.pi * (torch.arange(32.0) + phase) / period).expand(1, 3, 24, 32)
-    return 0.5 * wave + 0.02 * torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(int(phase)))
+    """(1, 3, 36, 60), with some grain."""
+    wave = torch.sin(2 * torch.pi * (torch.arange(60.0) + phase) / period).expand(1, 3, 36, 60)
+    return 0.5 * wave + 0.1 * torch.randn(1, 3, 36, 60, generator=torch.Generator().manual_seed(int(phase)))
 
 
 def test_texture_is_the_same_elsewhere_in_the_picture_but_not_when_blurred():
-    real = _stripes(0)
-    patches, maps = Texture(real), Texture(real, lambda x: [x.diff(dim=-1).relu()])
+    """Half a period further every pixel is another; a blurred copy is nearer to each of them."""
+    real, shifted = _stripes(0), _stripes(3)
     blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
-    for measure in (patches, maps):
-        itself, shifted, smooth = (float(measure(x, torch.Generator().manual_seed(0))) for x in (real, _stripes(6), blurred))
-        assert itself == 0 and 5 * shifted < smooth
+    assert (shifted - real).square().mean() > 10 * (blurred - real).square().mean()
+    measure = Texture(real)
+    itself, away, smooth = (float(measure(x, torch.Generator().manual_seed(0))) for x in (real, shifted, blurred))
+    assert itself == 0 and 5 * away < smooth
+
+
+def test_features_tell_textures_apart_from_16_pixels_on():
+    """Ramps that rise slowly and fall at once, and mirrored: features of falling edges know them apart."""
+    ramps = (torch.arange(36.0) % 6 / 6 - 0.5).expand(1, 3, 24, 36)
+    falls = [lambda x: [(-x.diff(dim=-1)).relu()]]
+    for height in (24, 12):
+        real, mirrored = ramps[:, :, :height], ramps[:, :, :height].flip(-1)
+        alone, both = (float(Texture(real, *maps)(mirrored, torch.Generator().manual_seed(0))) for maps in ([], falls))
+        assert (both > alone + 0.1) == (height == 24)
+
+
+def test_a_picture_of_one_colour_has_a_texture():
+    flat = torch.zeros(1, 3, 24, 24)
+    assert 0 < float(Texture(flat)(flat + 0.01 * torch.randn(1, 3, 24, 24), torch.Generator().manual_seed(0))) < 1e3
 
 
 def test_whitened_patches_count_grain_as_much_as_the_mean_colour():
@@ -219,5 +235,5 @@ def test_whitened_patches_count_grain_as_much_as_the_mean_colour():
 
 
 def test_textures_are_compared_at_one_size():
-    with pytest.raises(ValueError, match="got 8×24 pixels for 32×24"):
+    with pytest.raises(ValueError, match="got 8×36 pixels for 60×36"):
         Texture(_stripes(0))(_stripes(0)[..., :8], torch.Generator())

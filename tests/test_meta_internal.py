@@ -165,9 +165,9 @@ def test_windows_of_any_size_are_enlarged_to_their_part_of_the_whole(coarsest, f
 
 def test_windows_see_the_edges_as_often_as_the_middle():
     objective = MetaInternalObjectiveConfig(scale=2, window=6).build(MetaInternal(TINY))
-    generator, seen = torch.Generator().manual_seed(0), torch.zeros(24)
-    for _ in range(4000):
-        _, left, _, width = objective._window((18, 24), generator)
+    data, seen = batch_of((18, 24)), torch.zeros(24)
+    for seed in range(4000):
+        _, left, _, width = objective._window((18, 24), replace(data, seed=1000 * seed), 1)
         seen[left : left + width] += 1
     assert seen[0] / seen[12] > 0.85 and seen[23] / seen[12] > 0.85
 
@@ -220,9 +220,10 @@ def test_both_penalties_are_taken_of_windows():
 
 def test_a_model_that_was_trained_before_keeps_all_its_scales():
     model, data = MetaInternal(TINY), batch_of((18, 24))
-    model.started = True
     before = {k: v.clone() for k, v in model.heads.state_dict().items()}
-    MetaInternalObjectiveConfig(scale=1).build(model).begin(iter([data]))
+    objective = MetaInternalObjectiveConfig(scale=1).build(model)
+    objective.started = True
+    objective.begin(iter([data]))
     assert int(model.grown) == TINY.scales and all(torch.equal(v, before[k]) for k, v in model.heads.state_dict().items())
 
 
@@ -239,9 +240,8 @@ def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_ea
     model, data = MetaInternal(TINY), batch_of((18, 24), (24, 18))
     objective = MetaInternalObjectiveConfig(scale=2, window=20, accumulate=False).build(model)
     objective.begin(iter([data] * 3))
-    generator = torch.Generator().manual_seed(0)
-    windows = {objective._window((18, 24), generator) for _ in range(200)}
-    assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), generator) is None
+    windows = {objective._window((18, 24), replace(data, seed=1000 * seed), 1) for seed in range(200)}
+    assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), data, 1) is None
     generator_losses, critic_losses = (p.losses(data) for p in objective.phases())
     assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._embedding(data))] == [(18, 20), (20, 18)]
     assert objective.samples(data).shape == (2, 3, 24, 4 * 24)

@@ -135,7 +135,7 @@ stream = Double(images, Internal(), 4, Augment(flip=False, rotate=False), 3, eng
 model = MetaInternal(MetaInternalConfig(coarsest=10, finest=16, scales=2, width=4, embedding=6, rank=2, layers=3))
 optim, parts = Optim(lr=0.01, clip=0.05), []
 for scale, penalty in enumerate(("real", "between")):
-    objective = MetaInternalObjectiveConfig(scale=scale, penalty=penalty).build(model)
+    objective = MetaInternalObjectiveConfig(scale=scale, penalty=penalty, window=8 * scale).build(model)
     parts.append(Part(f"scale_{scale}", 5, objective, stream, {"generator": optim, "critic": optim}))
 Trainer(model, parts, sys.argv[1], engine, log_every=100, save_every=100).fit()
 if engine.main:

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from predella.errors import UserError
 
+TRIED = 2**20  # bytes
+
 
 def check_free(path: Path, force: bool) -> Path:
     """Raise UserError if `path` can't be written: it exists and `force` is off, or its folder is a file."""
@@ -38,8 +40,9 @@ def check_writable(folder: Path) -> None:
     """Raise UserError if nothing can be written to `folder`, or where it would be made: tried, and nothing stays of it."""
     there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        with tempfile.TemporaryFile(dir=there) as stream:
+            stream.write(bytes(TRIED))
+            stream.flush()
     except OSError as error:
         raise UserError(f"{there} can't be written to ({error.strerror or error}); choose another place") from None
 

@@ -28,6 +28,7 @@ from predella.train.log import environment
 from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
+WRITTEN = ("metrics.jsonl", STATE, WEIGHTS, "config.json", "README.md")
 RECORDS = ("recipe.json", "environment.json", "metrics.jsonl")
 MODEL_OF: dict[type, str] = {
     FunctionalImageConfig: "functional_image", ReversibleConfig: "reversible", ClassifierConfig: "classifier", TowerConfig: "tower",
@@ -56,7 +57,6 @@ def build_model(recipe: Recipe) -> Model:
                 )
         model = cls(recipe.model)
         model.load_state_dict(start.state_dict())
-        model.started = True
         return model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, 4))
@@ -80,6 +80,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         _check_same(read_recipe((folder / "recipe.json").read_text()), recipe, folder)
     if not resume and holds and not force:
         raise UserError(f"{folder} holds a run; go on with --resume, replace it with --force, or choose another --out")
+    if not resume and not holds and not force and (found := [n for n in WRITTEN if (folder / n).exists()]):
+        raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
     images = recipe.data.open()
     engine = Engine("cpu" if cpu else "auto", recipe.precision)
     model = build_model(recipe)
@@ -89,7 +91,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
-            parts.append(Part(stage.name, stage.steps, stage.objective.build(model), stream, stage.optim))
+            objective = stage.objective.build(model)
+        objective.started = bool(recipe.start)
+        parts.append(Part(stage.name, stage.steps, objective, stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for task in (recipe.task, *(stage.task for stage in recipe.stages if stage.task)):
         check_pictures(task, images)
@@ -156,7 +160,7 @@ def _clear(folder: Path) -> None:
             (folder / START / name).unlink(missing_ok=True)
         if not any((folder / START).iterdir()):
             (folder / START).rmdir()
-    for name in ("metrics.jsonl", STATE, WEIGHTS, "config.json", "README.md"):
+    for name in WRITTEN:
         (folder / name).unlink(missing_ok=True)
     for sheet in (folder / "samples").glob("step-*.png"):
         sheet.unlink()

@@ -65,7 +65,7 @@ def check_size(size: Size, width: int = 64, least: int = 1) -> None:
         least: longest edge of the coarsest scale.
 
     Raises:
-        UserError: more than LARGEST pixels; says how much they would need.
+        UserError: below 1 pixel, smaller than the coarsest scale, or more than LARGEST pixels; says how much they would need.
     """
     if min(size) < 1:
         raise UserError(f"--size must be at least 1x1, got {size[1]}x{size[0]}")
@@ -106,7 +106,7 @@ def weights_of(model: MetaInternal, picture: Tensor) -> list[Weights]:
     Raises:
         UserError: a model of one picture, and this is another.
     """
-    if model.config.heads == "table" and (model.glance(picture.to(model.first)) - model.own).abs().mean() > OTHER:
+    if model.config.heads == "table" and (model.glance(picture.to(model.first)) - model.own).abs().mean() > OTHER:  # not if it is unknown
         raise UserError("this model was trained on one picture, without a hypernetwork, and this is another; give that, or another model")
     return model.all_weights(model.embed(picture.to(model.first.device)))
 
@@ -189,13 +189,14 @@ def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, s
     for k in range(steps):
         weights = mixed(model, a.to(device), b.to(device), k / (steps - 1), start)
         made += variations(model, weights, size, 1, torch.Generator().manual_seed(seed))
-    return torch.cat(made)
+    both = torch.cat([a.flatten(2), b.flatten(2)], 2)[..., None]
+    return torch.cat([without_colour(x, both) for x in made])
 
 
 @torch.no_grad()
 def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor, start: int, grow: float,
-             generator: torch.Generator, name: str) -> Tensor:  # fmt: skip
-    """`picture` with a change that is made of its own patches: (1, 3, H, W), exactly `picture` away from the mask.
+             generator: torch.Generator, name: str) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`picture` with a change that is made of its own patches: (1, 3, H, W), and its share of it (1, 1, H, W): 0 where all is `picture`.
 
     The model works at its own size, to which detail of the full size is added: the change's own, the less of it the
     coarser `start`, and fading towards its border so that no line of the cut stays; beyond it the picture's.
@@ -217,7 +218,7 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     inside = ((_depth(mask) - pixel) / (2 * pixel)).clamp(0, 1)
     kept = (start / max(1, len(sizes) - 1)) ** 2
     fine = kept * inside * (changed - resize(small, whole)) + (1 - mask) * (picture - resize(home, whole))
-    return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture)
+    return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture), soft
 
 
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:

@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     options, rest = parser.parse_known_args(words[1:])
     options.given = frozenset(given)
     if rest and not getattr(module, "TAKES_FIELDS", False):
-        fail(f"predella {verb} does not know '{rest[0]}'; " + ("see --help" if rest[0].startswith("-") else "it takes fewer files"))
+        unknown = f"predella {verb} does not know '{rest[0]}'" if rest[0].startswith("-") else f"'{rest[0]}' is too much for {verb}"
+        fail(f"{unknown}; see --help")
     return _guard(module, options, rest)
 
 

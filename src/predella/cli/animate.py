@@ -50,7 +50,7 @@ def run(options, rest) -> int:
         if not 0 <= getattr(options, name) <= 1:
             raise UserError(f"--{name} must lie in 0…1, got {getattr(options, name):g}")
     wanted = parse_size(options.size)
-    picture, start = read(options.image).rgb(), time.monotonic()
+    picture, start = read(options.image).on_white(), time.monotonic()
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")

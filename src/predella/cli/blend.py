@@ -45,20 +45,22 @@ def run(options, rest) -> int:
         sizes = [f"{p.size[1]}×{p.size[0]}" for p in (changed, picture)]
         raise UserError(f"{options.image} is {sizes[0]}, {options.onto} {sizes[1]}; make them one size")
     mask = 1 - read_mask(read(options.mask), picture.size)
-    beyond = float(((changed.rgb() - picture.rgb()).abs().amax(1, keepdim=True) > 0.1).float()[mask < 0.5].mean())
-    if beyond > 0.01:
-        print(f"predella: {options.image} differs from {options.onto} in {beyond:.0%} of the pixels that the mask leaves black; "
-              "that is not taken over", file=sys.stderr)  # fmt: skip
     check_output(options.out, picture, options.force)
     start = time.monotonic()
     model = open_model(options.model, options.verb, options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")
-        internal.at_home(model, picture.rgb(), str(options.onto))
+        internal.at_home(model, picture.on_white(), str(options.onto))
     scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options, options.out.parent)
     generator = torch.Generator().manual_seed(options.seed)
-    made = internal.made_own(model, picture.rgb(), changed.rgb(), mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
+    whole, pasted = picture.on_white(), changed.on_white()
+    made, soft = internal.made_own(model, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
+    beyond = float(((pasted - whole).abs().amax(1, keepdim=True) > 0.1)[soft == 0].float().mean()) if (soft == 0).any() else 0.0
+    if beyond > 0.01:
+        print(f"predella: {options.image} differs from {options.onto} in {beyond:.0%} of the pixels far from the mask; "
+              "they stay as in the latter", file=sys.stderr)  # fmt: skip
+    made = made + (picture.rgb() - whole)  # colours under transparency stay
     made = made if picture.pixels.shape[1] == 3 else made[:, :1]
     write(picture.with_pixels(made, picture.alpha), options.out, options.force)
     seconds = time.monotonic() - start

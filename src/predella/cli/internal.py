@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -41,11 +42,13 @@ def vary(options, model) -> int:
         scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
-        picture = read(file).rgb()
+        picture = read(file).on_white()
         if options.method == "patch":
             patches.check(picture, str(file))
         else:
             internal.check_picture(picture, coarsest, str(file))
+            if model is not None:
+                internal.check_together(options.count, wanted or model.fit((picture.shape[-2], picture.shape[-1])))
         return picture
 
     if options.keep and len(images) > 1:
@@ -126,22 +129,23 @@ def train_on(image: Path, options, writes: Path):
     recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "1", "sample_every": "1000000", **steps})
     check_writable(writes)
     if options.keep:
+        if options.keep.exists() and (not options.keep.is_dir() or any(options.keep.iterdir())):
+            raise UserError(f"--keep {options.keep} exists; name a new folder, or use the model that is in it by --model {options.keep}")
         check_writable(options.keep)
     keep_freed_memory()
-    logging.getLogger("predella").setLevel(logging.ERROR)
+    logging.getLogger("predella").setLevel(logging.WARNING if options.keep else logging.ERROR)
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(TemporaryDirectory()))
         tell = stack.enter_context(progress(f"{image.name}: training its model"))
         try:
-            model = start(recipe, folder, f"predella train {recipe.name} --data {image}", force=options.force, cpu=options.cpu, tell=tell)
+            model = start(recipe, folder, "predella " + shlex.join(sys.argv[1:]), cpu=options.cpu, tell=tell)
         except ValueError as error:
             raise UserError(f"{image}: {error}") from None
         except NotFinite as error:
             raise UserError(f"{image}: its training diverged ({error}); try fewer --train-steps") from None
         except Interrupted:
             if options.keep:
-                again = f"predella train {recipe.name} --data {image} --data.smallest 1 --out {folder} --resume"
-                print(f"predella: {again} goes on", file=sys.stderr)
+                print(f"predella: predella train {recipe.name} --resume --out {shlex.quote(str(folder))} goes on", file=sys.stderr)
             raise KeyboardInterrupt from None
     if options.keep:
         print(f"{folder}  the model of {image}, for --model", file=sys.stderr)

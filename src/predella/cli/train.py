@@ -77,7 +77,9 @@ def run(options, rest: list[str]) -> int:
     except Interrupted as error:
         print(f"predella: {error}", file=sys.stderr)
         return 130
-    except (NotFinite, ValueError) as error:  # a config that its own parts refuse
+    except NotFinite as error:
+        raise UserError(f"{error}; {error.kept}") from None
+    except ValueError as error:  # a config that its own parts refuse
         raise UserError(str(error)) from None
     return 0
 

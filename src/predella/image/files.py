@@ -54,6 +54,10 @@ class Picture:
         """The same file with other pixels (any size), and their alpha."""
         return replace(self, pixels=pixels, alpha=alpha)
 
+    def on_white(self) -> Tensor:
+        """(1, 3, H, W): grey repeated, what is transparent shows white; as pictures to train on are read."""
+        return self.rgb() if self.alpha is None else torch.lerp(torch.ones_like(self.rgb()), self.rgb(), (self.alpha + 1) / 2)
+
     def rgb(self) -> Tensor:
         """(1, 3, H, W): grey repeated."""
         return self.pixels.expand(-1, 3, -1, -1)

@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from predella.losses.transport import sliced_wasserstein
+
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared
-FLOOR = 1e-3  # of the largest variance of patches: directions of less are not enlarged further
+FLOOR = 1e-3  # of the largest variance of patches: directions of less are enlarged no further
+ROUNDING = 1e-5  # nor those of less than what rounding to 8 bits makes
 Maps = Callable[[Tensor], Sequence[Tensor]]  # (B, 3, H, W) → feature maps (B, D, h, w)
 
 
@@ -20,7 +23,7 @@ class Texture:
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
-        maps: of features; None = patches alone.
+        maps: of features, which count from 16 pixels on; None = patches alone.
         directions: so many random ones a call.
     """
 
@@ -28,12 +31,11 @@ class Texture:
         self._size, self._directions = real.shape[-2:], directions
         self._maps = maps if maps is not None and min(self._size) >= SMALLEST else None
         with torch.no_grad():
-            self._real = _framed(real)
-            patches = F.unfold(self._real, PATCH)[0]
-            values, vectors = torch.linalg.eigh(torch.cov(patches))
-            self._whitening = vectors * (values.clamp(min=0) + FLOOR * values[-1].clamp(min=1e-8)).rsqrt()
-            known = list(self._maps(real)) if self._maps else []
-            self._features = [(x, x.flatten(2).std(-1).clamp(min=1e-2)) for x in known]
+            patches = _patches(real)
+            values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+            self._whitening = vectors * values.clamp(min=max(ROUNDING, FLOOR * values[-1].item())).rsqrt()
+            self._deviations = [_places(x).std(0).clamp(min=1e-2) for x in self._features(real)]
+            self._real = self._sets(real)
 
     def __call__(self, made: Tensor, generator: torch.Generator) -> Tensor:
         """(1, 3, H, W) → a scalar, 0 for the picture itself.
@@ -47,22 +49,23 @@ class Texture:
         if made.shape[-2:] != self._size:
             sizes = [f"{s[1]}×{s[0]}" for s in (made.shape[-2:], self._size)]
             raise ValueError(f"textures are compared at one size, got {sizes[0]} pixels for {sizes[1]}")
-        directions = (self._whitening @ self._draw(len(self._whitening), generator)).T.reshape(-1, 3, PATCH, PATCH)
-        total = _transport(F.conv2d(_framed(made), directions), F.conv2d(self._real, directions))
-        for x, (real, deviation) in zip(self._maps(made) if self._maps else (), self._features):
-            directions = (self._draw(real.shape[1], generator) / deviation.T).T[..., None, None]
-            total = total + _transport(F.conv2d(x, directions), F.conv2d(real, directions))
-        return total
+        pairs = zip(self._sets(made), self._real)
+        return torch.stack([sliced_wasserstein(a, b, self._directions, generator) for a, b in pairs]).sum()
 
-    def _draw(self, dimensions: int, generator: torch.Generator) -> Tensor:
-        """(dimensions, directions), of length 1."""
-        return F.normalize(torch.randn(dimensions, self._directions, generator=generator).to(self._real), dim=0)
+    def _features(self, x: Tensor) -> Sequence[Tensor]:
+        return self._maps(x) if self._maps is not None else ()
 
-
-def _framed(x: Tensor) -> Tensor:
-    return F.pad(x, (PATCH // 2,) * 4, mode="replicate")
+    def _sets(self, x: Tensor) -> list[Tensor]:
+        """Of whitened patches, and of features at all places, each of unit deviation: (N, D) each."""
+        features = (_places(f) / d for f, d in zip(self._features(x), self._deviations))
+        return [_patches(x) @ self._whitening, *features]
 
 
-def _transport(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared 2-Wasserstein distance of (1, K, h, w) along each of K directions."""
-    return (a.flatten(2).sort().values - b.flatten(2).sort().values).square().mean()
+def _patches(x: Tensor) -> Tensor:
+    """(1, 3, H, W) → (H · W, 3 · PATCH²)."""
+    return F.unfold(F.pad(x, (PATCH // 2,) * 4, mode="replicate"), PATCH)[0].T
+
+
+def _places(x: Tensor) -> Tensor:
+    """(1, D, h, w) → (h · w, D)."""
+    return x[0].flatten(1).T

@@ -29,7 +29,7 @@ def frechet_gaussians(m1: Tensor, s1: Tensor, m2: Tensor, s2: Tensor) -> float:
     values, vectors = torch.linalg.eigh(s1)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     product = torch.linalg.eigvalsh(root @ s2 @ root).clamp(min=0)
-    return max(0.0, ((m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * product.sqrt().sum()).item())
+    return ((m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * product.sqrt().sum()).clamp(min=0).item()
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

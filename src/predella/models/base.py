@@ -34,7 +34,6 @@ class Model(nn.Module):
     name: ClassVar[str]
     verbs: ClassVar[tuple[str, ...]]  # of the command line, that this model serves
     config: Any
-    started: bool = False  # its weights are those of an earlier run, to be trained on
 
     def check_verb(self, verb: str) -> None:
         """Raise UserError if this model does not serve `verb`; the line says what it does."""

@@ -131,7 +131,8 @@ class MetaInternal(Model):
         amplitudes: (scales,): by how much a scale's noise is multiplied: the root mean square of what the scales below leave
             out, over the training pictures; with noise = "picture" as a share of what the scale adds to their pyramids.
         grown: how many scales are trained.
-        own: (1, 3, 8, 8), a glance at the one picture of a model without hypernetwork; others have no such buffer.
+        own: (1, 3, 8, 8), a glance at the one picture of a model without hypernetwork, not a number if that is unknown; others have no
+            such buffer.
     """
 
     Config: ClassVar[type] = MetaInternalConfig
@@ -153,7 +154,9 @@ class MetaInternal(Model):
         self.register_buffer("amplitudes", torch.ones(config.scales))
         self.register_buffer("grown", torch.tensor(config.scales))
         if config.heads == "table":
-            self.register_buffer("own", torch.zeros(1, 3, GLANCE, GLANCE))
+            unknown = torch.full((1, 3, GLANCE, GLANCE), torch.nan)
+            self.register_buffer("own", unknown)  # runs from before it was kept have none
+            self.register_load_state_dict_pre_hook(lambda _, state, prefix, *__: state.setdefault(prefix + "own", unknown))
 
     @property
     def radius(self) -> int:

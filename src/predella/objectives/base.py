@@ -43,6 +43,7 @@ class Objective:
     """Abstract: what is trained, on which stream, in which phases."""
 
     parts: Mapping[str, nn.Module]  # all that trains, set up and saved by the trainer
+    started: bool = False  # the model's weights are those of an earlier run
     pause: int = 1  # a run can be saved and resumed at steps of the stage that this divides
 
     def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:

@@ -135,7 +135,7 @@ class MetaInternalObjective(Objective):
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """The scale's heads begin as those below, unless they were trained before (`--start`); the noise gets its amplitude."""
-        known = int(self.model.grown) if self.model.started else 0
+        known = int(self.model.grown) if self.started else 0
         if self.scale and self.scale >= known:
             self.model.heads[self.scale].load_state_dict(self.model.heads[self.scale - 1].state_dict())
         self.model.grown.fill_(max(self.scale + 1, known))
@@ -182,7 +182,7 @@ class MetaInternalObjective(Objective):
         seeds = _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
-            real = cut(real, self._window((real.shape[-2], real.shape[-1]), torch.Generator().manual_seed(seeds[items[0]] ^ 2)))
+            real = cut(real, self._window((real.shape[-2], real.shape[-1]), batch, 2))
             judge = partial(self.critic, own)
             fake = fake.to(real)
             if self.config.penalty == "real":
@@ -204,13 +204,13 @@ class MetaInternalObjective(Objective):
         seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
         with torch.no_grad():
             theta = self.critic.weights(seen)
-        adversarial, reconstruction, seeds = [], [], _seeds(batch)
+        adversarial, reconstruction = [], []
         for (items, pictures), fake in zip(batch.by_size(), fakes):
             adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
             if not self.config.reconstruction:
                 continue
             real = self._pyramid(pictures)
-            window = self._window((real[-1].shape[-2], real[-1].shape[-1]), torch.Generator().manual_seed(seeds[items[0]] ^ 4))
+            window = self._window((real[-1].shape[-2], real[-1].shape[-1]), batch, 3)
             made = self._reconstructed(embedding[items], self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
@@ -240,10 +240,14 @@ class MetaInternalObjective(Objective):
             below = self.model.generate(weights[:-1], noise[:-1], sizes[:-1], window=part)[-1]
         return self.model.step(weights[-1], below, noise[-1], sizes[-1], window, (sizes[-2], part) if part else None)
 
-    def _window(self, size: Size, generator: torch.Generator) -> Window | None:
-        """A random part of a picture of `size`, or None for all of it; pixels at the edges are seen as often as others."""
+    def _window(self, size: Size, batch: Batch, purpose: int) -> Window | None:
+        """A random part of a picture of `size`, or None for all of it; pixels at the edges are seen as often as others.
+
+        All pictures of a size in a batch have the same one, whichever process they fall to; each purpose has another.
+        """
         if not self.config.window or max(size) <= self.config.window:
             return None
+        generator = torch.Generator().manual_seed(batch.seed ^ (purpose + 4 * (size[0] << 16 | size[1])))
         height, width = (min(self.config.window, n) for n in size)
         places = (int(torch.randint(1 - w, n, (), generator=generator)) for n, w in zip(size, (height, width)))
         top, left = (min(max(0, place), n - w) for place, n, w in zip(places, size, (height, width)))
@@ -263,9 +267,8 @@ class MetaInternalObjective(Objective):
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             draws = [self.model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])) for i in items.tolist()]
             noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
-            generator = torch.Generator().manual_seed(seeds[items[0]] ^ 1)
             own = [{k: w[items] for k, w in theta.items()} for theta in weights]
-            out.append(self._last_step(own, noise, sizes, self._window(sizes[-1], generator) if part else None))
+            out.append(self._last_step(own, noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:

@@ -52,7 +52,15 @@ class Part:
 
 
 class NotFinite(RuntimeError):
-    """A loss became infinite or not a number; the message names step, phase and terms."""
+    """A loss became infinite or not a number; the message names step, phase and terms.
+
+    Attributes:
+        kept: what is left of the run, for who has its folder.
+    """
+
+    def __init__(self, message: str, kept: str = ""):
+        super().__init__(message)
+        self.kept = kept
 
 
 class Interrupted(Exception):
@@ -195,9 +203,8 @@ class Trainer:
             values = {k: v.item() for k, v in terms.items()}
             if self.engine.any(not math.isfinite(total.item())):
                 shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
-                raise NotFinite(
-                    f"step {self.step}, phase '{phase.name}': {shown}; lower the learning rate or clip the gradient{self._kept()}"
-                )
+                where = f"step {self.step}, phase '{phase.name}': {shown}"
+                raise NotFinite(f"{where}; lower the learning rate or clip the gradient", self._kept())
             optimizer.zero_grad()
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
@@ -205,7 +212,7 @@ class Trainer:
         norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None]).item()
         if not math.isfinite(norm):
             shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
-            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate{self._kept()}")
+            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate", self._kept())
         optimizer.step(optimizer.config.factor(local, part.steps))
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
@@ -237,8 +244,8 @@ class Trainer:
     def _kept(self) -> str:
         """What is left of a run that diverged."""
         if self.saved is None:
-            return "; nothing was saved before"
-        return f"; {self.folder} keeps the model of step {self.saved}, from which --start {self.folder} goes on"
+            return "nothing was saved before"
+        return f"{self.folder} keeps the model of step {self.saved}, from which --start {self.folder} goes on"
 
     @contextmanager
     def _averaged(self) -> Generator[None]:
