@@ -150,9 +150,13 @@ def test_no_line_of_the_cut_stays(model, monkeypatch):
 def test_frames_move_slowly_around_the_reconstruction(model):
     picture = noise(1, 3, 18, 24)
     weights = model.all_weights(model.embed(picture))
-    first, second, *_, last = internal.frames(model, weights, (18, 24), 6, torch.Generator().manual_seed(0), start=1)
-    torch.testing.assert_close(first, model.reconstruct(weights, model.sizes((18, 24)))[-1].clamp(-1, 1))
-    assert 0 < (second - first).abs().mean() < (last - first).abs().mean()
+    still = next(internal.frames(model, weights, (18, 24), 1, torch.Generator().manual_seed(0), start=1, back=1.0))
+    torch.testing.assert_close(still, model.reconstruct(weights, model.sizes((18, 24)))[-1].clamp(-1, 1))
+    moving = torch.cat(list(internal.frames(model, weights, (18, 24), 24, torch.Generator().manual_seed(0), start=1)))
+    near, far = ((moving[n:] - moving[:-n]).abs().mean() for n in (1, 6))
+    assert 0 < near < 0.7 * far
+    away = (moving - still).abs().mean((1, 2, 3))
+    assert away[:6].mean() > 0.5 * away[-6:].mean()  # under way at once
 
 
 def test_what_a_model_cannot_hold_is_refused(model):

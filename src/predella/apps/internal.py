@@ -27,6 +27,7 @@ SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 
 TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
 FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
 OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
+UNDER_WAY = 20  # steps of a walk before its first frame
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
 
 
@@ -240,6 +241,8 @@ def frames(model: MetaInternal, weights: Sequence[Weights], size: Size, count: i
            start: int = 2, back: float = 0.1, inertia: float = 0.7) -> Iterator[Tensor]:  # fmt: skip
     """`count` pictures (1, 3, *size) of a random walk in the noise around the reconstruction's (Shaham et al. 2019, Sup. 3).
 
+    The walk is under way before the first frame, so that all of them have the same grain.
+
     z_t = a · z_rec + (1 - a) · (z_{t-1} + d), d = b · (z_{t-1} - z_{t-2}) + (1 - b) · noise, at every scale from `start` on;
     those below keep the reconstruction's.
 
@@ -250,8 +253,9 @@ def frames(model: MetaInternal, weights: Sequence[Weights], size: Size, count: i
     sizes = model.sizes(size)
     rest: list[Tensor] = [model.fixed(1, sizes[0]).cpu(), *[torch.zeros_like(z) for z in model.draw(1, sizes, generator)[1:]]]
     last, before = [z.clone() for z in rest], [z.clone() for z in rest]
-    for _ in range(count):
-        yield _from(model, weights, last, sizes, 0, None)
+    for step in range(UNDER_WAY + count):
+        if step >= UNDER_WAY:
+            yield _from(model, weights, last, sizes, 0, None)
         fresh = model.draw(1, sizes, generator)
         for i in range(start, len(sizes)):
             move = inertia * (last[i] - before[i]) + (1 - inertia) * fresh[i]

@@ -3,7 +3,7 @@
 predella animate IMAGE --out FILE.gif|.png|.webp [--frames N] [--fps F] [--model M] [--from-scale M] [--size WxH]
 
 PNG is written as APNG. Scales below M stand still: the larger M, the smaller what moves. Without --model a model of the image is
-trained first, which takes minutes.
+trained first, which takes minutes; --keep RUN keeps it.
 """
 
 import json

@@ -6,7 +6,7 @@ predella vary [IMAGE …] --model reversible_faces --dims 0,1,2 [--steps N] --ou
 
 New pictures of an image's own patches, of any size: DIR gets NAME-1.png … NAME-N.png and NAME-sheet.png. A model of many pictures
 (meta_internal) makes them at once, also of an image it has never seen; without --model one is trained on each image first, which takes
-minutes; --method patch needs no network. --tune trains the image's own weights on for a few steps;
+minutes (--keep RUN keeps it); --method patch needs no network. --tune trains the image's own weights on for a few steps;
 --from-scale keeps the image's layout, the more the larger.
 
 A reversible network walks along single latent dimensions instead, from -3 to +3 deviations: one row a dimension, on one sheet an
