@@ -5,7 +5,8 @@ predella edit EDITED --mask MASK --onto PICTURE --out FILE [--model M] [--from-s
 
 PASTED is the picture with something foreign put on it, EDITED one whose parts were copied, moved or painted; MASK is white where
 it was changed. The change is made anew of PICTURE's patches at the scales from M on: the larger M, the more of it stays. Without
---model a model of PICTURE is trained first, which takes minutes; --keep RUN keeps it. What the model changes is laid over the picture at its full size.
+--model a model of PICTURE is trained first, which takes minutes; --keep RUN keeps it. What the model changes is laid over the
+picture at its full size.
 """
 
 import json
