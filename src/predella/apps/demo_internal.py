@@ -12,7 +12,7 @@ from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.models.meta_internal import MetaInternal
 
-TUNED = 20  # steps
+TUNED = 40  # steps
 PASTE = (200, 80, 400, 280)  # of the flower: left, top, right, bottom
 
 
@@ -29,7 +29,7 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
     untuned, tuned = (list(internal.variations(model, weights, second, n, generator)) for weights, n in ((far, 1), (near, 3)))
     between = internal.between(model, view, other, 6, 2, seed=0)
     pasted, mask = paste(photos["china"], photos["flower"])
-    whole, _ = internal.made_own(model, photos["china"], pasted, mask, 2, internal.GROWTH["harmonize"], generator, "the photo")
+    whole, _ = internal.made_own(model, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
     rows = (
         Row("A photo the model has never seen, and new ones of its patches, by one forward pass.", (
             Figure("internal-photo", _twice(view), f"the photo, {first[1]}×{first[0]}"),
