@@ -122,6 +122,6 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
     refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
     refuses("interpolate", "functional_sr", *faces, *out, says="has a network for each cell, not one an image")
-    refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers is for models that generate networks")
+    refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")
     assert not (tmp_path / "x.png").exists()
     assert load(run).config.field.kind == "whole"

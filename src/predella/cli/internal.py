@@ -133,8 +133,10 @@ def train_on(image: Path, options, writes: Path):
             raise UserError(f"--keep {options.keep} exists; name a new folder, or use the model that is in it by --model {options.keep}")
         check_writable(options.keep)
     keep_freed_memory()
-    logging.getLogger("predella").setLevel(logging.WARNING if options.keep else logging.ERROR)
+    log = logging.getLogger("predella")
     with ExitStack() as stack:
+        stack.callback(log.setLevel, log.level)
+        log.setLevel(logging.WARNING if options.keep else logging.ERROR)
         folder = options.keep or Path(stack.enter_context(TemporaryDirectory()))
         tell = stack.enter_context(progress(f"{image.name}: training its model"))
         try:
