@@ -63,11 +63,15 @@ def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape
         low = inside.amin(0) * scale + middle
         return Shape(seen, scale, middle, True, (size[0].item(), size[1].item()), (low[0].item(), low[1].item()))
     grey = read(file).pixels.mean(1, keepdim=True)
-    return _of_picture(-grey if invert else grey, model, str(file))
+    return shape_of_picture(-grey if invert else grey, model, str(file))
 
 
-def _of_picture(grey: Tensor, model: FunctionalPoints, name: str) -> Shape:
-    """(1, 1, H, W): its central square."""
+def shape_of_picture(grey: Tensor, model: FunctionalPoints, name: str) -> Shape:
+    """The central square of (1, 1, H, W) in [-1, 1], its brightness read as a distribution; `name` is for messages.
+
+    Raises:
+        UserError: it is black.
+    """
     height, width = grey.shape[-2:]
     edge = min(height, width)
     density = ((fit_square(grey, model.config.grid) + 1) / 2).to(device_of(model))

@@ -26,20 +26,25 @@ class WholeNetworks:
         embedding: numbers that the weights are made from.
         target: widths of the target network between its 2 inputs and 3 outputs; with the last, five layers.
         omega: factor on the first layer, which sets the finest detail the cosines start with.
+        rank: of what is an image's own in a layer's weights, a matrix for all besides; 0: all of it. At the default sizes 1.9 million
+            numbers instead of 5.2.
     """
 
     kind: Literal["whole"] = "whole"
     edge: int = 64
-    width: int = 32
-    embedding: int = 256
+    width: int = 24
+    embedding: int = 192
     target: tuple[int, ...] = (64, 96, 96, 64)
-    omega: float = 20.0
+    omega: float = 8.0
+    rank: int = 16
 
     def __post_init__(self):
         if self.edge < 16 or self.edge % 16:
             raise ValueError(f"edge must be a multiple of 16 of at least 16, got {self.edge}")
         if not self.target or min(self.width, self.embedding, *self.target) < 1 or not self.omega > 0:
             raise ValueError("width, embedding, target and omega must be positive")
+        if self.rank < 0:
+            raise ValueError(f"rank must not be negative, got {self.rank}")
 
 
 class WholePaint(HyperNetwork):
@@ -59,13 +64,18 @@ class WholePaint(HyperNetwork):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8 if b % 8 == 0 else 1, b), nn.ReLU()]
         last = nn.Linear(8 * w * (grain.edge // 16) ** 2, grain.embedding)
         self.encoder = nn.Sequential(*layers, nn.Flatten(), last, nn.LayerNorm(grain.embedding))
-        self.heads = DenseHeads(grain.embedding, {k: p.shape for k, p in self._target[0].named_parameters()})
+        shapes, rank = {k: p.shape for k, p in self._target[0].named_parameters()}, grain.rank
+        between = [k for k, s in shapes.items() if len(s) == 2 and 0 < rank < min(s)]  # the rest is small
+        self.shared = nn.ParameterDict({k.replace(".", "_"): torch.randn(shapes[k]) for k in between})
+        self.rows = nn.ParameterDict({k.replace(".", "_"): torch.randn(rank, shapes[k][1]) / math.sqrt(rank) for k in between})
+        self.heads = DenseHeads(grain.embedding, {k: torch.Size((s[0], rank)) if k in between else s for k, s in shapes.items()})
         with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
             layers_ = len(grain.target)
             for name, head in self.heads.items():
                 assert isinstance(head, nn.Linear)
                 head.weight.mul_(1.0 if name.startswith(f"layers_{layers_}_") else 0.05)
-                head.bias.normal_()
+                if name not in self.rows:
+                    head.bias.normal_()
 
     @staticmethod
     def cells(weights: Weights) -> tuple[int, int]:
@@ -79,6 +89,8 @@ class WholePaint(HyperNetwork):
             x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
         out: Weights = {}
         for name, theta in self.heads(self.encoder(x)).items():
+            key = name.replace(".", "_")
+            theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta
             gain = self.grain.omega if name == "layers.0.weight" else 1.0
             out[name] = theta * (gain / math.sqrt(theta.shape[2])) if theta.ndim == 3 else theta
         out["extent"] = torch.tensor([[height, width]], dtype=x.dtype, device=x.device).expand(batch, -1)

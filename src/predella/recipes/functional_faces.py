@@ -23,7 +23,7 @@ def functional_faces(smoke: bool = False) -> Recipe:
         steps=12_000,
         batch_size=32,
         objective=FunctionalImageObjective(distance="l2", queries=1024),
-        optim={"hypernetwork": Optim(lr=1e-3, clip=1.0, warmup=200, schedule="cosine")},
+        optim={"hypernetwork": Optim(lr=2e-3, clip=1.0, warmup=200, schedule="cosine")},
     )
     recipe = Recipe(
         name="functional_faces",
