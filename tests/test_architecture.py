@@ -180,8 +180,8 @@ def test_shipped_models_are_whole_small_and_described():
     from predella.models.base import PRETRAINED, list_pretrained, load
 
     assert list_pretrained() == [
-        "cifar_classifier", "functional_fill", "functional_sr", "meta_internal_dataset", "mnist_classifier", "reversible_faces",
-        "reversible_mnist_ot", "tower_color", "tower_jpeg", "tower_layout", "tower_mnist_pca",
+        "cifar_classifier", "functional_digits", "functional_faces", "functional_fill", "functional_sr", "meta_internal_dataset",
+        "mnist_classifier", "reversible_faces", "reversible_mnist_ot", "tower_color", "tower_jpeg", "tower_layout", "tower_mnist_pca",
     ]  # fmt: skip
     for name in list_pretrained():
         load(name)

@@ -113,7 +113,17 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     status, out, err = cli("evaluate", curves / "functional_faces", "--data", tmp_path / "set", "--weights", vgg_weights, "--json")
     assert status == 0, err
     asks = {r["ask"] for r in json.loads(out)["rows"]}
-    assert asks == {"function", "pixels", "weights", "no blend", "first 1 layers", "first 2 layers"}
+    blended = {"pixels", "pixels of the functions", "weights", "first 1 layers", "first 2 layers"}
+    assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
+
+
+def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):
+    words = ("upscale", faces[0], "--model", curves / "functional_faces", "--out")
+    for size in ("16x20", "37x90", "7x5"):
+        assert cli(*words, tmp_path / f"{size}.png", "--size", size)[0] == 0
+        assert "x".join(map(str, Image.open(tmp_path / f"{size}.png").size)) == size
+    assert (array(tmp_path / "16x20.png") != array(faces[0])).any()  # the function, not a copy
+    refuses(*words, tmp_path / "x.png", "--scale", "0.01", says="scale must be a number from 0.015625 to 64, got 0.01")
 
 
 def test_wrong_input(refuses, curves, faces, tmp_path, runs):

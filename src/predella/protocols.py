@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +56,7 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
+PAIRINGS = 3  # of the pictures of a set with one another, for blends
 ANSWERS = 10  # a condition
 PLACES = "vgg16_relu2_2"  # features at all places of a picture
 
@@ -256,8 +258,12 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
     if len(images) <= generation.NEIGHBOURS:
         return
     pictures = torch.cat(list(generation.batches(images)))
-    other = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(asked.seed))
-    asks: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"pixels": lambda a, b: (a + b) / 2}
+    generator = torch.Generator().manual_seed(asked.seed)
+    pairings = [torch.randperm(len(pictures), generator=generator) for _ in range(PAIRINGS)]
+    asks: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "pixels": lambda a, b: (a + b) / 2,
+        "pixels of the functions": lambda a, b: (again(a).clamp(-1, 1) + again(b).clamp(-1, 1)) / 2,
+    }
 
     def blend(a: Tensor, b: Tensor, count: int | None) -> Tensor:
         theta = model.between(model.weights(a.to(device)), model.weights(b.to(device)), 0.5, count)
@@ -266,14 +272,16 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
     asks |= {"weights": lambda a, b: blend(a, b, None), "no blend": lambda a, b: again(a).clamp(-1, 1)}
     asks |= {f"first {k} layers": lambda a, b, k=k: blend(a, b, k) for k in range(1, layers)}
     draws: dict[str, generation.Draw] = {}
-    for name, mix in asks.items():
+    for (name, mix), (i, other) in product(asks.items(), enumerate(pairings, 1)):
+        if i > 1 and name == "no blend":
+            continue
         place = iter(range(len(pictures)))
 
-        def draw(count: int, mix=mix, place=place) -> Tensor:
+        def draw(count: int, mix=mix, place=place, other=other) -> Tensor:
             some = torch.tensor([next(place) for _ in range(count)])
             return mix(pictures[some], pictures[other[some]])
 
-        draws[name] = torch.no_grad()(draw)
+        draws[name + f", pairs {i}" * (i > 1)] = torch.no_grad()(draw)
     yield from generation.distances(pictures.split(generation.BATCH), draws, load_features(FACES, asked.weights), FACES)
 
 

@@ -24,6 +24,7 @@ from predella.nn.hyper import Weights
 LARGEST = 2_000_000  # pixels of an answer
 TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
+SEEN = 0.1  # a change of a pixel in [-1, 1] that counts
 TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
 FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
 OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
@@ -196,8 +197,9 @@ def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, s
 
 @torch.no_grad()
 def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor, start: int, grow: float,
-             generator: torch.Generator, name: str) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`picture` with a change that is made of its own patches: (1, 3, H, W), and its share of it (1, 1, H, W): 0 where all is `picture`.
+             generator: torch.Generator, name: str) -> tuple[Tensor, float]:  # fmt: skip
+    """`picture` with a change that is made of its own patches: (1, 3, H, W), and the share of the pixels left as they are, 0 … 1, whose
+    change lies beyond the mask and is lost.
 
     The model works at its own size, to which detail of the full size is added: the change's own, the less of it the
     coarser `start`, and fading towards its border so that no line of the cut stays; beyond it the picture's.
@@ -219,7 +221,9 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     inside = ((_depth(mask) - pixel) / (2 * pixel)).clamp(0, 1)
     kept = (start / max(1, len(sizes) - 1)) ** 2
     fine = kept * inside * (changed - resize(small, whole)) + (1 - mask) * (picture - resize(home, whole))
-    return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture), soft
+    left = soft == 0
+    lost = ((changed - picture).abs().amax(1, keepdim=True) > SEEN)[left].float().mean().item() if left.any() else 0.0
+    return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture), lost
 
 
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:

@@ -18,23 +18,31 @@ from predella.models.functional_image import CellPaint, FunctionalImage
 MAX_SCALE = 64.0
 
 
-def target_size(size: tuple[int, int], scale: tuple[float, float] | None, wanted: tuple[int, int] | None) -> tuple[int, int]:
+def target_size(size: tuple[int, int], scale: tuple[float, float] | None, wanted: tuple[int, int] | None,
+                larger: bool = True) -> tuple[int, int]:  # fmt: skip
     """(H, W) of the output for an input of `size` = (h, w); `scale` is (vertical, horizontal), `wanted` is (H, W).
 
+    Args:
+        larger: no edge may shrink.
+
     Raises:
-        UserError: a scale that is not a number in [1, 64], or both or neither given.
+        UserError: a scale that is not a number in [1, 64] (without `larger` from 1/64 on), or both or neither given.
     """
+    least = 1 if larger else 1 / MAX_SCALE
     if (scale is None) == (wanted is None):
         raise UserError("give --scale or --size, one of the two")
     if wanted is None:
         assert scale is not None
         for s in scale:
-            if not (math.isfinite(s) and 1 <= s <= MAX_SCALE):
-                raise UserError(f"scale must be a number from 1 to {MAX_SCALE:g}, got {s:g}; this verb enlarges")
-        return round(size[0] * scale[0]), round(size[1] * scale[1])
+            if not (math.isfinite(s) and least <= s <= MAX_SCALE):
+                why = "; this verb enlarges" if larger else ""
+                raise UserError(f"scale must be a number from {least:g} to {MAX_SCALE:g}, got {s:g}{why}")
+        return max(1, round(size[0] * scale[0])), max(1, round(size[1] * scale[1]))
     for name, new, old in (("height", wanted[0], size[0]), ("width", wanted[1], size[1])):
-        if not old <= new <= old * MAX_SCALE:
-            raise UserError(f"{name} must be from {old} (the input's) to {int(old * MAX_SCALE)} (×{MAX_SCALE:g}), got {new}")
+        low = math.ceil(old * least)
+        if not low <= new <= old * MAX_SCALE:
+            of = " (the input's)" if larger else ""
+            raise UserError(f"{name} must be from {low}{of} to {int(old * MAX_SCALE)} (×{MAX_SCALE:g}), got {new}")
     return wanted
 
 
@@ -101,10 +109,10 @@ def visible_colours(picture: Picture) -> Tensor:
 
 def upscale(picture: Picture, model: FunctionalImage, *, scale: float | tuple[float, float] | None = None,
             size: tuple[int, int] | None = None, self_ensemble: bool = False) -> Picture:  # fmt: skip
-    """A larger picture; transparency, profile and bit depth are carried along.
+    """A larger picture (of a model with one network an image: of any size); transparency, profile and bit depth are carried along.
 
     Args:
-        scale: one number, or (vertical, horizontal), from 1 to 64; may be fractional.
+        scale: one number, or (vertical, horizontal), from 1 to 64 (one network an image: from 1/64); may be fractional.
         size: (height, width) instead of a scale.
         self_ensemble: mean over the four rotations: four times the work, a little better.
 
@@ -112,9 +120,9 @@ def upscale(picture: Picture, model: FunctionalImage, *, scale: float | tuple[fl
         UserError: a scale or size out of range, or too little memory.
     """
     pair = (scale, scale) if isinstance(scale, int | float) else scale
-    out = target_size(picture.size, pair, size)
+    out = target_size(picture.size, pair, size, model.enlarges_only)
     check_memory(out, 4 * picture.pixels.shape[1], 8)
-    if out == picture.size:
+    if out == picture.size and model.enlarges_only:
         return picture
     bands = [b for _, b in enlarge_bands(model, visible_colours(picture), out, self_ensemble=self_ensemble)]
     pixels = torch.cat(bands, 2).clamp(-1, 1)
@@ -131,7 +139,9 @@ def upscale_array(picture: Picture, model: FunctionalImage, size: tuple[int, int
     out = np.empty((*size, channels), np.uint16 if bits == 16 else np.uint8)
     alpha = None if picture.alpha is None else resize(picture.alpha, size)
     colours = visible_colours(picture)
-    whole = [(0, colours)] if size == picture.size else enlarge_bands(model, colours, size, self_ensemble=self_ensemble)
+    whole = (
+        [(0, colours)] if size == picture.size and model.enlarges_only else enlarge_bands(model, colours, size, self_ensemble=self_ensemble)
+    )
     for top, band in whole:
         rows = slice(top, top + band.shape[2])
         if picture.pixels.shape[1] == 1:

@@ -56,8 +56,7 @@ def run(options, rest) -> int:
     model = model or train_on(options.onto, options, options.out.parent)
     generator = torch.Generator().manual_seed(options.seed)
     whole, pasted = picture.on_white(), changed.on_white()
-    made, soft = internal.made_own(model, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
-    beyond = float(((pasted - whole).abs().amax(1, keepdim=True) > 0.1)[soft == 0].float().mean()) if (soft == 0).any() else 0.0
+    made, beyond = internal.made_own(model, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
     if beyond > 0.01:
         print(f"predella: {options.image} differs from {options.onto} in {beyond:.0%} of the pixels far from the mask; "
               "they stay as in the latter", file=sys.stderr)  # fmt: skip

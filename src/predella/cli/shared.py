@@ -17,9 +17,14 @@ def add_common(parser, writes: str = "existing files") -> None:
 def add_own_model(parser, image: str) -> None:
     """The options of verbs that train a model of one image where none is given."""
     parser.add_argument("--model", help=f"a shipped name or a run folder (default: one trained on {image})")
+    add_training(parser)
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default: 0)")
+
+
+def add_training(parser) -> None:
+    """--train-steps and --keep, of a model of one image."""
     parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
     parser.add_argument("--keep", type=Path, metavar="RUN", help="keep the model that is trained here in this folder, for --model RUN")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default: 0)")
 
 
 def open_model(source: str, verb: str, cpu: bool):

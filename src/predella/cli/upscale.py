@@ -2,7 +2,8 @@
 
 predella upscale IMAGE … (--scale S | --scale SX,SY | --size WxH) --out PATH [--model M]
 
-PATH is a file for one image, or a folder. Transparency, colour profile, EXIF and bit depth are kept.
+PATH is a file for one image, or a folder. A model with one network an image (functional_faces) makes any size, smaller ones, too, and
+anew also the image's own. Transparency, colour profile, EXIF and bit depth are kept.
 """
 
 import json
@@ -45,12 +46,12 @@ def run(options, rest) -> int:
     paths = dict(zip(images, outputs))
     for source, picture in usable(images, lenient, lambda source: read(source, options.max_pixels)):
         path = paths[source]
-        size = target_size(picture.size, scale, wanted)
-        check_output(path, picture, options.force, size)
         if model is None:
             model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
             if model.config.mask:
                 raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")
+        size = target_size(picture.size, scale, wanted, model.enlarges_only)
+        check_output(path, picture, options.force, size)
         start = time.monotonic()
         with progress(f"{source.name} → {size[1]}×{size[0]}") as tell:
             array = upscale_array(picture, model, size, file_bits(path, picture.bits), self_ensemble=options.ensemble, progress=tell)

@@ -17,7 +17,7 @@ likeliest.
 import json
 from pathlib import Path
 
-from predella.cli.shared import add_common, add_zoom
+from predella.cli.shared import add_common, add_training, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -32,8 +32,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--tune", type=int, default=0, metavar="STEPS", help="train the image's weights on first (default: 0)")
     parser.add_argument("--method", choices=("model", "patch"), default="model", help="patch = nearest patches, no network")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same variations (default: 0)")
-    parser.add_argument("--train-steps", type=int, default=600, help="a scale, of a model of one image (default: 600)")
-    parser.add_argument("--keep", type=Path, metavar="RUN", help="keep the model that is trained here in this folder, for --model RUN")
+    add_training(parser)
     parser.add_argument("--dims", help="latent dimensions, with classes by falling deviation (default: 0,1,2,3,4)")
     parser.add_argument("--steps", type=int, default=7, help="pictures a row (default: 7)")
     parser.add_argument("--reach", type=float, default=3.0, help="deviations to either side (default: 3)")

@@ -36,7 +36,7 @@ def measure(
         for name, made in (("hypernetwork", draw(points, shares)), ("circle", still)):
             found.setdefault(name, []).extend(kernel_cross_entropy(made, points, shares, sigma).tolist())
         found.setdefault("gaussian", []).extend(gaussian_cross_entropy(points, shares).tolist())
+    how = f"kernel density of {len(circle)} points, deviation {sigma:g} in [-1, 1]²; the Gaussian's in closed form"
+    protocol = f"mean over sets of the cross-entropy in nats, {how}"
     for name, values in found.items():
-        how = "closed form" if name == "gaussian" else f"kernel density of {len(circle)} points, deviation {sigma:g} in [-1, 1]²"
-        protocol = f"mean over sets of the cross-entropy in nats, {how}"
         yield {"ask": name, "measure": "cross_entropy", "value": mean(values), "images": len(values), "protocol": protocol}

@@ -3,14 +3,16 @@
 import hashlib
 import importlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 import predella
 from predella.atomic import atomic_write, write_text
@@ -18,6 +20,7 @@ from predella.config import read_config
 from predella.errors import UserError, did_you_mean
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SCALE = "|scale"  # ends the name of what a tensor stored as whole numbers is to be multiplied by, row by row
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 # the stem of the file in this folder → the class; one line a paper
 MODELS: dict[str, str] = {
@@ -40,16 +43,17 @@ class Model(nn.Module):
         if verb not in self.verbs:
             raise UserError(f"a model of kind {self.name} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
 
-    def save_pretrained(self, folder: Path | str, half: bool = False) -> None:
+    def save_pretrained(self, folder: Path | str, bits: Literal[8, 16, 32] = 32) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.
 
-        With `half`, matrices and kernels are stored in 16 bits, for half the size; loading gives 32 bits again. While
-        the weights are replaced, the config admits both the old and the new checksum.
+        With fewer `bits`, matrices and kernels are stored in 16 (half precision) or 8 (whole numbers times a scale for each output);
+        loading gives 32 bits again. While the weights are replaced, the config admits both the old and the new checksum.
         """
         folder = Path(folder)
-        large = {k for k, v in self.named_parameters() if v.ndim > 1} if half else set()
-        state = {k: v.detach().half() if k in large else v.detach() for k, v in self.state_dict().items()}
-        weights = save_tensors({k: v.cpu().contiguous() for k, v in state.items()})
+        if bits not in (8, 16, 32):
+            raise ValueError(f"bits must be 8, 16 or 32, got {bits}")
+        large = {k for k, v in self.named_parameters() if v.ndim > 1}
+        weights = save_tensors(_packed({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, large, bits))
         new = hashlib.sha256(weights).hexdigest()
         record = {"model": self.name, "predella": predella.__version__, "sha256": new, "config": asdict(self.config)}
         if (folder / WEIGHTS).exists():
@@ -72,6 +76,25 @@ class Model(nn.Module):
         if not isinstance(model, cls):
             raise UserError(f"{source} holds a model of kind {model.name}, not {cls.name}; name one of that kind")
         return model
+
+
+def _packed(state: dict[str, Tensor], large: Collection[str], bits: int) -> dict[str, Tensor]:
+    """The tensors named in `large` in so many bits."""
+    if bits == 32:
+        return state
+    out = {k: v.half() if k in large else v for k, v in state.items()}
+    for name in large if bits == 8 else ():
+        rows = state[name].flatten(1)
+        scale = (rows.abs().amax(1, keepdim=True) / 127).clamp_min(1e-12)
+        out[name], out[name + SCALE] = (rows / scale).round().to(torch.int8).view_as(state[name]), scale.flatten()
+    return out
+
+
+def _unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as they were before `_packed`, but for rounding."""
+    scales = {k.removesuffix(SCALE): v for k, v in state.items() if k.endswith(SCALE)}
+    out = {k: v for k, v in state.items() if not k.endswith(SCALE)}
+    return out | {k: (out[k].flatten(1).to(v) * v[:, None]).view_as(out[k]) for k, v in scales.items()}
 
 
 def model_class(name: str) -> type[Model]:
@@ -149,8 +172,8 @@ def load(source: Path | str) -> Any:
         raise UserError(f"{file} was altered or cut short: its checksum is not the one in {CONFIG}; get the file again")
     model = cls(config)
     try:
-        model.load_state_dict(load_tensors(data))
-    except (SafetensorError, RuntimeError) as error:
+        model.load_state_dict(_unpacked(load_tensors(data)))
+    except (SafetensorError, RuntimeError, KeyError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{file} does not fit {CONFIG} ({line}); get both files from the same run") from None
     return model.eval()

@@ -87,6 +87,11 @@ class FunctionalImage(Model):
         """How many input pixels around a position its value depends on; tiles overlap by this much."""
         return self.paint.radius
 
+    @property
+    def enlarges_only(self) -> bool:
+        """Whether an image can't be asked for fewer pixels than it has. One network an image holds any size; its own is a guess, too."""
+        return not isinstance(self.config.field, WholeNetworks)
+
     def weights(self, image: Tensor, known: Tensor | None = None) -> Weights:
         """θ = H_φ(x), one forward pass.
 
