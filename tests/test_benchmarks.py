@@ -5,12 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from benchmarks.density_outliers import around, auroc, png_bits
 from benchmarks.density_toys import flow, integral, log_density
 from benchmarks.internal_table import _part
 from benchmarks.posterior_rank import rank
 from benchmarks.sampling_efficiency import expected_nearest
 from benchmarks.tower_table import _deeper
 
+from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig
 from predella.recipe import override
 from predella.recipes import find_recipe
 
@@ -47,3 +49,13 @@ def test_a_toys_density_integrates_to_one():
     assert integral(model.float(), extent=8.0, cells=800) == pytest.approx(1, abs=1e-3)
     assert log_density(model, torch.zeros(3, 2, dtype=torch.float32)).shape == (3,)
     assert _part("3,7") == (3, 7)
+
+
+def test_outliers_take_more_bits_where_the_share_of_pairs_says_so():
+    others, usual = torch.randn(7).round(), torch.randn(9).round()
+    brute = [(a > b) + 0.5 * (a == b) for a in others.tolist() for b in usual.tolist()]
+    assert auroc(others, usual) == pytest.approx(np.mean(brute))
+    flat, noise = torch.zeros(1, 28, 28), torch.rand(1, 28, 28) * 2 - 1
+    assert png_bits(flat) < 900 < 8 * 784 * 0.9 < png_bits(noise)
+    model = CoverageQuality(CoverageQualityConfig(channels=1, counted=28, latent=4, width=8, flow=None))
+    assert around(flat[None], model).shape == (1, 1, 32, 32) and around(flat[None], model)[0, 0, 1, 1] == -1
