@@ -18,6 +18,7 @@ from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
+from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
@@ -53,6 +54,7 @@ ObjectiveConfig = (
     | MetaInternalObjectiveConfig
     | CoverageQualityObjectiveConfig
     | FunctionalPointsObjectiveConfig
+    | FunctionalBlendObjectiveConfig
 )
 
 

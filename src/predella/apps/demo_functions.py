@@ -41,7 +41,7 @@ def functions(photos: dict[str, Tensor]) -> Panel:
         Row("Ten digits of the reversible network, and the closed line of each: the circle, mapped by a network of its own.", (
             Figure("functions-digits", sheet([seen, -drawn]), f"{POINTS:,} points a line, as many as are asked for"),
         )),
-        Row("The line between two networks: every number of it is a network.", (
+        Row("The line between two networks: every point of it is a network, too.", (
             Figure("functions-between", sheet([-w for w in ways]), ", ".join(f"{a} to {b}" for a, b in WAYS)),
         )),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from predella.config import config
 from predella.losses.distances import DISTANCES
 from predella.models.functional_image import CellPaint, FunctionalImage
+from predella.nn.hyper import Weights
 from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
 
@@ -46,10 +47,14 @@ class FunctionalRegression(Objective):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """MSE (or mean absolute error) at random pixels, equal for all items of the step."""
         image, known = split_condition(batch.condition)
+        return {"distance": self.distance(self.model.weights(image, known), batch)}
+
+    def distance(self, theta: Weights, batch: Batch) -> Tensor:
+        """Of the functions with weights θ from the batch's targets."""
+        image, known = split_condition(batch.condition)
         height, width = batch.target.shape[-2:]
         h, w = image.shape[-2:]
         scale = (height / h, width / w)
-        theta = self.model.weights(image, known)
         if isinstance(self.model.paint, CellPaint):
             rows, columns = pixels_in_cells((height, width), (h, w), self.config.queries, batch.generator())
             rows, columns = rows.to(image.device), columns.to(image.device)
@@ -63,12 +68,12 @@ class FunctionalRegression(Objective):
             value = self.model.values(theta, place, scale)
         target = batch.target.flatten(2)[:, :, index].transpose(1, 2)
         if known is None:
-            return {"distance": DISTANCES[self.config.distance](value, target).mean()}
+            return DISTANCES[self.config.distance](value, target).mean()
         hole = (1 - known.flatten(2)[:, :, index].transpose(1, 2)).expand_as(value)
         distance = DISTANCES[self.config.distance]
         inside = torch.where(hole > 0, value, target)  # equal outside the holes, so that only holes count
         total = distance(value, target) + (self.config.hole_weight - 1) * distance(inside, target)
-        return {"distance": total.mean()}
+        return total.mean()
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:

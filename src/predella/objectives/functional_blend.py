@@ -1,0 +1,114 @@
+"""Functions whose blends are images, too: regression, and an adversary that looks at what lies between two images' weights.
+
+Klocek et al. 2019 (Sec. 3.3) blend weights of networks trained by regression alone; that a critic should judge interpolations is of
+Berthelot et al. 2019 (adversarially constrained autoencoder interpolation), here with real images beside them.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from predella.config import config
+from predella.losses.adversarial import LOG_RATIO
+from predella.models.functional_image import FunctionalImage
+from predella.models.functional_whole import WholeNetworks
+from predella.nn.critics import ImageCritic
+from predella.nn.hyper import Weights
+from predella.objectives.base import Objective, Phase
+from predella.objectives.functional_image import FunctionalImageObjective, FunctionalRegression, split_condition
+from predella.tasks.base import Batch
+
+
+@config
+class FunctionalBlendObjectiveConfig:
+    """Args:
+    distance, queries: of the regression, at so many random pixels of each image.
+    quality: λ of the adversary's term.
+    critic_width: channels of its first layer.
+    """
+
+    kind: Literal["functional_blend"] = "functional_blend"
+    distance: Literal["l1", "l2"] = "l2"
+    queries: int = 1024
+    quality: float = 0.01
+    critic_width: int = 32
+
+    def __post_init__(self):
+        if self.quality <= 0 or min(self.queries, self.critic_width) < 1:
+            raise ValueError(f"quality, queries and critic_width must be positive, got {self.quality}, {self.queries}, {self.critic_width}")
+
+    def build(self, model: nn.Module) -> "FunctionalBlend":
+        """The objective that trains `model`.
+
+        Raises:
+            ValueError: no model with one network an image.
+        """
+        if not isinstance(model, FunctionalImage) or not isinstance(model.config.field, WholeNetworks):
+            raise ValueError("functional_blend trains a FunctionalImage with one network an image (field.kind whole)")
+        return FunctionalBlend(model, self)
+
+
+class FunctionalBlend(Objective):
+    """Phases: critic, hypernetwork."""
+
+    def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig):
+        assert isinstance(model.config.field, WholeNetworks)
+        self.model, self.config = model, config
+        self.regression = FunctionalRegression(model, FunctionalImageObjective(distance=config.distance, queries=config.queries))
+        self.critic = ImageCritic(3, model.config.field.edge, config.critic_width)
+        self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]),
+            Phase("hypernetwork", self.losses, {"distance": 1.0, "quality": self.config.quality}, [self.model]),
+        )
+
+    def check(self, batch: Batch, labels: Tensor | None) -> None:
+        """Raise ValueError for fewer than two images, or images of another size than the model's."""
+        edge = self.critic_edge
+        if len(batch.target) < 2 or tuple(batch.target.shape[-2:]) != (edge, edge):
+            height, width = batch.target.shape[-2:]
+            raise ValueError(f"blends need two images or more of {edge}×{edge}, got {len(batch.target)} of {width}×{height}; set data.edge")
+
+    @property
+    def critic_edge(self) -> int:
+        """Of the images that it judges."""
+        assert isinstance(self.model.config.field, WholeNetworks)
+        return self.model.config.field.edge
+
+    def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The data are real, blends fake."""
+        with torch.no_grad():
+            fake = self.blends(self.model.weights(split_condition(batch.condition)[0]), batch)
+        return {"real": LOG_RATIO.real(self.critic(batch.target)), "fake": LOG_RATIO.fake(self.critic(fake))}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The regression's distance, and what the critic thinks of blends."""
+        theta = self.model.weights(split_condition(batch.condition)[0])
+        return {
+            "distance": self.regression.distance(theta, batch),
+            "quality": LOG_RATIO.generator(self.critic(self.blends(theta, batch))),
+        }
+
+    def blends(self, theta: Weights, batch: Batch) -> Tensor:
+        """(B // 2, 3, edge, edge): somewhere between each two neighbours of the batch, ends as likely as the middle."""
+        half = len(batch.target) // 2
+        generator = batch.generator()
+        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the regression draws
+        t = batch.share(torch.rand(half * batch.part[1], generator=generator)).to(batch.target)
+        mixed = {}
+        for name, w in theta.items():
+            a, b = w[: 2 * half].unflatten(0, (half, 2)).unbind(1)
+            mixed[name] = torch.lerp(a, b, t.view(-1, *[1] * (w.ndim - 1)))
+        return self.model.render(mixed, (self.critic_edge, self.critic_edge))
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Tensor:
+        """(B // 2, 3, edge, 5 · edge): the function of one image, three blends, that of its neighbour."""
+        theta = self.model.weights(split_condition(batch.condition)[0][: 2 * (len(batch.target) // 2)])
+        a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
+        size = (self.critic_edge, self.critic_edge)
+        return torch.cat([self.model.render(self.model.between(a, b, t), size).clamp(-1, 1) for t in (0.0, 0.25, 0.5, 0.75, 1.0)], -1)
