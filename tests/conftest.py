@@ -110,7 +110,7 @@ def densities(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def curves(tmp_path_factory):
-    return smoke_runs(tmp_path_factory.mktemp("curves"), "functional_digits", "functional_faces")
+    return smoke_runs(tmp_path_factory.mktemp("curves"), "functional_digits", "functional_faces", "functional_faces_blends")
 
 
 @pytest.fixture

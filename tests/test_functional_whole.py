@@ -10,6 +10,8 @@ from PIL import Image
 from predella.models.base import load
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_whole import WholeNetworks
+from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig
+from predella.tasks.base import Batch
 
 TOY = FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)))
 
@@ -117,6 +119,13 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
 
 
+def test_a_second_stage_with_an_adversary(cli, curves, faces, tmp_path):
+    run = curves / "functional_faces_blends"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {r.get("stage") for r in rows} >= {"train", "blends"} and "critic_fake" in rows[-1]
+    assert cli("interpolate", run, *faces, "--out", tmp_path / "row.png")[0] == 0
+
+
 def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):
     words = ("upscale", faces[0], "--model", curves / "functional_faces", "--out")
     for size in ("16x20", "37x90", "7x5"):
@@ -135,3 +144,36 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")
     assert not (tmp_path / "x.png").exists()
     assert load(run).config.field.kind == "whole"
+
+
+def test_blends_lie_between_neighbours_and_are_the_same_in_two_processes():
+    torch.manual_seed(0)
+    objective = FunctionalBlendObjectiveConfig(queries=64, critic_width=4).build(FunctionalImage(TOY))
+    x = torch.rand(8, 3, 16, 16) * 2 - 1
+    theta = objective.model.weights(x)
+    whole = objective.blends(theta, Batch(x, x, seed=3))
+    assert whole.shape == (4, 3, 16, 16)
+    shares = [
+        objective.blends({k: w.chunk(2)[i] for k, w in theta.items()}, Batch(*[x.chunk(2)[i]] * 2, seed=3, part=(i, 2))) for i in (0, 1)
+    ]
+    torch.testing.assert_close(torch.cat(shares), whole)
+    twins = x[::2].repeat_interleave(2, 0)
+    torch.testing.assert_close(objective.blends(objective.model.weights(twins), Batch(twins, twins)), objective.model(x[::2], (16, 16)))
+    critic, model = objective.phases()
+    parts = [p.requires_grad_() for p in objective.critic.parameters()]
+    critic.total(Batch(x, x))[0].backward()
+    assert all(p.grad is not None for p in parts) and all(p.grad is None for p in objective.model.parameters())
+    model.total(Batch(x, x))[0].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.model.parameters())
+    assert objective.samples(Batch(x, x)).shape == (4, 3, 16, 80)
+
+
+def test_blends_need_pairs_of_the_models_size():
+    objective = FunctionalBlendObjectiveConfig(critic_width=4).build(FunctionalImage(TOY))
+    for shape in ((1, 3, 16, 16), (4, 3, 16, 20)):
+        with pytest.raises(ValueError, match="blends need two images or more of 16×16"):
+            objective.check(Batch(torch.zeros(shape), torch.zeros(shape)), None)
+    with pytest.raises(ValueError, match="with one network an image"):
+        FunctionalBlendObjectiveConfig().build(FunctionalImage(FunctionalImageConfig(field=CellFields(width=4, blocks=1, hidden=4))))
+    with pytest.raises(ValueError, match="must be positive, got 0"):
+        FunctionalBlendObjectiveConfig(quality=0)
