@@ -110,6 +110,5 @@ def test_wrong_input(refuses, curves, digit, tmp_path, runs):
     refuses("trace", digit, *model, "--out", tmp_path / "x.gif", says="which no trace is written as")
     refuses("trace", digit, *model, "--out", tmp_path / "x.npy", tmp_path / "x.npy", says="names one file twice")
     refuses("trace", digit, *model, *out, "--points", "2", says="3…10000000, got 2")
-    refuses("trace", digit, *out, says="predella train functional_digits --data PICTURES/ makes them in runs/functional_digits")
     refuses("trace", digit, "--model", runs / "reversible_faces", *out, says="can't trace")
     assert not (tmp_path / "x.npy").exists()
