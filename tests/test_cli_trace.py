@@ -79,6 +79,9 @@ def test_dark_shapes(cli, refuses, curves, digit, tmp_path):
     cli("trace", digit, *words, tmp_path / "a.npy")
     cli("trace", tmp_path / "ink.png", "--invert", *words, tmp_path / "b.npy")
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=0.1)
+    assert "ink.png is probable nearly everywhere; --invert" in cli("trace", tmp_path / "ink.png", *words, tmp_path / "d.npy")[2]
+    row = ("interpolate", curves / "functional_digits", tmp_path / "ink.png", tmp_path / "ink.png", "--out", tmp_path / "row.png")
+    assert "nearly everywhere" not in cli(*row, "--invert")[2] and "nearly everywhere" in cli(*row, "--force")[2]
     Image.new("L", (20, 20)).save(tmp_path / "black.png")
     refuses("trace", tmp_path / "black.png", *words, tmp_path / "c.npy", says=["black.png is black", "--invert"])
 
@@ -106,6 +109,8 @@ def test_wrong_input(refuses, curves, digit, tmp_path, runs):
         refuses("trace", tmp_path / f"{name}.npy", *model, *out, says=[f"{name}.npy", says])
     (tmp_path / "words.csv").write_text("x,y\n1,2\nthree,4\n")
     refuses("trace", tmp_path / "words.csv", *model, *out, says="can't be read as points")
+    (tmp_path / "nothing.csv").write_text("")
+    refuses("trace", tmp_path / "nothing.csv", *model, *out, says="nothing.csv holds 0 points")
     refuses("trace", tmp_path / "none.csv", *model, *out, says="does not exist")
     refuses("trace", digit, *model, "--out", tmp_path / "x.gif", says="which no trace is written as")
     refuses("trace", digit, *model, "--out", tmp_path / "x.npy", tmp_path / "x.npy", says="names one file twice")

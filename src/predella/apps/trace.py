@@ -94,6 +94,8 @@ def _points(file: Path) -> Tensor:
             array = np.array([[float(v) for v in line.replace(";", ",").split(",")] for line in lines[header:]])
     except (ValueError, OSError) as error:
         raise UserError(f"{file} can't be read as points ({error}); give N rows of x,y") from None
+    if not array.size:
+        raise UserError(f"{file} holds 0 points; 2 to {MOST:,} make a shape")
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
         raise UserError(f"{file} holds {array.dtype} numbers of shape {array.shape}; points in the plane are (N, 2)")
     if not 2 <= len(array) <= MOST:

@@ -25,6 +25,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; weights; pixels")
     parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
     parser.add_argument("--layers", metavar="K", help="only the first K layers of the generated network go over; all = a row for each K")
+    parser.add_argument("--invert", action="store_true", help="of shapes: dark is probable, for ink on paper")
     parser.add_argument("--size", help="WxH in pixels, for images as functions (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
@@ -57,10 +58,10 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
-    useless = ["--space", "--box", "--from-scale", "--layers", "--size", "--seed"]
+    useless = ["--space", "--box", "--from-scale", "--layers", "--invert", "--size", "--seed"]
     for kind, (what, uses) in {
         CoverageQuality: ("a density, which goes from latent to latent", "--box"),
-        FunctionalPoints: ("curves, which go from weights to weights", "--layers"),
+        FunctionalPoints: ("curves, which go from weights to weights", "--layers --invert"),
         FunctionalImage: ("images as functions", "--space --box --layers --size"),
         Reversible: ("a reversible network", "--space --box"),
         MetaInternal: ("generators of whole pictures", "--from-scale --seed"),
@@ -149,8 +150,11 @@ def _curves(options, model, paths: list[Path]) -> int:
 
     from predella.apps import trace
     from predella.cli.shared import write_pictures
+    from predella.cli.trace import trace_notes
 
-    a, b = (trace.shape_of(f, model) for f in (options.a, options.b))
+    shapes = [trace.shape_of(f, model, options.invert) for f in (options.a, options.b)]
+    trace_notes(shapes, (options.a, options.b), options.invert)
+    a, b = shapes
     layers = _layers(options.layers, len(model.config.target) + 1)
     curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, layers[0])]
     drawn = [trace.drawing(c.flip(1), (2.0, 2.0), (-1.0, -1.0), False, 128).pixels for c in curves]

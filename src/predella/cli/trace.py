@@ -8,7 +8,9 @@ of it. N is free: the curve is a function of the circle.
 """
 
 import json
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from predella.cli.shared import add_common
@@ -22,6 +24,14 @@ def add_arguments(parser) -> None:
     parser.add_argument("--invert", action="store_true", help="dark is probable: for ink on paper")
     parser.add_argument("--edge", type=int, default=512, help="pixels of a .png's longer edge (default: 512)")
     add_common(parser)
+
+
+def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
+    """Say of shapes that are mostly bright what would read them the other way round."""
+    for shape, file in zip(shapes, files):
+        if not shape.upward and shape.density.mean() > 0.5:
+            remedy = "leave out --invert" if invert else "--invert"
+            print(f"predella: {file} is probable nearly everywhere; {remedy}, if it is drawn the other way round", file=sys.stderr)
 
 
 def run(options, rest) -> int:
@@ -43,6 +53,7 @@ def run(options, rest) -> int:
         raise UserError(f"--out names one file twice: {', '.join(map(str, options.out))}")
     model = open_model(options.model, "trace", options.cpu)
     shape, start = trace.shape_of(options.shape, model, options.invert), time.monotonic()
+    trace_notes([shape], [options.shape], options.invert)
     places = shape.places(trace.curve(model, trace.weights_of(model, shape), options.points))
     seconds = time.monotonic() - start
     for out in options.out:
