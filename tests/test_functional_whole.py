@@ -140,7 +140,7 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--layers", "9", *out, says="--layers must lie in 1…3 for this model, or be 'all'; got 9")
     refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
     refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
-    refuses("interpolate", "functional_sr", *faces, *out, says="has a network for each cell, not one an image")
+    refuses("interpolate", "functional_sr", *faces, *out, says="can't interpolate; it can upscale, export")
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")
     assert not (tmp_path / "x.png").exists()
     assert load(run).config.field.kind == "whole"

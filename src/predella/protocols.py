@@ -299,29 +299,31 @@ def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[d
 
 
 def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[dict]:
-    """Bits per dimension, and as many samples as there are pictures, judged by a classifier of digits or of CIFAR-10's classes."""
+    """Bits per dimension, and as many samples as there are pictures, judged by a classifier of digits or of CIFAR-10's classes.
+
+    Drawn are "samples" of p(x), and "means": f⁻¹(μ(z)), without the noise of p(x | z), as a GAN's own pictures are.
+    """
     device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
     weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
     yield from density.measure(generation.batches(images), weigh, model.config.latent, model.config.dims, asked.samples, generator)
 
     @torch.no_grad()
-    def draw(count: int) -> Tensor:
+    def draw(count: int, noisy: bool = True) -> Tensor:
         z, noise = torch.randn(count, model.config.latent, generator=generator), torch.randn(count, *model.shape, generator=generator)
-        return model.sample(z.to(device), noise.to(device)).clamp(-1, 1).cpu()
+        return model.sample(z.to(device), noise.to(device) if noisy else None).clamp(-1, 1).cpu()
 
+    draws: dict[str, generation.Draw] = {"samples": draw, "means": lambda count: draw(count, noisy=False)}
     if model.config.channels == 1 and model.config.size == 32:
         judge = placed(load(JUDGE))
-        yield generation.scored(lambda x: judge(x.to(device)), draw, len(images), JUDGE)
-        yield from generation.distances(
-            generation.batches(images), {"samples": draw}, lambda x: judge.features(x[:, :1].to(device)).cpu(), JUDGE
-        )
+        yield from generation.scores(lambda x: judge(x.to(device)), draws, len(images), JUDGE)
+        yield from generation.distances(generation.batches(images), draws, lambda x: judge.features(x[:, :1].to(device)).cpu(), JUDGE)
     elif model.config.size == 32:
         network = load_classic("resnet20", asked.weights)
         assert isinstance(network, CIFARResNet20)
-        yield generation.scored(network.logits, draw, len(images), "resnet20 of CIFAR-10")
-        yield from generation.distances(generation.batches(images), {"samples": draw}, network, "resnet20")
+        yield from generation.scores(network.logits, draws, len(images), "resnet20 of CIFAR-10")
+        yield from generation.distances(generation.batches(images), draws, network, "resnet20")
     else:
-        yield from generation.distances(generation.batches(images), {"samples": draw}, load_features(FACES, asked.weights), FACES)
+        yield from generation.distances(generation.batches(images), draws, load_features(FACES, asked.weights), FACES)
 
 
 def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -127,8 +127,7 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     from predella.image.files import read
     from predella.models.functional_whole import WholeNetworks
 
-    if not isinstance(model.config.field, WholeNetworks):
-        raise UserError(f"{options.model} has a network for each {model.config.field.kind[:-1]}, not one an image; train functional_faces")
+    assert isinstance(model.config.field, WholeNetworks)
     if options.space not in (None, "weights", "pixels"):
         raise UserError(f"--space must be weights or pixels for this model, got '{options.space}'")
     layers = _layers(options.layers, len(model.config.field.target) + 1)
@@ -149,8 +148,7 @@ def _curves(options, model, paths: list[Path]) -> int:
     import torch
 
     from predella.apps import trace
-    from predella.cli.shared import write_pictures
-    from predella.cli.trace import trace_notes
+    from predella.cli.shared import trace_notes, write_pictures
 
     shapes = [trace.shape_of(f, model, options.invert) for f in (options.a, options.b)]
     trace_notes(shapes, (options.a, options.b), options.invert)

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,14 @@ def open_model(source: str, verb: str, cpu: bool):
     model = load(source)
     model.check_verb(verb)
     return placed(model, cpu)
+
+
+def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
+    """Say of shapes that are mostly bright what would read them the other way round."""
+    for shape, file in zip(shapes, files):
+        if not shape.upward and shape.density.mean() > 0.5:
+            remedy = "leave out --invert" if invert else "--invert"
+            print(f"predella: {file} is probable nearly everywhere; {remedy}, if it is drawn the other way round", file=sys.stderr)
 
 
 def leave_out(options, words: str, what: str) -> None:

@@ -8,9 +8,7 @@ of it. N is free: the curve is a function of the circle.
 """
 
 import json
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from predella.cli.shared import add_common
@@ -26,18 +24,10 @@ def add_arguments(parser) -> None:
     add_common(parser)
 
 
-def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
-    """Say of shapes that are mostly bright what would read them the other way round."""
-    for shape, file in zip(shapes, files):
-        if not shape.upward and shape.density.mean() > 0.5:
-            remedy = "leave out --invert" if invert else "--invert"
-            print(f"predella: {file} is probable nearly everywhere; {remedy}, if it is drawn the other way round", file=sys.stderr)
-
-
 def run(options, rest) -> int:
     from predella.apps import trace
     from predella.atomic import atomic_write, check_free
-    from predella.cli.shared import open_model
+    from predella.cli.shared import open_model, trace_notes
     from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, write
 

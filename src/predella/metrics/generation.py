@@ -100,15 +100,16 @@ def recognised(logits: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tens
 
 
 @torch.inference_mode()
-def scored(logits: Callable[[Tensor], Tensor], draw: Draw, count: int, who: str) -> dict:
-    """The classifier score of `count` samples of a model without classes.
+def scores(logits: Callable[[Tensor], Tensor], draws: Mapping[str, Draw], count: int, who: str) -> Iterator[dict]:
+    """The classifier score of `count` samples of a model without classes; one row a way of drawing.
 
     Args:
         who: the classifier's name, for the protocol.
     """
-    log_p = torch.cat([_log_probabilities(logits, draw(min(BATCH, count - first))) for first in range(0, count, BATCH)])
     protocol = f"exp E KL(p(y|x) ‖ p(y)) of {count} samples in 8 bits, judged by {who}"
-    return {"ask": "samples", "measure": "classifier_score", "value": classifier_score(log_p), "images": count, "protocol": protocol}
+    for ask, draw in draws.items():
+        log_p = torch.cat([_log_probabilities(logits, draw(min(BATCH, count - first))) for first in range(0, count, BATCH)])
+        yield {"ask": ask, "measure": "classifier_score", "value": classifier_score(log_p), "images": count, "protocol": protocol}
 
 
 def _log_probabilities(logits: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Model(nn.Module):
 
     Config: ClassVar[type]
     name: ClassVar[str]
-    verbs: ClassVar[tuple[str, ...]]  # of the command line, that this model serves
+    verbs: tuple[str, ...]  # of the command line, that this model serves
     config: Any
 
     def check_verb(self, verb: str) -> None:

@@ -37,7 +37,7 @@ class Classifier(Model):
 
     Config: ClassVar[type] = ClassifierConfig
     name: ClassVar[str] = "classifier"
-    verbs: ClassVar[tuple[str, ...]] = ()
+    verbs = ()
 
     def __init__(self, config: ClassifierConfig | None = None):
         super().__init__()

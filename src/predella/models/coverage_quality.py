@@ -114,7 +114,7 @@ class CoverageQuality(Model):
 
     Config: ClassVar[type] = CoverageQualityConfig
     name: ClassVar[str] = "coverage_quality"
-    verbs: ClassVar[tuple[str, ...]] = ("sample", "score", "encode", "decode", "interpolate")
+    verbs = ("sample", "score", "encode", "decode", "interpolate")
 
     def __init__(self, config: CoverageQualityConfig):
         super().__init__()

@@ -67,7 +67,6 @@ class FunctionalImage(Model):
 
     Config: ClassVar[type] = FunctionalImageConfig
     name: ClassVar[str] = "functional_image"
-    verbs: ClassVar[tuple[str, ...]] = ("upscale", "fill", "export", "interpolate")
 
     def __init__(self, config: FunctionalImageConfig | None = None):
         super().__init__()
@@ -76,11 +75,13 @@ class FunctionalImage(Model):
         grain = self.config.field
         match grain:
             case CellFields():
-                self.paint = CellPaint(grain, channels)
+                self.paint, self.verbs = CellPaint(grain, channels), ("upscale", "export")
             case PatchNetworks():
-                self.paint = PatchPaint(grain, channels)
+                self.paint, self.verbs = PatchPaint(grain, channels), ("upscale",)
             case WholeNetworks():
-                self.paint = WholePaint(grain, channels)
+                self.paint, self.verbs = WholePaint(grain, channels), ("upscale", "interpolate")
+        if self.config.mask:
+            self.verbs = ("fill",)
 
     @property
     def radius(self) -> int:

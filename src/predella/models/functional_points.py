@@ -49,7 +49,7 @@ class FunctionalPoints(Model):
 
     Config: ClassVar[type] = FunctionalPointsConfig
     name: ClassVar[str] = "functional_points"
-    verbs: ClassVar[tuple[str, ...]] = ("trace", "interpolate")
+    verbs = ("trace", "interpolate")
 
     def __init__(self, config: FunctionalPointsConfig | None = None):
         super().__init__()

@@ -137,7 +137,7 @@ class MetaInternal(Model):
 
     Config: ClassVar[type] = MetaInternalConfig
     name: ClassVar[str] = "meta_internal"
-    verbs: ClassVar[tuple[str, ...]] = ("vary", "interpolate", "harmonize", "edit", "animate")
+    verbs = ("vary", "interpolate", "harmonize", "edit", "animate")
     first: Tensor
     amplitudes: Tensor
     grown: Tensor

@@ -115,7 +115,7 @@ class Reversible(Model):
 
     Config: ClassVar[type] = ReversibleConfig
     name: ClassVar[str] = "reversible"
-    verbs: ClassVar[tuple[str, ...]] = ("sample", "encode", "decode", "interpolate", "vary")
+    verbs = ("sample", "encode", "decode", "interpolate", "vary")
     kept: Tensor
     centre: Tensor
     colour: Tensor

@@ -167,7 +167,7 @@ class Tower(Model):
 
     Config: ClassVar[type] = TowerConfig
     name: ClassVar[str] = "tower"
-    verbs: ClassVar[tuple[str, ...]] = ("restore",)
+    verbs = ("restore",)
 
     def __init__(self, config: TowerConfig | None = None):
         super().__init__()

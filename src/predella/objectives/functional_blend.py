@@ -55,9 +55,9 @@ class FunctionalBlend(Objective):
 
     def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig):
         assert isinstance(model.config.field, WholeNetworks)
-        self.model, self.config = model, config
+        self.model, self.config, self.edge = model, config, model.config.field.edge
         self.regression = FunctionalRegression(model, FunctionalImageObjective(distance=config.distance, queries=config.queries))
-        self.critic = ImageCritic(3, model.config.field.edge, config.critic_width)
+        self.critic = ImageCritic(3, self.edge, config.critic_width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
 
     def phases(self) -> tuple[Phase, ...]:
@@ -68,16 +68,10 @@ class FunctionalBlend(Objective):
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for fewer than two images, or images of another size than the model's."""
-        edge = self.critic_edge
+        edge = self.edge
         if len(batch.target) < 2 or tuple(batch.target.shape[-2:]) != (edge, edge):
             height, width = batch.target.shape[-2:]
             raise ValueError(f"blends need two images or more of {edge}×{edge}, got {len(batch.target)} of {width}×{height}; set data.edge")
-
-    @property
-    def critic_edge(self) -> int:
-        """Of the images that it judges."""
-        assert isinstance(self.model.config.field, WholeNetworks)
-        return self.model.config.field.edge
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The data are real, blends fake."""
@@ -103,12 +97,12 @@ class FunctionalBlend(Objective):
         for name, w in theta.items():
             a, b = w[: 2 * half].unflatten(0, (half, 2)).unbind(1)
             mixed[name] = torch.lerp(a, b, t.view(-1, *[1] * (w.ndim - 1)))
-        return self.model.render(mixed, (self.critic_edge, self.critic_edge))
+        return self.model.render(mixed, (self.edge, self.edge))
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
         """(B // 2, 3, edge, 5 · edge): the function of one image, three blends, that of its neighbour."""
         theta = self.model.weights(split_condition(batch.condition)[0][: 2 * (len(batch.target) // 2)])
         a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
-        size = (self.critic_edge, self.critic_edge)
+        size = (self.edge, self.edge)
         return torch.cat([self.model.render(self.model.between(a, b, t), size).clamp(-1, 1) for t in (0.0, 0.25, 0.5, 0.75, 1.0)], -1)
