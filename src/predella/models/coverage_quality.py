@@ -17,7 +17,7 @@ from predella.image.contract import check_image
 from predella.losses.likelihood import bits_per_dim, gaussian_kl, gaussian_log_density, importance_weighted
 from predella.models.base import Model
 from predella.nn.autoregressive import InverseAutoregressive
-from predella.nn.latent import LatentDecoder, LatentEncoder, widths
+from predella.nn.latent import LatentDecoder, LatentEncoder, Norm, widths
 from predella.nn.real_nvp import real_nvp
 
 NARROWEST = 0.003  # least deviation of a feature given z, a third of a level's interval on [-1, 1]
@@ -54,6 +54,7 @@ class CoverageQualityConfig:
     width: channels of encoder and decoder at the image's size.
     residual: residual encoder and decoder, instead of plain ones.
     flow: None = Gaussian pixels.
+    norm: of the decoder, within an item by groups of channels or by the batch.
     iaf: steps of an inverse autoregressive flow on the posterior; 0 = a Gaussian.
     """
 
@@ -65,6 +66,7 @@ class CoverageQualityConfig:
     width: int = 32
     residual: bool = False
     flow: Flow | None = Flow()
+    norm: Norm = "batch"
     iaf: int = 0
 
     def __post_init__(self):
@@ -97,7 +99,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: CoverageQualityConfig):
         super().__init__()
-        self.body = LatentDecoder(config.latent, config.size, config.width, config.residual)
+        self.body = LatentDecoder(config.latent, config.size, config.width, config.residual, config.norm)
         self.mean, self.scale = (nn.Conv2d(config.width, config.channels, 3, padding=1) for _ in range(2))
         self.squash = config.flow is None
         assert self.scale.bias is not None

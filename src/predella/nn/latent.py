@@ -1,10 +1,15 @@
 """Between an image and one vector: strided convolutions and their mirror (Radford et al. 2016), or residual blocks (Miyato et al. 2018).
 
-Normalisation is by groups within an item, so that no item's numbers depend on the others.
+Normalisation is by groups within an item, so that no item's numbers depend on the others; a decoder that an adversary trains may take
+the batch's statistics instead, without which small ones give the same image for every vector (measured in docs/density.md).
 """
+
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Norm = Literal["group", "batch"]
 
 LEAST = 4  # pixels of an edge, next to the vector
 
@@ -23,10 +28,10 @@ def widths(size: int, width: int) -> list[int]:
 class Rescaled(nn.Module):
     """A residual block that halves or doubles the edges on the way: shortcut + conv(relu(norm(conv(relu(norm(x))))))."""
 
-    def __init__(self, a: int, b: int, up: bool):
+    def __init__(self, a: int, b: int, up: bool, norm: Norm = "group"):
         super().__init__()
         self.up = up
-        self.first, self.second = normed_conv(a, b), normed_conv(b, b)
+        self.first, self.second = normed_conv(a, b, norm), normed_conv(b, b, norm)
         self.short = nn.Conv2d(a, b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,14 +41,16 @@ class Rescaled(nn.Module):
         return h if self.up else F.avg_pool2d(h, 2)
 
 
-def normed_conv(a: int, b: int) -> nn.Sequential:
+def normed_conv(a: int, b: int, norm: Norm = "group") -> nn.Sequential:
     """Norm, ReLU, conv 3×3."""
-    return nn.Sequential(nn.GroupNorm(groups(a), a), nn.ReLU(), nn.Conv2d(a, b, 3, padding=1))
+    return nn.Sequential(normalised(a, norm), nn.ReLU(), nn.Conv2d(a, b, 3, padding=1))
 
 
-def groups(channels: int) -> int:
-    """Of a normalisation: at most 8, and they divide the channels."""
-    return max(g for g in range(1, 9) if channels % g == 0)
+def normalised(channels: int, norm: Norm = "group") -> nn.Module:
+    """By at most 8 groups of channels, that divide them, within an item; or by the batch."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(max(g for g in range(1, 9) if channels % g == 0), channels)
 
 
 class LatentEncoder(nn.Module):
@@ -59,8 +66,8 @@ class LatentEncoder(nn.Module):
             elif residual:
                 layers += [Rescaled(a, b, up=False)]
             else:
-                layers += [nn.GroupNorm(groups(a), a), nn.ReLU(), nn.Conv2d(a, b, 4, stride=2, padding=1)]
-        self.body = nn.Sequential(*layers, nn.GroupNorm(groups(wide[-1]), wide[-1]), nn.ReLU())
+                layers += [normalised(a), nn.ReLU(), nn.Conv2d(a, b, 4, stride=2, padding=1)]
+        self.body = nn.Sequential(*layers, normalised(wide[-1]), nn.ReLU())
         self.out = nn.Linear(wide[-1] * LEAST**2, out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,16 +77,16 @@ class LatentEncoder(nn.Module):
 class LatentDecoder(nn.Module):
     """(B, latent) → (B, width, size, size), to which heads are put."""
 
-    def __init__(self, latent: int, size: int, width: int, residual: bool = False):
+    def __init__(self, latent: int, size: int, width: int, residual: bool = False, norm: Norm = "group"):
         super().__init__()
         wide = [*reversed(widths(size, width)), width]
         self.wide = wide[0]
         self.into = nn.Linear(latent, wide[0] * LEAST**2)
         layers: list[nn.Module] = []
         for a, b in zip(wide, wide[1:]):
-            plain = (nn.GroupNorm(groups(a), a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, stride=2, padding=1))
-            layers += [Rescaled(a, b, up=True)] if residual else plain
-        self.body = nn.Sequential(*layers, nn.GroupNorm(groups(width), width), nn.ReLU())
+            plain = (normalised(a, norm), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, stride=2, padding=1))
+            layers += [Rescaled(a, b, up=True, norm=norm)] if residual else plain
+        self.body = nn.Sequential(*layers, normalised(width, norm), nn.ReLU())
 
     def forward(self, z: Tensor) -> Tensor:
         return self.body(self.into(z).view(len(z), self.wide, LEAST, LEAST))

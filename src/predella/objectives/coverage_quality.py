@@ -104,6 +104,8 @@ class CoverageQualityObjective(Objective):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """L_C and L_Q, each if it has a weight."""
         out = {}
+        if self.config.frozen:
+            self.model.decoder.body.eval()  # keeps the statistics of the batches that it was trained with
         if self.config.coverage:
             x, noise = self._seen(batch)
             out["coverage"] = bits_per_dim(self.model.elbo(x, noise), self.model.config.dims).mean()
