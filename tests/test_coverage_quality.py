@@ -185,6 +185,20 @@ def test_who_is_trained(fields, trained):
             assert not any(n.startswith(("decoder.body", "decoder.mean", "flow")) for n in reached)
 
 
+def test_free_nats_cost_nothing():
+    torch.manual_seed(0)
+    model, batch = shaken(CoverageQuality(TOY)), Batch(torch.rand(4, 1, 8, 8) * 2 - 1, seed=3)
+    objectives = [CoverageQualityObjectiveConfig(quality=0.0, free=f).build(model) for f in (0.0, 1000.0)]
+    x, noise = objectives[0]._seen(batch)
+    likelihood, kl = model.elbo_terms(x, noise)
+    assert 0 < kl.mean() < 1000
+    paid, free = (o.losses(batch)["coverage"] for o in objectives)
+    torch.testing.assert_close(paid, bits_per_dim(model.elbo(x, noise), 64).mean())
+    torch.testing.assert_close(free - paid, (1000 - kl.mean()) / 64 / math.log(2))
+    slopes = [torch.autograd.grad(o, model.encoder.out.bias, retain_graph=True)[0] for o in (free, -likelihood.mean() / 64 / math.log(2))]
+    torch.testing.assert_close(*slopes)
+
+
 def test_the_critic_sees_samples_or_means():
     torch.manual_seed(0)
     model, batch = CoverageQuality(TOY), Batch(torch.rand(4, 1, 8, 8) * 2 - 1, seed=3)
@@ -203,6 +217,18 @@ def test_later_stages_keep_the_flows_scales():
     assert all(torch.equal(a, b) for a, b in zip(before, model.flow.parameters()))
 
 
+def test_a_frozen_generator_keeps_its_statistics():
+    torch.manual_seed(0)
+    model, batch = CoverageQuality(replace(TOY, norm="batch")).train(), Batch(torch.rand(8, 1, 8, 8) * 2 - 1, seed=3)
+    statistics = lambda: [b.clone() for n, b in model.decoder.named_buffers() if n.endswith(("mean", "var"))]  # noqa: E731
+    start = statistics()
+    CoverageQualityObjectiveConfig(quality=0.0).build(model).losses(batch)
+    trained = statistics()
+    assert start and not all(torch.equal(a, b) for a, b in zip(start, trained))
+    CoverageQualityObjectiveConfig(quality=0.0, frozen=True).build(model).losses(batch)
+    assert all(torch.equal(a, b) for a, b in zip(trained, statistics()))
+
+
 def test_no_image_depends_on_the_others():
     torch.manual_seed(0)
     for residual in (False, True):
@@ -211,6 +237,10 @@ def test_no_image_depends_on_the_others():
         assert encoder(x).shape == (3, 5) and decoder(z).shape == (3, 6, 16, 16)
         torch.testing.assert_close(encoder(x)[1:2], encoder(x[1:2]))
         torch.testing.assert_close(decoder(z)[1:2], decoder(z[1:2]))
+        batched = LatentDecoder(5, 16, 6, residual, "batch")
+        assert not torch.allclose(batched(z)[1:2], batched(torch.cat([z[1:2], 2 * z]))[:1])
+        batched.eval()
+        torch.testing.assert_close(batched(z)[1:2], batched(z[1:2]))
     assert ResidualCritic(3, 32, 8)(torch.rand(2, 3, 32, 32)).shape == (2,)
     with pytest.raises(ValueError, match="power of two of at least 16, got 8"):
         ResidualCritic(3, 8)

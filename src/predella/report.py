@@ -136,17 +136,19 @@ def _over_cimle(rows: Rows) -> list[tuple[str, float]]:
 
 
 def _generating(rows: Rows) -> list[str]:
-    """One table a set: a line for each run and way of asking, a column for each measure."""
+    """One table a set: a line for each run and way of asking, a column for each measure; several seeds side by side."""
     if not rows:
         return []
     out = ["## Generating", ""]
     for name in sorted({r["set"] for r in rows}):
         here = [r for r in rows if r["set"] == name]
         measures = list(dict.fromkeys(r["measure"] for r in here))
-        values = {(r["run"], r["ask"], r["measure"]): r["value"] for r in here}
+        values: dict[tuple[str, str, str], dict] = {}
+        for r in here:
+            values.setdefault((r["run"], r["ask"], r["measure"]), {})[r.get("seed")] = r["value"]
         out += [f"### {name}", "", "| run | of | " + " | ".join(measures) + " |", "|---|---|" + "---|" * len(measures)]
         for run, ask in dict.fromkeys((r["run"], r["ask"]) for r in here):
-            cells = [f"{values[run, ask, m]:.4g}" if (run, ask, m) in values else "" for m in measures]
+            cells = [" / ".join(f"{v:.4g}" for v in values.get((run, ask, m), {}).values()) for m in measures]
             out.append(f"| {run} | {ask} | " + " | ".join(cells) + " |")
         protocols = {r["measure"]: r["protocol"] for r in here}
         out += ["", *[f"* `{m}`: {p}." for m, p in protocols.items()], ""]

@@ -66,7 +66,7 @@ class CoverageQualityConfig:
     width: int = 32
     residual: bool = False
     flow: Flow | None = Flow()
-    norm: Norm = "batch"
+    norm: Norm = "group"
     iaf: int = 0
 
     def __post_init__(self):
@@ -163,12 +163,17 @@ class CoverageQuality(Model):
         return gaussian_log_density(y, *self.decoder(z)) + ladj
 
     def elbo(self, x: Tensor, noise: Tensor) -> Tensor:
-        """(B,): E[log p(x | z)] - KL(q ‖ p) from one z an item, the divergence in closed form where there is one."""
+        """(B,): E[log p(x | z)] - KL(q ‖ p) from one z an item."""
+        likelihood, kl = self.elbo_terms(x, noise)
+        return likelihood - kl
+
+    def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x | z) and KL(q ‖ p), (B,) each, from one z an item; the divergence in closed form where there is one."""
         q = self.posterior(x)
         z, log_q = self.drawn(q, noise)
         prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z))
         kl = gaussian_kl(q.mean, q.log_std) if self.iaf is None else log_q - prior
-        return self.log_likelihood(x, z) - kl
+        return self.log_likelihood(x, z), kl
 
     def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
         """(K, B): log p(x, z_k) - log q(z_k | x) for noise (K, B, latent); `importance_weighted` makes a bound of them."""

@@ -24,6 +24,8 @@ class CoverageQualityObjectiveConfig:
     """Args:
     coverage: λ of L_C, in bits per dimension; 0 = the likelihood is not trained (a GAN).
     quality: λ of L_Q; 0 = there is no critic (a VAE).
+    free: nats of KL(q ‖ p), mean over the batch, that cost nothing (free bits, Kingma et al. 2016, Sec. 4.2, on the whole latent):
+        without them a flow learns first what pixels have in common with their neighbours, and z is never used.
     fakes: what the critic sees of the model: "full" = draws of p(x | z), "mean" = f⁻¹(μ(z)).
     critic: "plain" strided convolutions or "residual", both with spectral normalisation.
     critic_width: of its channels.
@@ -33,16 +35,17 @@ class CoverageQualityObjectiveConfig:
     kind: Literal["coverage_quality"] = "coverage_quality"
     coverage: float = 1.0
     quality: float = 1.0
+    free: float = 0.0
     fakes: Literal["full", "mean"] = "full"
     critic: Literal["plain", "residual"] = "plain"
     critic_width: int = 32
     frozen: bool = False
 
     def __post_init__(self):
-        if min(self.coverage, self.quality) < 0 or self.coverage + self.quality == 0 or self.critic_width < 1:
+        if min(self.coverage, self.quality, self.free) < 0 or self.coverage + self.quality == 0 or self.critic_width < 1:
             raise ValueError(
-                "coverage and quality must be 0 or more, one of them positive, and critic_width positive, got "
-                f"{self.coverage}, {self.quality}, {self.critic_width}"
+                "coverage, quality and free must be 0 or more, one of the first two positive, and critic_width positive, got "
+                f"{self.coverage}, {self.quality}, {self.free}, {self.critic_width}"
             )
         if self.frozen and self.quality:
             raise ValueError(f"a frozen generator has no adversary; set quality to 0, got {self.quality}")
@@ -108,7 +111,8 @@ class CoverageQualityObjective(Objective):
             self.model.decoder.body.eval()  # keeps the statistics of the batches that it was trained with
         if self.config.coverage:
             x, noise = self._seen(batch)
-            out["coverage"] = bits_per_dim(self.model.elbo(x, noise), self.model.config.dims).mean()
+            likelihood, kl = self.model.elbo_terms(x, noise)
+            out["coverage"] = bits_per_dim(likelihood.mean() - kl.mean().clamp(min=self.config.free), self.model.config.dims)
         if self.config.quality:
             out["quality"] = LOG_RATIO.generator(self.critic(self.generated(batch)))
         return out

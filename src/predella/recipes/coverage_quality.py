@@ -19,8 +19,9 @@ from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
 from predella.recipe import Optim, Recipe, Stage
 from predella.tasks.unconditional import Unconditional
 
-CRITIC = Optim(lr=2e-4, betas=(0.5, 0.999))
-MODEL = Optim(lr=1e-3, betas=(0.5, 0.999), clip=100.0, warmup=50, schedule="cosine")
+GAN = Optim(lr=2e-4, betas=(0.5, 0.999))
+CRITIC = Optim(lr=5e-4, betas=(0.5, 0.999))
+MODEL = Optim(lr=5e-4, betas=(0.5, 0.999), clip=100.0, warmup=50, schedule="cosine")
 MNIST = Source(paths=("MNIST",), channels=1, edge=32, pad=True, smallest=8)
 CIFAR = Source(paths=("CIFAR-10",), smallest=32)
 QUALITY = 0.05  # of L_Q, in a unit of logits, to a bit per dimension
@@ -39,13 +40,14 @@ def row(kind: str, data: str, smoke: bool = False) -> Recipe:
     flow = Flow() if kind.endswith("f") else None
     model = CoverageQualityConfig(channels=1 if grey else 3, counted=28 if grey else 0, latent=32 if grey else 128, flow=flow)
     steps = 1500 if grey else 3000
-    both = CoverageQualityObjectiveConfig(quality=QUALITY)
+    both = CoverageQualityObjectiveConfig(quality=QUALITY, free=model.latent / 2)
     match kind:
         case "gan":
             gan = replace(both, coverage=0.0, quality=1.0, fakes="mean")
             bits = replace(both, quality=0.0, frozen=True)
+            model = replace(model, norm="batch")
             stages = (
-                Stage(name="gan", steps=steps, batch_size=64, objective=gan, optim={"model": CRITIC, "critic": CRITIC}),
+                Stage(name="gan", steps=steps, batch_size=64, objective=gan, optim={"model": GAN, "critic": GAN}),
                 Stage(name="bits", steps=steps // 2, batch_size=64, objective=bits, optim={"model": MODEL}),
             )
         case "vae" | "vaef":
@@ -93,7 +95,7 @@ def paper(recipe: Recipe) -> Recipe:
     """The largest of the slides' table: wide, residual, IAF, large critic; GPUs."""
     changed = _changed(large(recipe), {"width": 128, "latent": 256, "flow": Flow(width=128, blocks=4, couplings=3)}, {})
     (stage,) = changed.stages
-    optim = {"model": replace(MODEL, lr=2e-4), "critic": CRITIC}
+    optim = {"model": replace(MODEL, lr=2e-4), "critic": GAN}
     return replace(changed, stages=(replace(stage, steps=200_000, optim=optim),), ema=0.999, save_every=10_000, keep_every=10_000)
 
 
