@@ -256,7 +256,7 @@ def test_wrong_configs():
     ):
         with pytest.raises(ValueError, match=says):
             CoverageQualityConfig(**fields)
-    with pytest.raises(ValueError, match="one of them positive"):
+    with pytest.raises(ValueError, match="one of the first two positive"):
         CoverageQualityObjectiveConfig(coverage=0, quality=0)
     with pytest.raises(ValueError, match="frozen generator has no adversary"):
         CoverageQualityObjectiveConfig(frozen=True)
