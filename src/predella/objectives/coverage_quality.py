@@ -29,6 +29,8 @@ class CoverageQualityObjectiveConfig:
     fakes: what the critic sees of the model: "full" = draws of p(x | z), "mean" = f⁻¹(μ(z)).
     critic: "plain" strided convolutions or "residual", both with spectral normalisation.
     critic_width: of its channels.
+    held: leave the flow as it is, for a first stage: a flow learns within some hundred steps what pixels have in common with their
+        neighbours, after which too little is left for z to begin with (measured in docs/density.md).
     frozen: train the posterior and the deviations of p(x | z) only, on what an earlier stage has made of the rest: a GAN's bits.
     """
 
@@ -39,6 +41,7 @@ class CoverageQualityObjectiveConfig:
     fakes: Literal["full", "mean"] = "full"
     critic: Literal["plain", "residual"] = "plain"
     critic_width: int = 32
+    held: bool = False
     frozen: bool = False
 
     def __post_init__(self):
@@ -86,7 +89,8 @@ class CoverageQualityObjective(Objective):
         if self.config.frozen:
             return [m for m in (model.encoder, model.iaf, decoder.scale) if m is not None]
         if self.config.coverage:
-            return [model]
+            held = (model.encoder, model.iaf, decoder)
+            return [m for m in held if m is not None] if self.config.held else [model]
         scale = decoder.scale if self.config.fakes == "full" else None
         return [m for m in (decoder.body, decoder.mean, scale, model.flow) if m is not None]
 

@@ -50,11 +50,13 @@ def row(kind: str, data: str, smoke: bool = False) -> Recipe:
                 Stage(name="gan", steps=steps, batch_size=64, objective=gan, optim={"model": GAN, "critic": GAN}),
                 Stage(name="bits", steps=steps // 2, batch_size=64, objective=bits, optim={"model": MODEL}),
             )
-        case "vae" | "vaef":
-            alone = replace(both, quality=0.0)
-            stages = (Stage(steps=steps, batch_size=64, objective=alone, optim={"model": MODEL}),)
         case _:
-            stages = (Stage(steps=steps, batch_size=64, objective=both, optim={"model": MODEL, "critic": CRITIC}),)
+            alone = replace(both, quality=0.0)
+            objective, optim = (both, {"model": MODEL, "critic": CRITIC}) if "cq" in kind else (alone, {"model": MODEL})
+            stages = (Stage(steps=steps, batch_size=64, objective=objective, optim=optim),)
+            if flow is not None:
+                first = Stage(name="latent", steps=steps // 3, batch_size=64, objective=replace(alone, held=True), optim={"model": MODEL})
+                stages = (first, replace(stages[0], name="features", steps=steps - steps // 3))
     recipe = Recipe(
         name=f"cq_{data}_{kind}",
         data=MNIST if grey else CIFAR,
@@ -94,18 +96,18 @@ def two_scales(recipe: Recipe) -> Recipe:
 def paper(recipe: Recipe) -> Recipe:
     """The largest of the slides' table: wide, residual, IAF, large critic; GPUs."""
     changed = _changed(large(recipe), {"width": 128, "latent": 256, "flow": Flow(width=128, blocks=4, couplings=3)}, {})
-    (stage,) = changed.stages
+    first, last = changed.stages
     optim = {"model": replace(MODEL, lr=2e-4), "critic": GAN}
-    return replace(changed, stages=(replace(stage, steps=200_000, optim=optim),), ema=0.999, save_every=10_000, keep_every=10_000)
+    stages = (replace(first, steps=10_000), replace(last, steps=190_000, optim=optim))
+    return replace(changed, stages=stages, ema=0.999, save_every=10_000, keep_every=10_000)
 
 
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {"residual": residual, "iaf": iaf, "large": large, "2scales": two_scales, "paper": paper}
 
 
 def _changed(recipe: Recipe, model: dict, objective: dict) -> Recipe:
-    (stage,) = recipe.stages
-    stage = replace(stage, objective=replace(stage.objective, **objective))
-    return replace(recipe, model=replace(recipe.model, **model), stages=(stage,))
+    stages = tuple(replace(s, objective=replace(s.objective, **objective)) for s in recipe.stages)
+    return replace(recipe, model=replace(recipe.model, **model), stages=stages)
 
 
 def _toy(recipe: Recipe) -> Recipe:
