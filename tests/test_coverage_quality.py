@@ -163,6 +163,7 @@ def test_posteriors_beyond_a_gaussian_have_the_same_bound():
         ({"quality": 0.0}, {"model": ["decoder", "encoder", "flow"]}),
         ({"coverage": 0.0, "fakes": "mean"}, {"critic": ["critic"], "model": ["decoder", "flow"]}),
         ({"quality": 0.0, "frozen": True}, {"model": ["decoder.scale", "encoder"]}),
+        ({"quality": 0.0, "held": True}, {"model": ["decoder", "encoder"]}),
     ],
 )
 def test_who_is_trained(fields, trained):
@@ -181,6 +182,8 @@ def test_who_is_trained(fields, trained):
         reached = {n for n, p in model.named_parameters() if id(p) in own and p.grad is not None and p.grad.abs().sum() > 0}
         for part in trained[phase.name]:
             assert part == "critic" or any(n.startswith(part) for n in reached), (phase.name, part)
+        if fields.get("held"):
+            assert not any(n.startswith("flow") for n in reached)
         if fields.get("frozen"):
             assert not any(n.startswith(("decoder.body", "decoder.mean", "flow")) for n in reached)
 
@@ -269,9 +272,11 @@ def test_wrong_configs():
 def test_rows_differ_where_they_should():
     rows = {k: RECIPES[f"cq_cifar_{k}"]() for k in ("vae", "vaef", "gan", "cq", "cqf")}
     assert [k for k, r in rows.items() if r.model.flow is not None] == ["vaef", "cqf"]
-    assert [k for k, r in rows.items() if r.stages[0].objective.quality] == ["gan", "cq", "cqf"]
+    assert [k for k, r in rows.items() if any(s.objective.quality for s in r.stages)] == ["gan", "cq", "cqf"]
     assert [k for k, r in rows.items() if r.stages[0].objective.coverage] == ["vae", "vaef", "cq", "cqf"]
-    assert rows["gan"].stages[1].objective.frozen
+    assert [k for k, r in rows.items() if r.stages[0].objective.held] == ["vaef", "cqf"] and rows["gan"].stages[1].objective.frozen
+    likelihoods = {sum(s.steps for s in rows[k].stages) for k in ("vae", "vaef", "cq", "cqf")}
+    assert len(likelihoods) == 1
     assert RECIPES["cq_cifar_cqf_2scales"]().model.flow.scales == 2 and RECIPES["cq_cifar_cqf_large"]().model.iaf
     assert RECIPES["cq_mnist_cqf"]().model.dims == 784
 

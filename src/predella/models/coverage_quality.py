@@ -21,7 +21,8 @@ from predella.nn.latent import LatentDecoder, LatentEncoder, Norm, widths
 from predella.nn.real_nvp import real_nvp
 
 NARROWEST = 0.003  # least deviation of a feature given z, a third of a level's interval on [-1, 1]
-START = 0.3  # deviation that an untrained decoder gives, about
+START = 0.3, 1.0  # deviation that an untrained decoder gives, about: of pixels, of a flow's features, which begin with deviation 1;
+# with less, the first steps only widen it, and the posterior collapses meanwhile (measured in docs/density.md)
 STEEPEST = 5.0  # of a posterior's log deviation, either way
 
 
@@ -103,7 +104,7 @@ class Decoder(nn.Module):
         self.mean, self.scale = (nn.Conv2d(config.width, config.channels, 3, padding=1) for _ in range(2))
         self.squash = config.flow is None
         assert self.scale.bias is not None
-        nn.init.constant_(self.scale.bias, math.log(math.expm1(START)))
+        nn.init.constant_(self.scale.bias, math.log(math.expm1(START[config.flow is not None])))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(z)
