@@ -78,7 +78,7 @@ def scores(model: CoverageQuality, x: Tensor, samples: int) -> tuple[Tensor, Ten
         noise = torch.randn(samples, len(some), model.config.latent, generator=generator)
         bits.append(model.bits(dequantized(some, torch.rand(some.shape, generator=generator)), noise))
     out = torch.cat(bits)
-    return out, out - torch.tensor([png_bits(one) for one in x]) / model.config.dims
+    return out, out - torch.tensor([png_bits(one) for one in x]) / model.config.counted_dims
 
 
 def png_bits(x: Tensor) -> int:

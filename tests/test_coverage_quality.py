@@ -142,9 +142,9 @@ def test_bounds_are_below_the_evidence():
 
 def test_bits_are_counted_on_the_original_pixels():
     inner = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4))
-    assert inner.config.dims == 64
+    assert (inner.config.dims, inner.config.counted_dims) == (256, 64)
     x, noise = torch.rand(2, 1, 16, 16) * 2 - 1, torch.zeros(1, 2, 2)
-    torch.testing.assert_close(inner.bits(x, noise), bits_per_dim(inner.log_weights(x, noise)[0], 64))
+    torch.testing.assert_close(inner.bits(x, noise), bits_per_dim(inner.log_weights(x, noise)[0], 256) * 4)  # the padding's bits, too
 
 
 def test_posteriors_beyond_a_gaussian_have_the_same_bound():
@@ -278,7 +278,7 @@ def test_rows_differ_where_they_should():
     likelihoods = {sum(s.steps for s in rows[k].stages) for k in ("vae", "vaef", "cq", "cqf")}
     assert len(likelihoods) == 1
     assert RECIPES["cq_cifar_cqf_2scales"]().model.flow.scales == 2 and RECIPES["cq_cifar_cqf_large"]().model.iaf
-    assert RECIPES["cq_mnist_cqf"]().model.dims == 784
+    assert RECIPES["cq_mnist_cqf"]().model.counted_dims == 784
 
 
 @pytest.mark.parametrize("recipe", ["cq_mnist_gan", "cq_cifar_cqf_large"])

@@ -30,6 +30,8 @@ def test_a_uniform_density_has_eight_bits():
     """log p = -D log 2 on [-1, 1]^D."""
     for dims in (1, 3072):
         assert bits_per_dim(torch.tensor([-dims * math.log(2)]), dims).item() == pytest.approx(8, abs=1e-12)
+    certain, uniform = -math.log(INTERVAL), -math.log(2)  # of padding, whose level is known, and of a picture's own number
+    assert bits_per_dim(torch.tensor([9 * certain + 4 * uniform]), 13, 4).item() == pytest.approx(8, abs=1e-12)
     assert bits_per_dim(torch.tensor([-10 * math.log(INTERVAL)]), 10).item() == pytest.approx(0, abs=1e-12)  # all in one level
 
 

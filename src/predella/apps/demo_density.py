@@ -35,7 +35,7 @@ def densities(photos: dict[str, Tensor]) -> Panel:
     size = model.config.size
     seen = torch.cat([fit_square(photo, size) for photo in photos.values()])
     again = density.decoded(model, density.code(model, seen))
-    scores = [density.score(model, x[None], model.config.dims, 16, torch.Generator().manual_seed(0)).elbo for x in seen]
+    scores = [density.score(model, x[None], model.config.counted_dims, 16, torch.Generator().manual_seed(0)).elbo for x in seen]
     bits = ", ".join(f"{s:.1f}" for s in scores)
     rows = (
         Row("Digits of five models that differ in their losses only; bits a pixel and distance of 1,000 test digits.", tuple(figures)),

@@ -57,7 +57,7 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
         x = fit_square(pixels, size, box, surround=True)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
-    dims = model.config.dims
+    dims = model.config.counted_dims
     if max(height, width) <= size and (height, width) != (size, size):
         dims = channels * height * width
         if (height, width) != (model.config.counted,) * 2:
@@ -73,12 +73,12 @@ def score(model: CoverageQuality, x: Tensor, dims: int, samples: int, generator:
     device = device_of(model)
     weigh = lambda v, noise: model.log_weights(v.to(device), noise.to(device)).cpu()  # noqa: E731
     (rows,) = bounds([x], weigh, model.config.latent, samples, generator)
-    elbo = bits_per_dim(rows.mean(0), dims).item()
+    elbo = bits_per_dim(rows.mean(0), model.config.dims, dims).item()
     if samples == 1:
         return Score(elbo, None, None, dims)
     weights = (rows - rows.max()).exp()
     error = (weights.std() / weights.mean()).item() / math.sqrt(samples) / (dims * math.log(2))
-    return Score(elbo, bits_per_dim(importance_weighted(rows), dims).item(), error, dims)
+    return Score(elbo, bits_per_dim(importance_weighted(rows), model.config.dims, dims).item(), error, dims)
 
 
 @torch.no_grad()

@@ -30,9 +30,14 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
-def bits_per_dim(log_density: Tensor, dims: int) -> Tensor:
-    """Log density of dequantised pixels on [-1, 1]^dims → bits a dimension of their 8-bit levels; 8 if it is uniform."""
-    return -(log_density / dims + math.log(INTERVAL)) / math.log(2)
+def bits_per_dim(log_density: Tensor, dims: int, counted: int | None = None) -> Tensor:
+    """Log density of dequantised pixels on [-1, 1]^dims → bits a dimension of their 8-bit levels; 8 if it is uniform.
+
+    Args:
+        counted: dimensions among which the bits of all are shared, where the others are padding: a bound on the bits of those counted,
+            as no level costs less than nothing.
+    """
+    return -(log_density + dims * math.log(INTERVAL)) / ((counted or dims) * math.log(2))
 
 
 def dequantized(x: Tensor, noise: Tensor) -> Tensor:

@@ -30,21 +30,21 @@ def bounds(images: Iterable[Tensor], log_weights: LogWeights, latent: int, sampl
 
 
 def measure(
-    images: Iterable[Tensor], log_weights: LogWeights, latent: int, dims: int, samples: int, generator: torch.Generator
+    images: Iterable[Tensor], log_weights: LogWeights, latent: int, dims: tuple[int, int], samples: int, generator: torch.Generator
 ) -> Iterator[dict]:
     """Rows of the mean over images: the ELBO's bits (`bpd_elbo`) and, with K > 1, those of K importance-weighted draws (`bpd_iwK`).
 
     Args:
-        dims: numbers that bits are counted over.
+        dims: numbers of an image, and those of them that bits are counted over.
         samples: K, draws of z an image.
     """
     found: dict[str, list[Tensor]] = {}
     for rows in bounds(images, log_weights, latent, samples, generator):
-        found.setdefault("bpd_elbo", []).append(bits_per_dim(rows.mean(0), dims))
+        found.setdefault("bpd_elbo", []).append(bits_per_dim(rows.mean(0), *dims))
         if samples > 1:
-            found.setdefault(f"bpd_iw{samples}", []).append(bits_per_dim(importance_weighted(rows), dims))
+            found.setdefault(f"bpd_iw{samples}", []).append(bits_per_dim(importance_weighted(rows), *dims))
     for name, values in found.items():
         bits = torch.cat(values)
-        protocol = f"upper bound from {samples} draws of z at one uniform dequantisation an image, {dims} dimensions"
+        protocol = f"upper bound from {samples} draws of z at one uniform dequantisation an image, {dims[1]} dimensions"
         error = (bits.std() / math.sqrt(len(bits))).item() if len(bits) > 1 else None
         yield {"ask": "pictures", "measure": name, "value": bits.mean().item(), "error": error, "images": len(bits), "protocol": protocol}

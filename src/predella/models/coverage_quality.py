@@ -82,6 +82,11 @@ class CoverageQualityConfig:
 
     @property
     def dims(self) -> int:
+        """Numbers of an image, padding and all."""
+        return self.channels * self.size**2
+
+    @property
+    def counted_dims(self) -> int:
         """Numbers that bits are counted over."""
         return self.channels * (self.counted or self.size) ** 2
 
@@ -188,7 +193,7 @@ class CoverageQuality(Model):
 
     def bits(self, x: Tensor, noise: Tensor) -> Tensor:
         """(B,): bits per dimension of dequantised pixels, at most, by K importance-weighted draws, noise (K, B, latent)."""
-        return bits_per_dim(importance_weighted(self.log_weights(x, noise)), self.config.dims)
+        return bits_per_dim(importance_weighted(self.log_weights(x, noise)), self.config.dims, self.config.counted_dims)
 
     def sample(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, latent) → (B, C, H, W): f⁻¹(μ(z) + σ(z) · noise); None = f⁻¹(μ(z)). Values may leave [-1, 1] a little."""

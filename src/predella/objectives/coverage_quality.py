@@ -116,7 +116,8 @@ class CoverageQualityObjective(Objective):
         if self.config.coverage:
             x, noise = self._seen(batch)
             likelihood, kl = self.model.elbo_terms(x, noise)
-            out["coverage"] = bits_per_dim(likelihood.mean() - kl.mean().clamp(min=self.config.free), self.model.config.dims)
+            elbo = likelihood.mean() - kl.mean().clamp(min=self.config.free)
+            out["coverage"] = bits_per_dim(elbo, self.model.config.dims, self.model.config.counted_dims)
         if self.config.quality:
             out["quality"] = LOG_RATIO.generator(self.critic(self.generated(batch)))
         return out
