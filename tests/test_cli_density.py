@@ -14,6 +14,7 @@ from predella.image.files import Picture
 from predella.losses.likelihood import INTERVAL
 from predella.models.base import load
 from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from predella.nn.classics import FIDInception
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,30 @@ def test_evaluate(cli, densities, pictures, vgg_weights, tmp_path):
     assert values["bpd_iw20"] <= values["bpd_elbo"] and values["fd_vgg16_relu4_3_8"] > 0
     elbo = next(r for r in json.loads(out)["rows"] if r["measure"] == "bpd_elbo")
     assert elbo["images"] == 8 and elbo["error"] > 0 and "768 dimensions" in elbo["protocol"]
+
+
+def test_inception_judges_where_its_weights_are(cli, densities, pictures, monkeypatch, refuses, tmp_path):
+    class Small(FIDInception):
+        """Official names and calls; a mean of colours instead of 24 million parameters."""
+
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            self.fc = torch.nn.Linear(3, 1008)
+
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    for i in range(3, 8):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(pictures / f"{i}.png")
+    words = ("evaluate", densities / "cq_cifar_cqf", "--data", pictures, "--samples", "2", "--features")
+    refuses(*words, "inception", "--weights", tmp_path, says=["no weights of inception", "put pt_inception"])
+    refuses(*words, "cifar_classifier", says="judges 32×32 pixels in colour, not the 16×16 of 3 here")
+    monkeypatch.setattr("predella.protocols.load_classic", lambda which, weights: Small())
+    rows = json.loads(cli(*words, "inception", "--json")[1])["rows"]
+    found = {(r["ask"], r["measure"]): r["value"] for r in rows}
+    for ask in ("samples", "means"):
+        assert 1 <= found[ask, "inception_score"] < 1008 and found[ask, "fid_8"] > 0
+    assert not any("classifier" in m for _, m in found)
 
 
 def test_wrong_input(refuses, densities, pictures, tmp_path, runs):

@@ -25,7 +25,7 @@ from predella.losses.distances import Perceptual, lpips
 from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
-from predella.metrics.features import load_features, load_maps
+from predella.metrics.features import Features, load_features, load_maps
 from predella.models.base import Model, load
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
@@ -34,7 +34,7 @@ from predella.models.functional_whole import WholeNetworks
 from predella.models.meta_internal import MetaInternal
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
-from predella.nn.classics import CIFARResNet20
+from predella.nn.classics import CIFARResNet20, FIDInception
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.objectives.perceptual import perceptual
 from predella.recipe import Recipe, Task
@@ -73,7 +73,7 @@ class Asked:
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
         samples, tune: of each picture's own model, and steps of training it first.
-        features: by which a tower's answers are compared.
+        features: by which a tower's answers are compared, and samples of a density are judged; "vgg16" there means what suits its size.
     """
 
     scales: tuple[float, ...] | None = None
@@ -85,7 +85,7 @@ class Asked:
     box: tuple[int, ...] | None = None
     samples: int = 20
     tune: int = 0
-    features: Literal["vgg16", "cifar_classifier"] = "vgg16"
+    features: Literal["vgg16", "cifar_classifier", "inception"] = "vgg16"
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -184,6 +184,8 @@ def as_given(run: str) -> Task | None:
 
 
 def _answers_distance(asked: Asked) -> Perceptual:
+    if asked.features == "inception":
+        raise UserError("--features inception is for densities; answers are compared by vgg16 or cifar_classifier")
     if asked.features == "vgg16":
         try:
             return lpips("vgg16", asked.weights)
@@ -299,7 +301,7 @@ def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[d
 
 
 def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[dict]:
-    """Bits per dimension, and as many samples as there are pictures, judged by a classifier of digits or of CIFAR-10's classes.
+    """Bits per dimension, and as many samples as there are pictures, seen by `_judge`.
 
     Drawn are "samples" of p(x), and "means": f⁻¹(μ(z)), without the noise of p(x | z), as a GAN's own pictures are.
     """
@@ -314,17 +316,32 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
         return model.sample(z.to(device), noise.to(device) if noisy else None).clamp(-1, 1).cpu()
 
     draws: dict[str, generation.Draw] = {"samples": draw, "means": lambda count: draw(count, noisy=False)}
-    if model.config.channels == 1 and model.config.size == 32:
-        judge = placed(load(JUDGE))
-        yield from generation.scores(lambda x: judge(x.to(device)), draws, len(images), JUDGE)
-        yield from generation.distances(generation.batches(images), draws, lambda x: judge.features(x[:, :1].to(device)).cpu(), JUDGE)
-    elif model.config.size == 32:
-        network = load_classic("resnet20", asked.weights)
-        assert isinstance(network, CIFARResNet20)
-        yield from generation.scores(network.logits, draws, len(images), "resnet20 of CIFAR-10")
-        yield from generation.distances(generation.batches(images), draws, network, "resnet20")
-    else:
-        yield from generation.distances(generation.batches(images), draws, load_features(FACES, asked.weights), FACES)
+    name, features, logits = _judge(model, asked)
+    if logits is not None:
+        yield from generation.scores(logits, draws, len(images), name)
+    yield from generation.distances(generation.batches(images), draws, features, name)
+
+
+def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Features | None]:
+    """Who looks at samples, the features it sees, and its logits: Inception or our classifier of photographs if the user says so;
+    else of 32×32 digits our own classifier, of photographs CIFAR-10's ResNet-20; of other sizes VGG16, which names no classes."""
+    size, channels, device = model.config.size, model.config.channels, device_of(model)
+    which = asked.features
+    if which == "vgg16" and size == 32:
+        which = JUDGE if channels == 1 else "resnet20"
+    if which in ("inception", "resnet20"):
+        network = load_classic(which, asked.weights)
+        assert isinstance(network, (FIDInception, CIFARResNet20))
+        colour = lambda x: x.expand(-1, 3, -1, -1)  # noqa: E731
+        return which, lambda x: network(colour(x)), lambda x: network.logits(colour(x))
+    if which == "vgg16":
+        return FACES, load_features(FACES, asked.weights), None
+    judge = placed(load(which))
+    if (judge.config.channels, judge.config.size) != (channels, size):
+        raise UserError(
+            f"{which} judges {judge.config.size}×{judge.config.size} pixels in colour, not the {size}×{size} of {channels} here"
+        )
+    return which, lambda x: judge.features(x[:, :channels].to(device)).cpu(), lambda x: judge(x[:, :channels].to(device)).cpu()
 
 
 def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:

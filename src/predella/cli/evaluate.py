@@ -20,8 +20,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--part", help="pictures FIRST,LAST of each set, last excluded, such as 9000,10000")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut from each picture, or 'none' (default: the recipe's)")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
-    parser.add_argument("--features", choices=("vgg16", "cifar_classifier"), default="vgg16",
-                        help="of a tower's answers: LPIPS (default), or the shipped classifier's")  # fmt: skip
+    parser.add_argument("--features", choices=("vgg16", "cifar_classifier", "inception"), default="vgg16",
+                        help="of a tower's answers: LPIPS (default), or the shipped classifier's; of a density's samples: what suits "
+                        "their size (default), the shipped classifier, or Inception")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--samples", type=int, default=20, help="variations of a picture, or draws of z for its bits (default: 20)")
     parser.add_argument("--tune", type=int, default=0, help="for such models: steps of training each picture's first (default: 0)")

@@ -58,11 +58,12 @@ def distances(real: Iterable[Tensor], draws: Mapping[str, Draw], features: Calla
     """
     known = collect(features, real)
     suffix = f"{name}_{count_name(len(known))}"
+    distance = f"fid_{count_name(len(known))}" if name == "inception" else f"fd_{suffix}"
     protocol = f"{len(known)} samples against {len(known)} images, features {name} (mean over positions), 8-bit samples"
     for ask, draw in draws.items():
         generated = collect(features, _drawn(draw, len(known)))
         precision, recall = precision_recall(known, generated, NEIGHBOURS)
-        values = {f"fd_{suffix}": frechet_distance(known, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
+        values = {distance: frechet_distance(known, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
         for measure, value in values.items():
             yield {"ask": ask, "measure": measure, "value": value, "images": len(known), "protocol": protocol}
 
@@ -101,15 +102,16 @@ def recognised(logits: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tens
 
 @torch.inference_mode()
 def scores(logits: Callable[[Tensor], Tensor], draws: Mapping[str, Draw], count: int, who: str) -> Iterator[dict]:
-    """The classifier score of `count` samples of a model without classes; one row a way of drawing.
+    """The classifier score of `count` samples of a model without classes (the Inception score, if Inception judges); one row a way.
 
     Args:
         who: the classifier's name, for the protocol.
     """
+    measure = "inception_score" if who == "inception" else "classifier_score"
     protocol = f"exp E KL(p(y|x) ‖ p(y)) of {count} samples in 8 bits, judged by {who}"
     for ask, draw in draws.items():
         log_p = torch.cat([_log_probabilities(logits, draw(min(BATCH, count - first))) for first in range(0, count, BATCH)])
-        yield {"ask": ask, "measure": "classifier_score", "value": classifier_score(log_p), "images": count, "protocol": protocol}
+        yield {"ask": ask, "measure": measure, "value": classifier_score(log_p), "images": count, "protocol": protocol}
 
 
 def _log_probabilities(logits: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
