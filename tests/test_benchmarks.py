@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from benchmarks.density_exact import bound
 from benchmarks.density_outliers import around, auroc, png_bits
 from benchmarks.density_toys import flow, integral, log_density
 from benchmarks.internal_table import _part
@@ -49,6 +50,14 @@ def test_a_toys_density_integrates_to_one():
     assert integral(model.float(), extent=8.0, cells=800) == pytest.approx(1, abs=1e-3)
     assert log_density(model, torch.zeros(3, 2, dtype=torch.float32)).shape == (3,)
     assert _part("3,7") == (3, 7)
+
+
+def test_bounds_of_the_same_draws_never_fall():
+    weights = torch.randn(64, 5) * 3
+    found = torch.stack([bound(weights, k) for k in (1, 4, 16, 64)])
+    torch.testing.assert_close(found[0], weights.mean(0))
+    torch.testing.assert_close(found[-1], weights.logsumexp(0) - torch.tensor(64.0).log())
+    assert (found.diff(dim=0) > 0).all()
 
 
 def test_outliers_take_more_bits_where_the_share_of_pairs_says_so():
