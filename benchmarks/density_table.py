@@ -3,9 +3,9 @@
     python -m benchmarks.density_table --set mnist --data mnist.npz --terms "…"        # 2 CPU cores, an hour
     python -m benchmarks.density_table --set cifar --data cifar10.npz --terms "…" --seeds 0 1 2 --rows vae vaef
 
-Rows vae, vaef, gan, cq, cqf of `recipes.coverage_quality`; each is measured on pictures of the test set: bits per dimension by the ELBO
-and by `--samples` importance-weighted draws, the classifier score, Fréchet distance, precision and recall. Stop it at any time: what
-is in the record is not done again.
+Rows vae, vaef, gan, cq, cqf of `recipes.coverage_quality`; each is measured on pictures of the training and of the test set: bits per
+dimension by the ELBO and by `--samples` importance-weighted draws, the classifier score, Fréchet distance, precision and recall. Stop it
+at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -26,8 +26,9 @@ def main() -> None:
             words = [recipe, "--data", f"{options.data}#x_train", "--seed", str(seed), "--data.terms", options.terms, "--out", str(run)]
             resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
             predella("train", *words, *options.more, *resume)
-            test = ["--data", f"{options.data}#x_test", "--part", f"0,{options.test}", "--samples", str(options.samples)]
-            predella("evaluate", str(run), *test, "--record", str(options.record))
+            both = ["--data", f"{options.data}#x_train", f"{options.data}#x_test"]
+            asked = ["--part", f"0,{options.pictures}", "--samples", str(options.samples)]
+            predella("evaluate", str(run), *both, *asked, "--record", str(options.record))
 
 
 def _options() -> argparse.Namespace:
@@ -37,7 +38,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--test", type=int, default=1000, help="pictures of the test set (default: 1000)")
+    parser.add_argument("--pictures", type=int, default=1000, help="of the training and of the test set (default: 1000)")
     parser.add_argument("--samples", type=int, default=50, help="draws of z a picture (default: 50)")
     parser.add_argument("--out", type=Path, default=Path("runs/density_table"))
     parser.add_argument("--record", type=Path, default=Path("results/density_table.jsonl"))

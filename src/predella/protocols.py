@@ -22,6 +22,7 @@ from predella.image.files import Picture
 from predella.image.fit import cut_square, fit_square
 from predella.image.resize import resize
 from predella.losses.distances import Perceptual, lpips
+from predella.losses.likelihood import quantized
 from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
@@ -313,7 +314,7 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
     @torch.no_grad()
     def draw(count: int, noisy: bool = True) -> Tensor:
         z, noise = torch.randn(count, model.config.latent, generator=generator), torch.randn(count, *model.shape, generator=generator)
-        return model.sample(z.to(device), noise.to(device) if noisy else None).clamp(-1, 1).cpu()
+        return quantized(model.sample(z.to(device), noise.to(device) if noisy else None)).cpu()
 
     draws: dict[str, generation.Draw] = {"samples": draw, "means": lambda count: draw(count, noisy=False)}
     name, features, logits = _judge(model, asked)

@@ -12,7 +12,7 @@ from predella.errors import UserError
 from predella.image.contract import quantize
 from predella.image.files import Picture
 from predella.image.fit import Box, fit_square
-from predella.losses.likelihood import bits_per_dim, importance_weighted
+from predella.losses.likelihood import bits_per_dim, importance_weighted, quantized
 from predella.metrics.density import bounds
 from predella.models.coverage_quality import CoverageQuality
 
@@ -83,12 +83,12 @@ def score(model: CoverageQuality, x: Tensor, dims: int, samples: int, generator:
 
 @torch.no_grad()
 def samples(model: CoverageQuality, count: int, generator: torch.Generator, mean: bool = False) -> Iterator[Tensor]:
-    """`count` samples in batches (B, C, size, size); `mean` leaves out the noise of p(x | z)."""
+    """`count` samples at 8-bit levels in batches (B, C, size, size); `mean` leaves out the noise of p(x | z)."""
     device = device_of(model)
     for first in range(0, count, BATCH):
         here = min(BATCH, count - first)
         z, noise = torch.randn(here, model.config.latent, generator=generator), torch.randn(here, *model.shape, generator=generator)
-        yield model.sample(z.to(device), None if mean else noise.to(device)).clamp(-1, 1).cpu()
+        yield quantized(model.sample(z.to(device), None if mean or model.config.noiseless else noise.to(device))).cpu()
 
 
 @torch.no_grad()
@@ -100,8 +100,8 @@ def code(model: CoverageQuality, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decoded(model: CoverageQuality, z: Tensor) -> Tensor:
-    """f⁻¹(μ(z)), (B, C, size, size)."""
-    return model.sample(z.to(device_of(model))).clamp(-1, 1).cpu()
+    """f⁻¹(μ(z)) at 8-bit levels, (B, C, size, size)."""
+    return quantized(model.sample(z.to(device_of(model)))).cpu()
 
 
 def between(model: CoverageQuality, a: Tensor, b: Tensor, steps: int) -> Tensor:

@@ -56,6 +56,7 @@ class CoverageQualityConfig:
     residual: residual encoder and decoder, instead of plain ones.
     flow: None = Gaussian pixels.
     norm: of the decoder, within an item by groups of channels or by the batch.
+    noiseless: samples are f⁻¹(μ(z)), as a GAN's pictures are; the deviations serve the likelihood alone.
     iaf: steps of an inverse autoregressive flow on the posterior; 0 = a Gaussian.
     """
 
@@ -68,6 +69,7 @@ class CoverageQualityConfig:
     residual: bool = False
     flow: Flow | None = Flow()
     norm: Norm = "group"
+    noiseless: bool = False
     iaf: int = 0
 
     def __post_init__(self):
@@ -93,11 +95,11 @@ class CoverageQualityConfig:
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z | x): (B, latent) mean and logarithm of the deviation, and (B, latent) what further steps depend on."""
+    """q(z | x): (B, latent) mean and logarithm of the deviation, and (B, latent) what further steps depend on, if there are any."""
 
     mean: Tensor
     log_std: Tensor
-    context: Tensor
+    context: Tensor | None = None
 
 
 class Decoder(nn.Module):
@@ -127,7 +129,7 @@ class CoverageQuality(Model):
     def __init__(self, config: CoverageQualityConfig):
         super().__init__()
         self.config = config
-        self.encoder = LatentEncoder(config.channels, config.size, config.width, 3 * config.latent, config.residual)
+        self.encoder = LatentEncoder(config.channels, config.size, config.width, (3 if config.iaf else 2) * config.latent, config.residual)
         self.decoder = Decoder(config)
         f = config.flow
         self.flow = real_nvp(config.channels, f.scales, f.couplings, f.width, f.blocks) if f is not None else None
@@ -151,8 +153,8 @@ class CoverageQuality(Model):
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x), before the autoregressive steps if there are any."""
-        mean, log_std, context = self.encoder(x).chunk(3, 1)
-        return Posterior(mean, STEEPEST * torch.tanh(log_std / STEEPEST), context)
+        mean, log_std, *context = self.encoder(x).split(self.config.latent, 1)
+        return Posterior(mean, STEEPEST * torch.tanh(log_std / STEEPEST), *context)
 
     def drawn(self, q: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Standard normal noise (B, latent) → (z, log q(z | x) (B,))."""
@@ -160,6 +162,7 @@ class CoverageQuality(Model):
         log_q = gaussian_log_density(z, q.mean, q.log_std)
         if self.iaf is None:
             return z, log_q
+        assert q.context is not None
         z, ladj = self.iaf(z, q.context)
         return z, log_q - ladj
 

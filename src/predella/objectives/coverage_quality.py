@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.losses.adversarial import LOG_RATIO
-from predella.losses.likelihood import bits_per_dim, dequantized
+from predella.losses.likelihood import bits_per_dim, dequantized, quantized
 from predella.models.coverage_quality import CoverageQuality
 from predella.nn.critics import ImageCritic, ResidualCritic
 from predella.objectives.base import Objective, Phase
@@ -26,7 +26,6 @@ class CoverageQualityObjectiveConfig:
     quality: λ of L_Q; 0 = there is no critic (a VAE).
     free: nats of KL(q ‖ p), mean over the batch, that cost nothing (free bits, Kingma et al. 2016, Sec. 4.2, on the whole latent):
         without them a flow learns first what pixels have in common with their neighbours, and z is never used.
-    fakes: what the critic sees of the model: "full" = draws of p(x | z), "mean" = f⁻¹(μ(z)).
     critic: "plain" strided convolutions or "residual", both with spectral normalisation.
     critic_width: of its channels.
     held: leave the flow as it is, for a first stage: a flow learns within some hundred steps what pixels have in common with their
@@ -38,7 +37,6 @@ class CoverageQualityObjectiveConfig:
     coverage: float = 1.0
     quality: float = 1.0
     free: float = 0.0
-    fakes: Literal["full", "mean"] = "full"
     critic: Literal["plain", "residual"] = "plain"
     critic_width: int = 32
     held: bool = False
@@ -69,6 +67,7 @@ class CoverageQualityObjective(Objective):
 
     def __init__(self, model: CoverageQuality, config: CoverageQualityObjectiveConfig):
         self.model, self.config, self.later = model, config, False
+        self.averaged = config.frozen  # the generator that is kept is the averaged one
         self.parts: Mapping[str, nn.Module] = {"model": model}
         if config.quality:
             build = ResidualCritic if config.critic == "residual" else ImageCritic
@@ -91,7 +90,7 @@ class CoverageQualityObjective(Objective):
         if self.config.coverage:
             held = (model.encoder, model.iaf, decoder)
             return [m for m in held if m is not None] if self.config.held else [model]
-        scale = decoder.scale if self.config.fakes == "full" else None
+        scale = None if model.config.noiseless else decoder.scale
         return [m for m in (decoder.body, decoder.mean, scale, model.flow) if m is not None]
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
@@ -100,12 +99,12 @@ class CoverageQualityObjective(Objective):
             raise ValueError(f"the model takes images of {self.model.shape}, the data give {tuple(batch.target.shape[1:])}; set data.edge")
 
     def follow(self, before: Objective) -> None:
-        """The flow has its scales from the first stage."""
+        """The flow has its scales from the first stage, or from the run that this one starts from."""
         self.later = True
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Activation normalisation by the first batch."""
-        if self.model.flow is not None and not self.later:
+        if self.model.flow is not None and not self.later and not self.started:
             self.model.flow.initialize(self._seen(next(batches))[0])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -134,7 +133,7 @@ class CoverageQualityObjective(Objective):
         generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the likelihood draws
         z = batch.share(torch.randn(batch.whole, self.model.config.latent, generator=generator)).to(batch.target)
         noise = None
-        if self.config.fakes == "full":
+        if not self.model.config.noiseless:
             noise = batch.share(torch.randn(batch.whole, *self.model.shape, generator=generator)).to(batch.target)
         return self.model.sample(z, noise)
 
@@ -151,4 +150,4 @@ class CoverageQualityObjective(Objective):
         x, noise = self._seen(batch)
         again = self.model.sample(self.model.drawn(self.model.posterior(x), noise)[0])
         two = [self.generated(Batch(batch.target, seed=batch.seed ^ s)) for s in (2, 3)]
-        return torch.cat([batch.target, again, *two], -1).clamp(-1, 1)
+        return torch.cat([batch.target, *(quantized(v) for v in (again, *two))], -1)

@@ -6,7 +6,7 @@
     predella train cq_cifar_cqf --smoke                 # 2 CPU cores, 20 s
 
 Rows: vae, vaef (with a flow), gan, cq (both losses), cqf (both, with a flow). Variants of cq_cifar_cqf: _residual, _iaf (residual, too),
-_large (residual, IAF, a larger critic), _2scales (besides). Other pictures: `--data FOLDER --data.edge 64 --model.size 64`.
+_large (residual, IAF, a larger critic), _2scales (besides). Other pictures: `--data FOLDER --data.edge 64 --task.edge 64 --model.size 64`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
 from predella.recipe import Optim, Recipe, Stage
 from predella.tasks.unconditional import Unconditional
 
-GAN = Optim(lr=2e-4, betas=(0.5, 0.999))
+GAN = Optim(lr=2e-4, betas=(0.5, 0.999), schedule="cosine")
 CRITIC = Optim(lr=5e-4, betas=(0.5, 0.999))
 MODEL = Optim(lr=5e-4, betas=(0.5, 0.999), clip=100.0, warmup=50, schedule="cosine")
 MNIST = Source(paths=("MNIST",), channels=1, edge=32, pad=True, smallest=8)
@@ -43,9 +43,9 @@ def row(kind: str, data: str, smoke: bool = False) -> Recipe:
     both = CoverageQualityObjectiveConfig(quality=QUALITY, free=model.latent / 2)
     match kind:
         case "gan":
-            gan = replace(both, coverage=0.0, quality=1.0, fakes="mean")
+            gan = replace(both, coverage=0.0, quality=1.0)
             bits = replace(both, quality=0.0, frozen=True)
-            model = replace(model, norm="batch")
+            model = replace(model, norm="batch", noiseless=True)
             stages = (
                 Stage(name="gan", steps=steps, batch_size=64, objective=gan, optim={"model": GAN, "critic": GAN}),
                 Stage(name="bits", steps=steps // 2, batch_size=64, objective=bits, optim={"model": MODEL}),

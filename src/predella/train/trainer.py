@@ -118,6 +118,8 @@ class Trainer:
                     self._enter(index)
                 if self.step == sum(p.steps for p in self.parts[:index]):
                     if index:
+                        if self.parts[index].objective.averaged:
+                            self.model.load_state_dict(self.ema.shadow)
                         self.parts[index].objective.follow(self.parts[index - 1].objective)
                     self._begin(self.parts[index])
                 self._run_stage(self.parts[index], runlog)
