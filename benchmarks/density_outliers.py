@@ -37,19 +37,19 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.model)
     assert isinstance(model, CoverageQuality)
-    known = pictures(options.data, options.count, model)
+    known, dims = pictures(options.data, options.count, model)
     generator = torch.Generator().manual_seed(0)
     own = known[..., margin(model) : known.shape[-2] - margin(model), margin(model) : known.shape[-1] - margin(model)]
     sets = {
-        "flat": around(quantize(own.mean((2, 3), keepdim=True).expand_as(own)), model),
-        "noise": around(quantize(torch.rand(own.shape, generator=generator) * 2 - 1), model),
-        "flipped": known.flip(2),
+        "flat": (around(quantize(own.mean((2, 3), keepdim=True).expand_as(own)), model), dims),
+        "noise": (around(quantize(torch.rand(own.shape, generator=generator) * 2 - 1), model), dims),
+        "flipped": (known.flip(2), dims),
     }
     sets |= {Path(name.split("#")[0]).stem: pictures(name, options.count, model) for name in options.others}
-    usual = scores(model, known, options.samples)
+    usual = scores(model, known, dims, options.samples)
     figures = {"bits_known": usual[0].mean().item()}
-    for name, x in sets.items():
-        bits, rest = scores(model, x, options.samples)
+    for name, (x, own_dims) in sets.items():
+        bits, rest = scores(model, x, own_dims, options.samples)
         figures |= {f"bits_{name}": bits.mean().item(), f"auroc_{name}": auroc(bits, usual[0]), f"auroc_png_{name}": auroc(rest, usual[1])}
     report(options, figures, [f"{len(known)} pictures of {options.data}, {options.samples} draws of z"])
 
@@ -64,21 +64,22 @@ def around(x: Tensor, model: CoverageQuality) -> Tensor:
     return torch.nn.functional.pad(x, [margin(model)] * 4, value=-1.0)
 
 
-def pictures(name: str, count: int, model: CoverageQuality) -> Tensor:
-    """(N, C, size, size) as the model sees them."""
+def pictures(name: str, count: int, model: CoverageQuality) -> tuple[Tensor, Tensor]:
+    """(N, C, size, size) as the model sees them, and (N,) how many of the numbers are each picture's own."""
     found = Source(paths=(name,), smallest=8, part=(0, count)).open()
-    return torch.cat([prepared(Picture(from_uint8(found[i])[None]), model, name)[0] for i in range(len(found))])
+    ready = [prepared(Picture(from_uint8(found[i])[None]), model, name) for i in range(len(found))]
+    return torch.cat([x for x, _, _ in ready]), torch.tensor([dims for _, dims, _ in ready])
 
 
 @torch.no_grad()
-def scores(model: CoverageQuality, x: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """(N,) bits per dimension by importance weighting, and the same less those of a PNG file."""
+def scores(model: CoverageQuality, x: Tensor, dims: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """(N,) bits per dimension of a picture's own numbers by importance weighting, and the same less those of a PNG file."""
     generator, bits = torch.Generator().manual_seed(1), []
     for some in x.split(50):
         noise = torch.randn(samples, len(some), model.config.latent, generator=generator)
         bits.append(model.bits(dequantized(some, torch.rand(some.shape, generator=generator)), noise))
-    out = torch.cat(bits)
-    return out, out - torch.tensor([png_bits(one) for one in x]) / model.config.counted_dims
+    out = torch.cat(bits) * model.config.counted_dims / dims
+    return out, out - torch.tensor([png_bits(one) for one in x]) / dims
 
 
 def png_bits(x: Tensor) -> int:

@@ -10,6 +10,8 @@ from PIL import Image
 
 from predella.apps import density
 from predella.apps.density import Score
+from predella.data.images import Source
+from predella.image.contract import to_uint8
 from predella.image.files import Picture
 from predella.losses.likelihood import INTERVAL
 from predella.models.base import load
@@ -45,6 +47,7 @@ def test_scores_of_a_folder(cli, densities, pictures):
     assert rows[-1]["mean"] == pytest.approx(sum(r["bpd_iw8"] for r in rows[:-1]) / 3)
     _, again, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "8", "--json")
     assert json.loads(again.splitlines()[0])["bpd_elbo"] == rows[1]["bpd_elbo"]  # whatever stands beside it
+    assert all(r["elbo_error"] == pytest.approx(r["error"]) for r in rows[:-1])  # eight draws: groups of one
     _, out, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "1")
     assert "elbo" in out and "iw" not in out
 
@@ -60,7 +63,22 @@ def test_bits_of_a_density_that_is_known():
     torch.set_default_dtype(torch.float64)
     one = density.score(model, x, 64, 5, torch.Generator().manual_seed(0))
     assert isinstance(one, Score) and one.error == pytest.approx(0, abs=1e-12)
+    assert one.elbo_error == pytest.approx(0, abs=1e-12)
     assert one.elbo == pytest.approx(one.tighter) == pytest.approx(0.5 * math.log2(2 * math.pi) - math.log2(INTERVAL), abs=1e-4)
+
+
+def test_errors_tell_of_draws_that_disagree():
+    """Weights that differ by tens of nats: one draw decides, and the error must say so."""
+
+    class Wild(CoverageQuality):
+        def log_weights(self, x, noise):
+            return 30 * noise[..., 0]
+
+    model = Wild(CoverageQualityConfig(channels=1, size=8, latent=2, width=4, flow=None))
+    found = [density.score(model, torch.zeros(1, 1, 8, 8), 64, 32, torch.Generator().manual_seed(s)) for s in range(40)]
+    for value, error in (("elbo", "elbo_error"), ("tighter", "error")):
+        values, errors = (torch.tensor([getattr(s, a) for s in found]) for a in (value, error))
+        assert 0.5 < errors.mean() / values.std() < 2, (value, errors.mean(), values.std())
 
 
 def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path):
@@ -71,6 +89,16 @@ def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path)
     assert dims == 256 and ["brightness" in notes[0], "rounded to 8" in notes[1], "made 16×16" in notes[2]] == [True] * 3
     _, _, notes = density.prepared(Picture(torch.zeros(1, 1, 16, 16)), colours, "c")
     assert len(notes) == 1 and "three equal channels are all counted" in notes[0]
+    padded = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4, flow=None))
+    for edge, own, note in ((8, 64, ""), (12, 144, "padded to 16×16"), (16, 256, ""), (40, 64, "made 8×8")):
+        x, dims, notes = density.prepared(Picture(torch.ones(1, 1, edge, edge)), padded, "d")
+        assert dims == own and (note in notes[0] if note else not notes) and (x > 0).sum() == own
+    red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    Image.fromarray(np.full((8, 8, 3), [255, 0, 0], np.uint8)).save(tmp_path / "red.png")
+    read = Source(paths=(str(tmp_path / "red.png"),), channels=1, smallest=8).open()[0]
+    assert (to_uint8(density.prepared(Picture(red), padded, "e")[0])[0, :, 4:12, 4:12] == read).all()
+    clear, _, notes = density.prepared(Picture(red, alpha=-torch.ones(1, 1, 8, 8)), padded, "f")
+    assert (clear[..., 4:12, 4:12] == 1).all() and "transparent" in notes[1]
     Image.new("L", (16, 16)).save(tmp_path / "grey.png")
     _, _, err = cli("score", tmp_path / "grey.png", "--model", densities / "cq_cifar_cqf", "--samples", "1")
     assert "grey.png is grey" in err

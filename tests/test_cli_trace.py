@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from predella.apps.trace import drawing, shape_of
+from predella.apps.trace import drawing, encoded, shape_of
 from predella.models.base import load
 
 
@@ -58,8 +58,29 @@ def test_points_keep_their_units(cli, curves, points, tmp_path):
     status, out, _ = cli("trace", points.with_suffix(".csv"), "--out", tmp_path / "b.npy", *words)
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=0.01)
     assert status == 0 and json.loads(out)["points"] == 2000
-    assert (np.abs(np.load(tmp_path / "a.npy") - [1000, 7]) <= 60).all()
-    assert 'viewBox="950 -27 100 40"' in (tmp_path / "a.svg").read_text()
+    shape = shape_of(points, load(curves / "functional_digits"))
+    corners = shape.places(torch.tensor([[-0.9, -0.9], [0.9, 0.9], [0.0, 0.9]]))  # (y, x), y downward; the window's edges are at .9
+    np.testing.assert_allclose(corners, [[950, 57], [1050, -43], [1050, 7]])
+    (width, height), (left, low) = shape.frame(corners)
+    np.testing.assert_allclose([left, low, left + width, low + height], [949.2, -43.8, 1050.8, 57.8])
+    places = np.load(tmp_path / "a.npy")
+    box = [float(v) for v in re.search(r'viewBox="(.*?)"', (tmp_path / "a.svg").read_text())[1].split()]
+    assert (places[:, 0] > box[0]).all() and (places[:, 0] < box[0] + box[2]).all() and (-places[:, 1] < box[1] + box[3]).all()
+
+
+def test_points_far_from_the_origin_keep_their_digits(curves, tmp_path):
+    """Of a map's coordinates, metres."""
+    at = np.array([500000.0, 5412345.0])
+    np.save(tmp_path / "far.npy", at + np.array([[0, 0], [0.1, 0], [0.1, 0.1]]))
+    shape = shape_of(tmp_path / "far.npy", load(curves / "functional_digits"))
+    places = shape.places(torch.tensor([[0.9, -0.9], [-0.9, 0.9]]))
+    np.testing.assert_allclose(places.numpy() - at, [[0, 0], [0.1, 0.1]], atol=1e-8)
+    text = encoded(shape, places, ".csv", 64).decode()
+    assert "500000.1,5412345.1" in text
+    np.save(tmp_path / "line.npy", np.array([[0.0, 5.0], [100.0, 5.0]]))
+    flat = shape_of(tmp_path / "line.npy", load(curves / "functional_digits"))
+    (_, height), _ = flat.frame(torch.tensor([[0.0, 5.0], [100.0, 5.0]], dtype=torch.float64))
+    assert height == pytest.approx(1.6)
 
 
 def test_a_shape_is_seen_upright(curves, tmp_path):
@@ -93,6 +114,9 @@ def test_between_two_shapes(cli, refuses, curves, digit, points, tmp_path):
     assert cli("interpolate", run, digit, points, "--steps", "3", "--layers", "1", "--out", tmp_path / "one.png")[0] == 0
     whole, one = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("row", "one"))
     assert (whole[:, :128] == one[:, :128]).all() and (whole[:, -128:] != one[:, -128:]).any()
+    assert cli("interpolate", run, digit, points, "--steps", "3", "--layers", "all", "--out", tmp_path / "all.png")[0] == 0
+    grid = np.asarray(Image.open(tmp_path / "all.png"))
+    assert grid.shape[0] == 3 * 128 + 4 and (grid[:128] == one).all() and (grid[-128:] == whole).all()
     refuses("interpolate", run, digit, points, "--layers", "9", "--out", tmp_path / "x.png", says="--layers must lie in 1…3 for this model")
 
 
@@ -104,12 +128,18 @@ def test_wrong_input(refuses, curves, digit, tmp_path, runs):
         ("space", np.zeros((5, 3)), "points in the plane are (N, 2)"),
         ("one", np.ones((5, 2)), "one place only"),
         ("object", np.array([[1, None]], dtype=object), "can't be read as points"),
+        ("far", np.array([[-1e308, 0], [1e308, 1.0]]), "too far apart"),
     ):
         np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
         refuses("trace", tmp_path / f"{name}.npy", *model, *out, says=[f"{name}.npy", says])
     (tmp_path / "words.csv").write_text("x,y\n1,2\nthree,4\n")
     refuses("trace", tmp_path / "words.csv", *model, *out, says="can't be read as points")
     (tmp_path / "nothing.csv").write_text("")
+    (tmp_path / "nothing.npy").write_bytes(b"")
+    refuses("trace", tmp_path / "nothing.npy", *model, *out, says="can't be read as points")
+    np.savez(tmp_path / "several.npz", a=np.zeros((3, 2)))
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    refuses("trace", tmp_path / "several.npy", *model, *out, says=["can't be read as points", "several arrays"])
     refuses("trace", tmp_path / "nothing.csv", *model, *out, says="nothing.csv holds 0 points")
     refuses("trace", tmp_path / "none.csv", *model, *out, says="does not exist")
     refuses("trace", digit, *model, "--out", tmp_path / "x.gif", says="which no trace is written as")

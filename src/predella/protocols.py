@@ -292,6 +292,8 @@ def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[d
     """Cross-entropy of unseen sets, by 1000 points of the curve in order."""
     grid, circle = model.config.grid, model.circle(1000)
     batches = list(generation.batches(images))
+    if black := sum(int((x <= -1).flatten(1).all(1).sum()) for x in batches):
+        raise UserError(f"{black} of {len(images)} pictures are black, which is no distribution; leave them out")
     seen = iter(batches)
 
     def draw(points: Tensor, shares: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ from predella.apps.device import device_of
 from predella.errors import UserError
 from predella.image.contract import quantize
 from predella.image.files import Picture
-from predella.image.fit import Box, fit_square
+from predella.image.fit import Box, cut_box, fit_square
 from predella.losses.likelihood import bits_per_dim, importance_weighted, quantized
 from predella.metrics.density import bounds
 from predella.models.coverage_quality import CoverageQuality
 
 BATCH = 64
+GROUPS = 8  # of draws, whose spread is the error
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Score:
 
     Attributes:
         elbo: upper bound by the mean over draws of z.
+        elbo_error: its standard error; None with one draw.
         tighter: upper bound by importance weighting of the same draws; None with one draw.
-        error: standard error of `tighter` from the draws (of `elbo` with one draw: None).
+        error: standard error of bounds by an eighth of the draws each (or by one, of fewer than eight), averaged.
         dims: numbers that bits are counted over.
     """
 
     elbo: float
+    elbo_error: float | None
     tighter: float | None
     error: float | None
     dims: int
@@ -39,32 +42,37 @@ class Score:
 def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | None = None) -> tuple[Tensor, int, list[str]]:
     """(1, C, size, size) at 8-bit levels, the dimensions that are the picture's own, and what a user should know of it.
 
-    A picture that fits in is padded with black; a larger one has its central square resampled.
+    A picture that fits in is padded with black; a larger one has its central square resampled, to the size that the model's own
+    pictures have before they are padded.
 
     Raises:
         UserError: a box outside the picture.
     """
     channels, size, notes = model.config.channels, model.config.size, []
-    pixels = picture.pixels
-    if pixels.shape[1] != channels:
+    if picture.pixels.shape[1] != channels:
         taken = "its three equal channels are all counted" if channels == 3 else "only its brightness is scored"
         notes.append(f"{name} is {'grey' if channels == 3 else 'in colour'}; {taken}")
-        pixels = pixels.expand(-1, 3, -1, -1) if channels == 3 else pixels.mean(1, keepdim=True)
+    if picture.alpha is not None:
+        notes.append(f"{name} is transparent in places; they are seen as white")
+    pixels = picture.on_white() if channels == 3 else picture.grey_on_white()
     if picture.bits > 8:
         notes.append(f"{name} has {picture.bits} bits a channel; it is rounded to 8, whose bits are counted")
-    height, width = picture.size if box is None else (box[3] - box[1], box[2] - box[0])
-    try:
-        x = fit_square(pixels, size, box, surround=True)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}") from None
-    dims = model.config.counted_dims
-    if max(height, width) <= size and (height, width) != (size, size):
-        dims = channels * height * width
-        if (height, width) != (model.config.counted,) * 2:
-            notes.append(f"{name} has {width}×{height} pixels; it is padded to {size}×{size}, and bits are counted on its own pixels")
-    elif (height, width) != (size, size):
-        notes.append(f"{name} has {width}×{height} pixels; its central square is made {size}×{size}, whose bits are counted")
-    return quantize(x), dims, notes
+    if box is not None:
+        try:
+            pixels = cut_box(pixels, box)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
+    height, width = pixels.shape[-2:]
+    if max(height, width) > size:
+        edge = model.config.counted or size
+        pixels = fit_square(pixels, edge)
+        notes.append(f"{name} has {width}×{height} pixels; its central square is made {edge}×{edge}, whose bits are counted")
+        height = width = edge
+    if (height, width) not in ((size, size), (model.config.counted,) * 2):
+        notes.append(
+            f"{name} has {width}×{height} pixels; it is padded to {size}×{size}, the bits of all are counted on its own pixels (a bound)"
+        )
+    return quantize(fit_square(pixels, size, surround=True)), channels * height * width, notes
 
 
 @torch.no_grad()
@@ -75,10 +83,12 @@ def score(model: CoverageQuality, x: Tensor, dims: int, samples: int, generator:
     (rows,) = bounds([x], weigh, model.config.latent, samples, generator)
     elbo = bits_per_dim(rows.mean(0), model.config.dims, dims).item()
     if samples == 1:
-        return Score(elbo, None, None, dims)
-    weights = (rows - rows.max()).exp()
-    error = (weights.std() / weights.mean()).item() / math.sqrt(samples) / (dims * math.log(2))
-    return Score(elbo, bits_per_dim(importance_weighted(rows), model.config.dims, dims).item(), error, dims)
+        return Score(elbo, None, None, None, dims)
+    each = math.ceil(samples / GROUPS)
+    groups = torch.stack([importance_weighted(some) for some in rows.split(each) if len(some) == each])
+    nats = [rows.std().item() / math.sqrt(samples), groups.std().item() / math.sqrt(len(groups))]
+    first, second = (n / (dims * math.log(2)) for n in nats)
+    return Score(elbo, first, bits_per_dim(importance_weighted(rows), model.config.dims, dims).item(), second, dims)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from predella.errors import UserError
+from predella.image.files import luma
 from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
 from predella.losses.texture import Texture
@@ -151,7 +152,7 @@ def without_colour(made: Tensor, picture: Tensor) -> Tensor:
     """`made` (1, 3, H, W), or its luma (ITU-R BT.601) in all channels if `picture` (1, C, h, w) has no colour."""
     if not torch.equal(picture, picture[:, :1].expand_as(picture)):
         return made
-    return (made * made.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(made)
+    return luma(made).expand_as(made)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Latents as files: images in, one safetensors file out, and back without loss."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -62,16 +62,20 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
 
 
 @torch.no_grad()
-def encode(model: Encodes, picture: Picture, name: str, restricted: bool = False, box: Box | None = None) -> Latent:
+def encode(model: Encodes, picture: Picture, name: str, restricted: bool = False, box: Box | None = None,
+           say: Callable[[str], None] = lambda note: None) -> Latent:  # fmt: skip
     """The full latent of an image of any size, or with `restricted` the prior's dimensions of its central square.
 
     Of a density of pixels it is the middle of the posterior, which says less than the image.
 
     Args:
         name: of the image's file; the latent carries it without folder and ending.
+        say: hears what a user should know of how the image was made to fit.
     """
     if isinstance(model, CoverageQuality):
-        x, *_ = density.prepared(picture, model, name, box)
+        x, _, notes = density.prepared(picture, model, name, box)
+        for note in notes:
+            say(note)
         return Latent(Path(name).stem, density.code(model, x)[0], (model.config.size,) * 2)
     z = model.encode(prepared(picture, name, model, restricted, box))
     size = (model.config.size,) * 2 if restricted else picture.size

@@ -41,9 +41,19 @@ class Shape:
     corner: tuple[float, float]
 
     def places(self, curve: Tensor) -> Tensor:
-        """(N, 2) as (y, x) in [-1, 1] → (N, 2) as (x, y) in the input's own units."""
-        x, y = curve[:, 1], curve[:, 0]
+        """(N, 2) as (y, x) in [-1, 1] → (N, 2) float64 as (x, y) in the input's own units."""
+        x, y = curve.double().flip(1).unbind(1)
         return torch.stack([x, -y if self.upward else y], 1) * self.scale + self.middle
+
+    def frame(self, places: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Size and corner of a drawing: a picture's own, or what holds the points and the whole line through the places."""
+        if not self.upward:
+            return self.size, self.corner
+        low = torch.minimum(torch.tensor(self.corner, dtype=torch.float64), places.amin(0))
+        high = torch.maximum(torch.tensor([c + s for c, s in zip(self.corner, self.size)], dtype=torch.float64), places.amax(0))
+        margin = LINE * (high - low).max()
+        (left, bottom), (width, height) = (low - margin).tolist(), (high - low + 2 * margin).tolist()
+        return (width, height), (left, bottom)
 
 
 def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape:
@@ -59,10 +69,13 @@ def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape
     if file.suffix.lower() in (".npy", ".csv"):
         inside, middle, scale = framed(_points(file))
         size = (inside.amax(0) - inside.amin(0)) * scale
-        seen = model.see((inside * torch.tensor([1.0, -1.0])).flip(1)[None].to(device_of(model)))
+        if not (inside.isfinite().all() and scale.isfinite()):
+            raise UserError(f"{file} holds points too far apart for float64; scale them down")
+        downward = (inside * torch.tensor([1.0, -1.0], dtype=torch.float64)).flip(1)
+        seen = model.see(downward[None].float().to(device_of(model)))
         low = inside.amin(0) * scale + middle
         return Shape(seen, scale, middle, True, (size[0].item(), size[1].item()), (low[0].item(), low[1].item()))
-    grey = read(file).pixels.mean(1, keepdim=True)
+    grey = read(file).grey_on_white()
     return shape_of_picture(-grey if invert else grey, model, str(file))
 
 
@@ -77,22 +90,24 @@ def shape_of_picture(grey: Tensor, model: FunctionalPoints, name: str) -> Shape:
     density = ((fit_square(grey, model.config.grid) + 1) / 2).to(device_of(model))
     if density.max() <= 0.5 / 255:
         raise UserError(f"{name} is black; brightness is read as probability, so give a bright shape on black, or --invert a dark one")
-    middle = torch.tensor([width / 2, height / 2])
-    return Shape(density, torch.tensor(edge / 2), middle, False, (float(width), float(height)), (0.0, 0.0))
+    middle = torch.tensor([width / 2, height / 2], dtype=torch.float64)
+    return Shape(density, torch.tensor(edge / 2, dtype=torch.float64), middle, False, (float(width), float(height)), (0.0, 0.0))
 
 
 def _points(file: Path) -> Tensor:
-    """(N, 2) float32."""
+    """(N, 2) float64."""
     if not file.is_file():
         raise UserError(f"{file} does not exist; check the path")
     try:
         if file.suffix.lower() == ".npy":
             array = np.load(file, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("several arrays")
         else:
             lines = [line for line in file.read_text().splitlines() if line.strip()]
             header = bool(lines) and any(c.isalpha() and c not in "eEnaif" for c in lines[0])
             array = np.array([[float(v) for v in line.replace(";", ",").split(",")] for line in lines[header:]])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{file} can't be read as points ({error}); give N rows of x,y") from None
     if not array.size:
         raise UserError(f"{file} holds 0 points; 2 to {MOST:,} make a shape")
@@ -105,7 +120,7 @@ def _points(file: Path) -> Tensor:
     points = torch.from_numpy(array.astype(np.float64))
     if (points.amax(0) == points.amin(0)).all():
         raise UserError(f"{file} holds one place only, {points[0].tolist()}; a shape needs several")
-    return points.float()
+    return points
 
 
 @torch.no_grad()
@@ -148,15 +163,15 @@ def encoded(shape: Shape, places: Tensor, ending: str, edge: int) -> bytes | Pic
             np.save(stream, places.numpy(), allow_pickle=False)
             return stream.getvalue()
     if ending == ".csv":
-        return ("x,y\n" + "".join(f"{x:.6g},{y:.6g}\n" for x, y in places.tolist())).encode()
+        return ("x,y\n" + "".join(f"{x:.10g},{y:.10g}\n" for x, y in places.tolist())).encode()
     if ending in FORMATS:
-        return drawing(places, shape.size, shape.corner, shape.upward, edge)
-    (width, height), (left, low) = shape.size, shape.corner
+        return drawing(places, *shape.frame(places), shape.upward, edge)
+    (width, height), (left, low) = shape.frame(places)
     flip = -1 if shape.upward else 1
     top = -(low + height) if shape.upward else low
-    path = "M" + "L".join(f"{x:.6g} {flip * y:.6g}" for x, y in places.tolist()) + "Z"
+    path = "M" + "L".join(f"{x:.10g} {flip * y:.10g}" for x, y in places.tolist()) + "Z"
     stroke = LINE * max(width, height)
-    box = f'viewBox="{left:.6g} {top:.6g} {width:.6g} {height:.6g}"'
+    box = f'viewBox="{left:.10g} {top:.10g} {width:.10g} {height:.10g}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {box}>'
         f'<path d="{path}" fill="none" stroke="black" stroke-width="{stroke:.6g}" stroke-linejoin="round"/></svg>\n'

@@ -17,7 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images")
     parser.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     parser.add_argument("--restricted", action="store_true", help="keep the prior's dimensions only")
-    parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first, with --restricted")
+    parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut first; of a reversible network with --restricted")
     add_common(parser, "an existing file")
 
 
@@ -25,7 +25,7 @@ def run(options, rest) -> int:
     from predella.apps.latents import encode, write_latents
     from predella.atomic import check_free
     from predella.cli.progress import progress
-    from predella.cli.shared import expand, open_model, parse_box, usable
+    from predella.cli.shared import expand, open_model, parse_box, say, usable
     from predella.errors import UserError
     from predella.image.files import read
     from predella.models.reversible import Reversible
@@ -33,16 +33,16 @@ def run(options, rest) -> int:
     if options.out.suffix != ".safetensors":
         raise UserError(f"--out must name a .safetensors file, got {options.out}")
     box = parse_box(options.box)
-    if box and not options.restricted:
-        raise UserError("--box goes with --restricted; full latents keep the whole image")
     check_free(options.out, options.force)
     model = open_model(options.model, "encode", options.cpu)
+    if box and not options.restricted and isinstance(model, Reversible):
+        raise UserError("--box goes with --restricted; full latents keep the whole image")
     if options.restricted and not isinstance(model, Reversible):
         raise UserError("--restricted is for reversible networks; this model's latents are small as they are, leave it out")
     images, lenient = expand(options.images)
     latents = []
     with progress(f"encoding {len(images)} image{'s' * (len(images) != 1)}") as tell:
-        for file, latent in usable(images, lenient, lambda file: encode(model, read(file), str(file), options.restricted, box)):
+        for file, latent in usable(images, lenient, lambda file: encode(model, read(file), str(file), options.restricted, box, say)):
             latents.append(latent)
             tell((images.index(file) + 1) / len(images))
     write_latents(latents, model, options.out, options.force)

@@ -92,11 +92,14 @@ def run(options, rest) -> int:
 def _posteriors(options, model, paths: list[Path], boxes) -> int:
     """From the middle of one picture's posterior to that of the other's."""
     from predella.apps import density
-    from predella.cli.shared import write_pictures
+    from predella.cli.shared import say, write_pictures
     from predella.image.files import read
 
-    ready = [density.prepared(read(f), model, str(f), box)[0] for f, box in zip((options.a, options.b), boxes)]
-    write_pictures([density.between(model, *ready, options.steps)], paths, options.out, options.force, options.zoom)
+    ready = [density.prepared(read(f), model, str(f), box) for f, box in zip((options.a, options.b), boxes)]
+    for note in (note for _, _, notes in ready for note in notes):
+        say(note)
+    (a, *_), (b, *_) = ready
+    write_pictures([density.between(model, a, b, options.steps)], paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "output": str(options.out)}))
     else:
@@ -119,10 +122,21 @@ def _layers(text: str | None, count: int) -> list[int | None]:
     return [layers]
 
 
+def _all_layers(options, count: int) -> list[int | None]:
+    """A row each."""
+    from predella.cli.shared import is_file
+    from predella.errors import UserError
+
+    layers = _layers(options.layers, count)
+    if len(layers) > 1 and not is_file(options.out):
+        raise UserError(f"--layers all makes one sheet; --out must name a file, got {options.out}")
+    return layers
+
+
 def _functions(options, model, paths: list[Path], boxes) -> int:
     """From the weights of one image's function to those of the other's."""
     from predella.apps.blend import blends
-    from predella.cli.shared import is_file, parse_size, write_pictures
+    from predella.cli.shared import parse_size, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
     from predella.models.functional_whole import WholeNetworks
@@ -130,9 +144,9 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     assert isinstance(model.config.field, WholeNetworks)
     if options.space not in (None, "weights", "pixels"):
         raise UserError(f"--space must be weights or pixels for this model, got '{options.space}'")
-    layers = _layers(options.layers, len(model.config.field.target) + 1)
-    if len(layers) > 1 and not is_file(options.out):
-        raise UserError(f"--layers all makes one sheet; --out must name a file, got {options.out}")
+    layers = _all_layers(options, len(model.config.field.target) + 1)
+    if options.space == "pixels" and layers != [None]:
+        raise UserError(f"--layers {options.layers} blends weights; leave it out, or --space pixels")
     pictures = [read(f) for f in (options.a, options.b)]
     rows = blends(model, *pictures, options.steps, layers, options.space == "pixels", parse_size(options.size), boxes)
     write_pictures(rows, paths, options.out, options.force, options.zoom)
@@ -150,13 +164,15 @@ def _curves(options, model, paths: list[Path]) -> int:
     from predella.apps import trace
     from predella.cli.shared import trace_notes, write_pictures
 
+    asked = _all_layers(options, len(model.config.target) + 1)
     shapes = [trace.shape_of(f, model, options.invert) for f in (options.a, options.b)]
     trace_notes(shapes, (options.a, options.b), options.invert)
     a, b = shapes
-    layers = _layers(options.layers, len(model.config.target) + 1)
-    curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, layers[0])]
-    drawn = [trace.drawing(c.flip(1), (2.0, 2.0), (-1.0, -1.0), False, 128).pixels for c in curves]
-    write_pictures([torch.cat(drawn)], paths, options.out, options.force, options.zoom)
+    rows = []
+    for layers in asked:
+        curves = [trace.curve(model, w, 2000) for w in trace.between(model, a, b, options.steps, layers)]
+        rows.append(torch.cat([trace.drawing(c.flip(1), (2.0, 2.0), (-1.0, -1.0), False, 128).pixels for c in curves]))
+    write_pictures(rows, paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "layers": options.layers, "output": str(options.out)}))
     else:

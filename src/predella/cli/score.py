@@ -3,13 +3,12 @@
 predella score IMAGE … --model M [--samples K] [--json]
 
 Upper bounds, in bits a channel of a pixel: `elbo`, the mean over K draws of the latent, and `iwK`, which weighs the same draws by
-importance and is tighter, with its standard error. A low number is no proof that a picture is of the model's kind: smooth pictures
-have few bits under any model.
+importance and is tighter; each with a standard error from the draws (of `iwK`: of bounds by an eighth of the draws). A low number is
+no proof that a picture is of the model's kind: smooth pictures have few bits under any model.
 """
 
 import json
 import math
-import sys
 from pathlib import Path
 
 
@@ -27,7 +26,7 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps import density
-    from predella.cli.shared import check_seed, expand, open_model, parse_box, usable
+    from predella.cli.shared import check_seed, expand, open_model, parse_box, say, usable
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -40,15 +39,17 @@ def run(options, rest) -> int:
     name, found = f"iw{options.samples}", []
     for file, (x, dims, notes) in usable(images, lenient, lambda file: density.prepared(read(file), model, str(file), box)):
         for note in notes:
-            print(f"predella: {note}", file=sys.stderr)
+            say(note)
         one = density.score(model, x, dims, options.samples, torch.Generator().manual_seed(options.seed))
         found.append(one)
-        bits = {"bpd_elbo": one.elbo} | ({f"bpd_{name}": one.tighter, "error": one.error} if one.tighter is not None else {})
+        bits: dict[str, float | None] = {"bpd_elbo": one.elbo}
+        if one.tighter is not None:
+            bits |= {"elbo_error": one.elbo_error, f"bpd_{name}": one.tighter, "error": one.error}
         if options.json:
             print(json.dumps({"input": str(file), **bits, "dims": one.dims}), flush=True)
         else:
-            tighter = f"  {name} {one.tighter:.3f} ± {one.error:.3f}" if one.tighter is not None else ""
-            print(f"{file}  elbo {one.elbo:.3f}{tighter}  bits per dimension", flush=True)
+            spread = "" if one.tighter is None else f" ± {one.elbo_error:.4f}  {name} {one.tighter:.3f} ± {one.error:.4f}"
+            print(f"{file}  elbo {one.elbo:.3f}{spread}  bits per dimension", flush=True)
     tighter = [s.elbo if s.tighter is None else s.tighter for s in found]
     mean = math.fsum(tighter) / len(tighter)
     if options.json:

@@ -49,12 +49,20 @@ def open_model(source: str, verb: str, cpu: bool):
     return placed(model, cpu)
 
 
+def say(note: str) -> None:
+    """To the user, beside what is printed."""
+    print(f"predella: {note}", file=sys.stderr)
+
+
 def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
-    """Say of shapes that are mostly bright what would read them the other way round."""
+    """Say of shapes that are mostly bright what would read them the other way round, and of long pictures what is left out."""
     for shape, file in zip(shapes, files):
+        width, height = shape.size
+        if not shape.upward and width != height:
+            say(f"{file} has {width:.0f}×{height:.0f} pixels; its central square is traced")
         if not shape.upward and shape.density.mean() > 0.5:
             remedy = "leave out --invert" if invert else "--invert"
-            print(f"predella: {file} is probable nearly everywhere; {remedy}, if it is drawn the other way round", file=sys.stderr)
+            say(f"{file} is probable nearly everywhere; {remedy}, if it is drawn the other way round")
 
 
 def leave_out(options, words: str, what: str) -> None:
@@ -109,7 +117,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
     if not found:
         raise UserError(f"--size must be WIDTHxHEIGHT in pixels, such as 1920x1080; got '{text}'")
-    return int(found[2]), int(found[1])
+    height, width = int(found[2]), int(found[1])
+    if min(height, width) < 1:
+        raise UserError(f"--size must be at least 1 pixel both ways, got '{text}'")
+    return height, width
 
 
 def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:

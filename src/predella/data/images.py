@@ -212,7 +212,7 @@ def _decode(stream, channels: int) -> Tensor:
                 raise ValueError("animated")
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-                return _tensor((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8), channels)
+                return _tensor(((np.asarray(image).astype(np.int64).clip(0, 65535) + 128) // 257).astype(np.uint8), channels)
             if "A" in image.mode or "transparency" in image.info:  # what is transparent shows white
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             array = np.asarray(image.convert("RGB" if channels == 3 else "L"))

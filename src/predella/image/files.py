@@ -62,6 +62,15 @@ class Picture:
         """(1, 3, H, W): grey repeated."""
         return self.pixels.expand(-1, 3, -1, -1)
 
+    def grey_on_white(self) -> Tensor:
+        """(1, 1, H, W): the luma (BT.601) of `on_white`; as grey pictures to train on are read."""
+        return luma(self.on_white()) if self.pixels.shape[1] == 3 else self.on_white()[:, :1]
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) → (B, 1, H, W), by BT.601."""
+    return (x * x.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
 
 def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode one still image.

@@ -27,6 +27,18 @@ def cut_square(x: Tensor, edge: int) -> Tensor:
     return x[..., top : top + edge, left : left + edge]
 
 
+def cut_box(x: Tensor, box: Box) -> Tensor:
+    """The part (left, top, right, bottom) of (B, C, H, W).
+
+    Raises:
+        ValueError: a box outside the picture.
+    """
+    left, top, right, bottom = box
+    if not (0 <= left < right <= x.shape[-1] and 0 <= top < bottom <= x.shape[-2]):
+        raise ValueError(f"the box {box} must lie inside the picture of {x.shape[-1]}×{x.shape[-2]} as left, top, right, bottom")
+    return x[..., top:bottom, left:right]
+
+
 def fit_square(x: Tensor, edge: int, box: Box | None = None, surround: bool = False) -> Tensor:
     """The central square (of `box` = left, top, right, bottom, if given) of (B, C, H, W), resampled to edge × edge.
 
@@ -36,10 +48,7 @@ def fit_square(x: Tensor, edge: int, box: Box | None = None, surround: bool = Fa
         ValueError: a box outside the picture.
     """
     if box is not None:
-        left, top, right, bottom = box
-        if not (0 <= left < right <= x.shape[-1] and 0 <= top < bottom <= x.shape[-2]):
-            raise ValueError(f"the box {box} must lie inside the picture of {x.shape[-1]}×{x.shape[-2]} as left, top, right, bottom")
-        x = x[..., top:bottom, left:right]
+        x = cut_box(x, box)
     height, width = x.shape[-2:]
     if surround and max(height, width) <= edge:
         top, left = (edge - height) // 2, (edge - width) // 2

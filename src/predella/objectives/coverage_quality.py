@@ -96,7 +96,12 @@ class CoverageQualityObjective(Objective):
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for images of another size than the model's."""
         if tuple(batch.target.shape[1:]) != self.model.shape:
-            raise ValueError(f"the model takes images of {self.model.shape}, the data give {tuple(batch.target.shape[1:])}; set data.edge")
+            channels, height, width = batch.target.shape[1:]
+            edge = self.model.config.size
+            raise ValueError(
+                f"the model takes {self.model.config.channels} channels of {edge}×{edge}, the data give {channels} of {width}×{height}; "
+                "set data.edge, task.edge and model.size to one number"
+            )
 
     def follow(self, before: Objective) -> None:
         """The flow has its scales from the first stage, or from the run that this one starts from."""

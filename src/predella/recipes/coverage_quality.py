@@ -23,7 +23,7 @@ GAN = Optim(lr=2e-4, betas=(0.5, 0.999), schedule="cosine")
 CRITIC = Optim(lr=5e-4, betas=(0.5, 0.999))
 MODEL = Optim(lr=5e-4, betas=(0.5, 0.999), clip=100.0, warmup=50, schedule="cosine")
 MNIST = Source(paths=("MNIST",), channels=1, edge=32, pad=True, smallest=8)
-CIFAR = Source(paths=("CIFAR-10",), smallest=32)
+CIFAR = Source(paths=("CIFAR-10",), edge=32, smallest=32)
 QUALITY = 0.05  # of L_Q, in a unit of logits, to a bit per dimension
 ROWS = {
     "vae": "Coverage alone, Gaussian pixels: a VAE.",
