@@ -158,7 +158,7 @@ def test_inception_judges_where_its_weights_are(cli, densities, pictures, monkey
     assert not any("classifier" in m for _, m in found)
 
 
-def test_wrong_input(refuses, densities, pictures, tmp_path, runs):
+def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     run, one = densities / "cq_cifar_cqf", pictures / "0.png"
     refuses("score", one, "--model", runs / "reversible_faces", says="can't score")
     refuses("score", one, "--model", run, "--samples", "0", says="1…100000, got 0")
@@ -166,6 +166,8 @@ def test_wrong_input(refuses, densities, pictures, tmp_path, runs):
     refuses("score", pictures / "none.png", "--model", run, says="none.png does not exist")
     refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
     refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")
+    boxed = ("encode", run, one, "--box", "0,0,8,8", "--out", tmp_path / "boxed.safetensors")
+    assert "padded to 16×16" in cli(*boxed)[2]
     refuses("encode", run, one, "--restricted", "--out", tmp_path / "z.safetensors", says="--restricted is for reversible networks")
     refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space: of no use for a density")
     assert not list(tmp_path.glob("*.png"))

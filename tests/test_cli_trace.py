@@ -146,4 +146,10 @@ def test_wrong_input(refuses, curves, digit, tmp_path, runs):
     refuses("trace", digit, *model, "--out", tmp_path / "x.npy", tmp_path / "x.npy", says="names one file twice")
     refuses("trace", digit, *model, *out, "--points", "2", says="3…10000000, got 2")
     refuses("trace", digit, "--model", runs / "reversible_faces", *out, says="can't trace")
+    (tmp_path / "set").mkdir()
+    for i, level in enumerate((0, 200)):
+        Image.new("L", (28, 28), level).save(tmp_path / "set" / f"{i}.png")
+    refuses(
+        "evaluate", curves / "functional_digits", "--data", tmp_path / "set", says="1 of 2 pictures are black, which is no distribution"
+    )
     assert not (tmp_path / "x.npy").exists()

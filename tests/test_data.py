@@ -71,7 +71,7 @@ def test_sixteen_bits_and_transparency_are_converted(tmp_path):
     array = np.dstack([picture(40, 40), np.zeros((40, 40), np.uint8)])
     Image.fromarray(array).save(tmp_path / "t.png")
     images = Source(paths=(str(tmp_path),)).open()
-    assert torch.equal(images[0][0], torch.from_numpy((np.arange(1600).reshape(40, 40) * 40 >> 8).astype(np.uint8)))
+    assert torch.equal(images[0][0], torch.from_numpy((np.arange(1600).reshape(40, 40) * 40 / 257).round().astype(np.uint8)))
     assert (images[1] == 255).all()  # what is transparent shows white, not its hidden colour
 
 
