@@ -180,7 +180,8 @@ def test_shipped_models_are_whole_small_and_described():
     from predella.models.base import PRETRAINED, list_pretrained, load
 
     assert list_pretrained() == [
-        "cifar_classifier", "functional_digits", "functional_faces", "functional_fill", "functional_sr", "meta_internal_dataset",
+        "cifar_classifier", "cq_mnist_cq", "cq_mnist_cqf", "cq_mnist_gan", "cq_mnist_vae", "cq_mnist_vaef",
+        "functional_digits", "functional_faces", "functional_fill", "functional_sr", "meta_internal_dataset",
         "mnist_classifier", "reversible_faces", "reversible_mnist_ot", "tower_color", "tower_jpeg", "tower_layout", "tower_mnist_pca",
     ]  # fmt: skip
     for name in list_pretrained():

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from predella.apps.demo_density import densities
 from predella.apps.demo_functions import functions
 from predella.apps.demo_internal import internal_learning
 from predella.apps.demo_page import Figure, Panel, Row, overview, page
@@ -78,7 +79,14 @@ def functional_images(photos: dict[str, Tensor]) -> Panel:
     return Panel("Functional images", text, (both, one, filled))
 
 
-PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (functional_images, towers, internal_learning, reversible_networks, functions)
+PANELS: tuple[Callable[[dict[str, Tensor]], Panel], ...] = (
+    functional_images,
+    towers,
+    internal_learning,
+    reversible_networks,
+    functions,
+    densities,
+)
 
 
 def demo(folder: Path, force: bool = False, say: Callable[[str], None] = lambda line: None) -> Path:

@@ -9,47 +9,43 @@ from torch import Tensor
 from predella.apps import density
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
-from predella.image.fit import fit_square
+from predella.image.contract import quantize
 from predella.models.base import PRETRAINED
 from predella.models.coverage_quality import CoverageQuality
+from predella.models.reversible import Reversible
 
-DIGITS = {  # row of the ablation → what it shows
-    "vae": "likelihood, Gaussian pixels",
-    "vaef": "likelihood, a flow's features",
-    "gan": "adversary",
-    "cq": "both, Gaussian pixels",
-    "cqf": "both, a flow's features",
-}
+DIGITS = {"vae": "VAE", "vaef": "VAE-F", "gan": "GAN", "cq": "CQ", "cqf": "CQ-F"}  # rows of the ablation
+INK = -0.6  # what is darker is the background of a sampled digit
 COLUMNS, ROWS = 6, 6
+WAYS = ((3, 8), (4, 9))
 
 
 def densities(photos: dict[str, Tensor]) -> Panel:
-    """System 5: samples of five models that differ in their losses only, with bits and distances; photographs."""
+    """System 5: samples of five models that differ in their losses and in the flow, with bits and distances; the posterior."""
     figures = []
-    for name, what in DIGITS.items():
+    for name, called in DIGITS.items():
         model = CoverageQuality.from_pretrained(f"cq_mnist_{name}")
-        drawn = _drawn(model, mean=name == "gan").expand(-1, 3, -1, -1)
-        bits, distance = (_measured(f"cq_mnist_{name}", m, "means" if name == "gan" else "samples") for m in ("bpd_iw", "fd_"))
-        figures.append(Figure(f"density-{name}", _wide(drawn), f"{what}: {bits:.2f} bits, distance {distance:.0f}"))
-    model = CoverageQuality.from_pretrained("cq_cifar_cqf")
-    size = model.config.size
-    seen = torch.cat([fit_square(photo, size) for photo in photos.values()])
-    again = density.decoded(model, density.code(model, seen))
-    scores = [density.score(model, x[None], model.config.counted_dims, 16, torch.Generator().manual_seed(0)).elbo for x in seen]
-    bits = ", ".join(f"{s:.1f}" for s in scores)
+        drawn = next(density.samples(model, COLUMNS * ROWS, torch.Generator().manual_seed(0)))
+        ask = "means" if model.config.noiseless else "samples"
+        bits, distance = (_measured(f"cq_mnist_{name}", measure, ask) for measure in ("bpd_iw", "fd_"))
+        figures.append(Figure(f"density-{name}", _wide(list(drawn.split(COLUMNS))), f"{called}: {bits:.1f} bits, distance {distance:.0f}"))
+    model, hand = CoverageQuality.from_pretrained("cq_mnist_cqf"), Reversible.from_pretrained("reversible_mnist_ot")
+    with torch.no_grad():
+        digits = quantize(hand.sample(10, torch.Generator().manual_seed(0), label=torch.arange(10)).clamp(-1, 1))
+    digits = torch.where(digits < INK, -1.0, digits)
+    generator, dims = torch.Generator().manual_seed(0), model.config.counted_dims
+    bits = [density.score(model, x[None], dims, 16, generator).elbo for x in digits]
+    again = density.decoded(model, density.code(model, digits))
+    ways = [density.between(model, digits[a : a + 1], digits[b : b + 1], 10) for a, b in WAYS]
     rows = (
-        Row("Digits of five models that differ in their losses only; bits a pixel and distance of 1,000 test digits.", tuple(figures)),
-        Row(f"Photographs of {size} by {size} pixels, by likelihood and adversary over a flow's features.", (
-            Figure("density-photos", _wide(_drawn(model)), "samples"),
-            Figure("density-again", F.interpolate(sheet([seen, again]), scale_factor=4), f"photos, and from their codes; {bits} bits"),
+        Row("Digits by likelihood (VAE), adversary (GAN) and both (CQ); -F: a flow under the density. Bits a pixel, distance of 1,000 samples.", tuple(figures)),
+        Row("What has a density and a posterior: scores, reconstructions, interpolations (likelihood and adversary, with a flow).", (
+            Figure("density-again", _wide([digits, again]), f"another network's digits, and from their codes; {min(bits):.1f} to {max(bits):.1f} bits"),
+            Figure("density-between", _wide(ways), ", ".join(f"{a} to {b}" for a, b in WAYS)),
         )),
     )  # fmt: skip
     text = "One model with a density and a critic: the likelihood keeps every mode, the adversary keeps the samples where pictures are."
     return Panel("Coverage and quality", text, rows)
-
-
-def _drawn(model: CoverageQuality, mean: bool = False) -> Tensor:
-    return next(density.samples(model, COLUMNS * ROWS, torch.Generator().manual_seed(0), mean))
 
 
 def _measured(name: str, measure: str, ask: str) -> float:
@@ -59,5 +55,5 @@ def _measured(name: str, measure: str, ask: str) -> float:
     return found[-1]
 
 
-def _wide(x: Tensor) -> Tensor:
-    return F.interpolate(sheet(list(x.split(COLUMNS)), gap=1), scale_factor=2)
+def _wide(rows: list[Tensor]) -> Tensor:
+    return F.interpolate(sheet([r.expand(-1, 3, -1, -1) for r in rows], gap=1), scale_factor=2)
