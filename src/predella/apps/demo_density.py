@@ -37,10 +37,12 @@ def densities(photos: dict[str, Tensor]) -> Panel:
     bits = [density.score(model, x[None], dims, 16, generator).elbo for x in digits]
     again = density.decoded(model, density.code(model, digits))
     ways = [density.between(model, digits[a : a + 1], digits[b : b + 1], 10) for a, b in WAYS]
+    five = "Digits by likelihood (VAE), adversary (GAN), both (CQ); -F: a flow under the density. Bits a pixel, distance of 1,000 samples."
     rows = (
-        Row("Digits by likelihood (VAE), adversary (GAN) and both (CQ); -F: a flow under the density. Bits a pixel, distance of 1,000 samples.", tuple(figures)),
+        Row(five, tuple(figures)),
         Row("What has a density and a posterior: scores, reconstructions, interpolations (likelihood and adversary, with a flow).", (
-            Figure("density-again", _wide([digits, again]), f"another network's digits, and from their codes; {min(bits):.1f} to {max(bits):.1f} bits"),
+            Figure("density-again", _wide([digits, again]),
+                   f"another network's digits, and from their codes; {min(bits):.1f} to {max(bits):.1f} bits"),
             Figure("density-between", _wide(ways), ", ".join(f"{a} to {b}" for a, b in WAYS)),
         )),
     )  # fmt: skip

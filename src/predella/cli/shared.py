@@ -119,7 +119,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         raise UserError(f"--size must be WIDTHxHEIGHT in pixels, such as 1920x1080; got '{text}'")
     height, width = int(found[2]), int(found[1])
     if min(height, width) < 1:
-        raise UserError(f"--size must be at least 1 pixel both ways, got '{text}'")
+        raise UserError(f"--size must be at least 1x1, got '{text}'")
     return height, width
 
 
