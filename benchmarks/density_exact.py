@@ -31,7 +31,7 @@ def main() -> None:
     assert isinstance(model, CoverageQuality)
     config = model.config
     found = Source(
-        paths=(options.data,), channels=config.channels, edge=config.size, pad=bool(config.counted), part=(0, options.count)
+        paths=(options.data,), channels=config.channels, edge=config.size, pad=bool(config.counted), smallest=8, part=(0, options.count)
     ).open()
     seen = torch.stack([from_uint8(found[i]) for i in range(len(found))])
     generator = torch.Generator().manual_seed(0)
