@@ -38,6 +38,7 @@ class Source:
             or the name of a public set; several are joined.
         channels: 3 = RGB, 1 = grey.
         smallest: pictures with an edge below this many pixels are left out.
+        bright: leave out pictures that are black, which are no distribution.
         terms: under which the pictures may be used; stands in the model card.
         memory_mb: decoded pictures are kept in memory up to this size; the rest is decoded when needed.
         box: (left, top, right, bottom) in pixels, cut out of every picture first; () = nothing is cut.
@@ -53,6 +54,7 @@ class Source:
     paths: tuple[str, ...] = ("photos",)
     channels: int = 3
     smallest: int = 32
+    bright: bool = False
     terms: str = ""
     memory_mb: int = 6000
     box: tuple[int, ...] = ()
@@ -80,7 +82,8 @@ class Source:
         """(C, H, W) uint8 as `box`, `edge` and `pad` ask.
 
         Raises:
-            ValueError: a picture smaller than `smallest` or the box, of odd width if paired, or, with pad, larger than the edge.
+            ValueError: a picture smaller than `smallest` or the box, black if `bright`, of odd width if paired, or, with pad, larger
+                than the edge.
         """
         if self.paired:
             if pixels.shape[2] % 2:
@@ -94,6 +97,8 @@ class Source:
         height, width = pixels.shape[1:]
         if min(height, width) < self.smallest:
             raise ValueError(f"{width}×{height} is smaller than {self.smallest} pixels")
+        if self.bright and not pixels.any():
+            raise ValueError("black")
         if self.longest or self.stretch:
             times = self.longest / max(height, width)
             size = max(1, round(height * times)), max(1, round(width * times))

@@ -26,7 +26,7 @@ def functional_digits(smoke: bool = False) -> Recipe:
     )
     recipe = Recipe(
         name="functional_digits",
-        data=Source(paths=("MNIST",), channels=1, smallest=8),
+        data=Source(paths=("MNIST",), channels=1, edge=28, smallest=8, bright=True),
         augment=Augment(flip=False, rotate=False),
         task=Unconditional(edge=28),
         model=FunctionalPointsConfig(),
@@ -41,7 +41,7 @@ def functional_digits(smoke: bool = False) -> Recipe:
         return recipe
     small = replace(stage, steps=20, batch_size=8, objective=FunctionalPointsObjectiveConfig(samples=64, sigma=0.2))
     model = FunctionalPointsConfig(grid=8, width=4, embedding=16, target=(8, 8))
-    return replace(recipe, data=replace(recipe.data, paths=("digits",)), task=Unconditional(edge=8), model=model, stages=(small,),
+    return replace(recipe, data=replace(recipe.data, paths=("digits",), edge=8), task=Unconditional(edge=8), model=model, stages=(small,),
                    ema=0.9, log_every=5, save_every=20, sample_every=20)  # fmt: skip
 
 
