@@ -286,3 +286,13 @@ def test_smoke_runs(cli, tmp_path, recipe):
     assert isinstance(model, CoverageQuality)
     with torch.no_grad():
         assert torch.isfinite(model.sample(torch.randn(2, 4))).all()
+
+
+def test_a_gans_bits_are_those_of_its_averaged_generator(cli, tmp_path):
+    """However long the posterior is trained, the generator is the average that the first stage ended with."""
+    torch.set_default_dtype(torch.float32)
+    for steps in ("1", "6"):
+        assert cli("train", "cq_mnist_gan", "--smoke", "--stages.1.steps", steps, "--out", tmp_path / steps)[0] == 0
+    one, six = (load(tmp_path / steps).decoder for steps in ("1", "6"))
+    torch.testing.assert_close(one.mean.weight, six.mean.weight, rtol=0, atol=1e-7)
+    assert (one.scale.weight - six.scale.weight).abs().max() > 1e-7
