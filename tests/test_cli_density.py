@@ -158,6 +158,13 @@ def test_inception_judges_where_its_weights_are(cli, densities, pictures, monkey
     assert not any("classifier" in m for _, m in found)
 
 
+def test_few_pictures_are_scored_but_judge_no_samples(cli, densities, pictures, vgg_weights, caplog):
+    words = ("evaluate", densities / "cq_cifar_cqf", "--data", pictures, "--samples", "2", "--weights", vgg_weights, "--json")
+    status, out, err = cli(*words)
+    assert status == 0 and "not judged by 3 pictures" in caplog.text, err
+    assert {r["measure"] for r in json.loads(out)["rows"]} == {"bpd_elbo", "bpd_iw2"}
+
+
 def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     run, one = densities / "cq_cifar_cqf", pictures / "0.png"
     refuses("score", one, "--model", runs / "reversible_faces", says="can't score")

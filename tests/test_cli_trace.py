@@ -103,6 +103,8 @@ def test_dark_shapes(cli, refuses, curves, digit, tmp_path):
     assert "ink.png is probable nearly everywhere; --invert" in cli("trace", tmp_path / "ink.png", *words, tmp_path / "d.npy")[2]
     row = ("interpolate", curves / "functional_digits", tmp_path / "ink.png", tmp_path / "ink.png", "--out", tmp_path / "row.png")
     assert "nearly everywhere" not in cli(*row, "--invert")[2] and "nearly everywhere" in cli(*row, "--force")[2]
+    Image.new("LA", (20, 20), (255, 0)).save(tmp_path / "clear.png")
+    refuses("trace", tmp_path / "clear.png", "--invert", *words, tmp_path / "c.npy", says=["clear.png is white", "needs a dark shape"])
     Image.new("L", (20, 20)).save(tmp_path / "black.png")
     refuses("trace", tmp_path / "black.png", *words, tmp_path / "c.npy", says=["black.png is black", "--invert"])
 

@@ -141,6 +141,7 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
     refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
     refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave it out")
+    refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says="must lie inside the picture")
     refuses("interpolate", run, *faces, "--size", "0x5", *out, says="--size must be at least 1x1, got '0x5'")
     refuses("interpolate", "functional_sr", *faces, *out, says="can't interpolate; it can upscale, export")
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")

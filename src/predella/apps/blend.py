@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from predella.apps.device import device_of
+from predella.errors import UserError
 from predella.image.files import Picture
 from predella.image.fit import Box, fit_square
 from predella.models.functional_image import FunctionalImage
@@ -24,7 +25,10 @@ def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: l
     field = model.config.field
     assert isinstance(field, WholeNetworks)
     size = size or (field.edge, field.edge)
-    seen = [fit_square(p.rgb(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
+    try:
+        seen = [fit_square(p.rgb(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
+    except ValueError as error:
+        raise UserError(str(error)) from None
     first, last = (model.weights(x) for x in seen)
     rows = []
     for count in layers:

@@ -76,6 +76,8 @@ def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape
         low = inside.amin(0) * scale + middle
         return Shape(seen, scale, middle, True, (size[0].item(), size[1].item()), (low[0].item(), low[1].item()))
     grey = read(file).grey_on_white()
+    if invert and grey.min() >= 1 - 1 / 255:
+        raise UserError(f"{file} is white (what is transparent is seen as white); --invert needs a dark shape on white")
     return shape_of_picture(-grey if invert else grey, model, str(file))
 
 

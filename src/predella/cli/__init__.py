@@ -17,7 +17,7 @@ VERBS = {
     "fill": ("fill", "fill holes of a photo"),
     "restore": ("restore", "several plausible answers to a grey photo, or to a ruined JPEG"),
     "sample": ("sample", "draw pictures from a trained model"),
-    "encode": ("encode", "the exact latents of images, as a file"),
+    "encode": ("encode", "the latents of images, as a file"),
     "decode": ("decode", "images back from latents"),
     "interpolate": ("interpolate", "pictures between two pictures"),
     "vary": ("vary", "variations of a picture"),

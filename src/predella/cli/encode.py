@@ -1,9 +1,10 @@
-"""Encode images exactly: the full latent of each, or the dimensions the prior describes.
+"""Encode images: the full latent of each, or the dimensions the prior describes.
 
 predella encode MODEL IMAGE … --out FILE.safetensors [--restricted]
 
-Full latents take images of any size; decoding gives them back to rounding. With --restricted the central square (or --box) is
-resampled to the model's size first.
+A reversible network's full latents take images of any size; decoding gives them back to rounding. With --restricted the central
+square (or --box) is resampled to the model's size first. A density's latent is the middle of its posterior, a few numbers: decoding
+gives a picture of the model's size that resembles the image as far as those numbers go.
 """
 
 import json

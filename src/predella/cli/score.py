@@ -55,5 +55,6 @@ def run(options, rest) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "images": len(found), "bound": name if options.samples > 1 else "elbo", "mean": mean}))
     elif len(found) > 1:
-        print(f"mean of {len(found)}: {mean:.3f}")
+        bound = name if options.samples > 1 else "elbo"
+        print(f"mean of {len(found)}: {bound} {mean:.3f} bits per dimension")
     return 0
