@@ -43,11 +43,11 @@ def test_scores_of_a_folder(cli, densities, pictures):
     status, out, err = cli("score", pictures, "--model", densities / "cq_cifar_cqf", "--samples", "8", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0 and "left out" in err and rows[-1]["images"] == 3 and rows[-1]["bound"] == "iw8"
-    assert all(r["bpd_iw8"] <= r["bpd_elbo"] and r["error"] > 0 and r["dims"] == 768 for r in rows[:-1])
+    assert all(r["bpd_iw8"] <= r["bpd_elbo"] and r["bpd_iw8_error"] > 0 and r["dims"] == 768 for r in rows[:-1])
     assert rows[-1]["mean"] == pytest.approx(sum(r["bpd_iw8"] for r in rows[:-1]) / 3)
     _, again, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "8", "--json")
     assert json.loads(again.splitlines()[0])["bpd_elbo"] == rows[1]["bpd_elbo"]  # whatever stands beside it
-    assert all(r["elbo_error"] == pytest.approx(r["error"]) for r in rows[:-1])  # eight draws: groups of one
+    assert all(r["bpd_elbo_error"] == pytest.approx(r["bpd_iw8_error"]) for r in rows[:-1])  # eight draws: groups of one
     _, out, _ = cli("score", pictures / "1.png", "--model", densities / "cq_cifar_cqf", "--samples", "1")
     assert "elbo" in out and "iw" not in out
 
@@ -84,13 +84,13 @@ def test_errors_tell_of_draws_that_disagree():
 def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path):
     digits, colours = load(densities / "cq_mnist_vae"), load(densities / "cq_cifar_cqf")
     x, dims, notes = density.prepared(Picture(torch.zeros(1, 1, 10, 12)), digits, "a")
-    assert dims == 120 and "padded to 16×16" in notes[0] and x[..., 0, 0] == -1 and x[0, 0, 8, 8].abs() < 0.01
+    assert dims == 120 and "padded with black to 16×16" in notes[0] and x[..., 0, 0] == -1 and x[0, 0, 8, 8].abs() < 0.01
     _, dims, notes = density.prepared(Picture(torch.zeros(1, 3, 40, 20), bits=16), digits, "b")
     assert dims == 256 and ["brightness" in notes[0], "rounded to 8" in notes[1], "made 16×16" in notes[2]] == [True] * 3
     _, _, notes = density.prepared(Picture(torch.zeros(1, 1, 16, 16)), colours, "c")
-    assert len(notes) == 1 and "three equal channels are all counted" in notes[0]
+    assert len(notes) == 1 and "three equal channels all count" in notes[0]
     padded = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4, flow=None))
-    for edge, own, note in ((8, 64, ""), (12, 144, "padded to 16×16"), (16, 256, ""), (40, 64, "made 8×8")):
+    for edge, own, note in ((8, 64, ""), (12, 144, "padded with black to 16×16"), (16, 256, ""), (40, 64, "made 8×8")):
         x, dims, notes = density.prepared(Picture(torch.ones(1, 1, edge, edge)), padded, "d")
         assert dims == own and (note in notes[0] if note else not notes) and (x > 0).sum() == own
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
@@ -174,7 +174,7 @@ def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
     refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")
     boxed = ("encode", run, one, "--box", "0,0,8,8", "--out", tmp_path / "boxed.safetensors")
-    assert "padded to 16×16" in cli(*boxed)[2]
+    assert "padded with black to 16×16" in cli(*boxed)[2]
     refuses("encode", run, one, "--restricted", "--out", tmp_path / "z.safetensors", says="--restricted is for reversible networks")
     refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space: of no use for a density")
     assert not list(tmp_path.glob("*.png"))

@@ -50,13 +50,13 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
     """
     channels, size, notes = model.config.channels, model.config.size, []
     if picture.pixels.shape[1] != channels:
-        taken = "its three equal channels are all counted" if channels == 3 else "only its brightness is scored"
-        notes.append(f"{name} is {'grey' if channels == 3 else 'in colour'}; {taken}")
+        taken = "grey; its three equal channels all count" if channels == 3 else "stored in colour; only its brightness is seen"
+        notes.append(f"{name} is {taken}")
     if picture.alpha is not None:
         notes.append(f"{name} is transparent in places; they are seen as white")
     pixels = picture.on_white() if channels == 3 else picture.grey_on_white()
     if picture.bits > 8:
-        notes.append(f"{name} has {picture.bits} bits a channel; it is rounded to 8, whose bits are counted")
+        notes.append(f"{name} has {picture.bits} bits a channel; it is rounded to 8")
     if box is not None:
         try:
             pixels = cut_box(pixels, box)
@@ -66,12 +66,10 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
     if max(height, width) > size:
         edge = model.config.counted or size
         pixels = fit_square(pixels, edge)
-        notes.append(f"{name} has {width}×{height} pixels; its central square is made {edge}×{edge}, whose bits are counted")
+        notes.append(f"{name} has {width}×{height} pixels; its central square is made {edge}×{edge}")
         height = width = edge
     if (height, width) not in ((size, size), (model.config.counted,) * 2):
-        notes.append(
-            f"{name} has {width}×{height} pixels; it is padded to {size}×{size}, the bits of all are counted on its own pixels (a bound)"
-        )
+        notes.append(f"{name} has {width}×{height} pixels; it is padded with black to {size}×{size}, whose bits count as its own (a bound)")
     return quantize(fit_square(pixels, size, surround=True)), channels * height * width, notes
 
 

@@ -68,10 +68,8 @@ def check_size(size: Size, width: int = 64, least: int = 1) -> None:
         least: longest edge of the coarsest scale.
 
     Raises:
-        UserError: below 1 pixel, smaller than the coarsest scale, or more than LARGEST pixels; says how much they would need.
+        UserError: smaller than the coarsest scale, or more than LARGEST pixels; says how much they would need.
     """
-    if min(size) < 1:
-        raise UserError(f"--size must be at least 1x1, got {size[1]}x{size[0]}")
     if max(size) < least:
         raise UserError(f"--size {size[1]}x{size[0]} is smaller than the coarsest scale; the longest edge must be at least {least}")
     if size[0] * size[1] > LARGEST:

@@ -44,7 +44,7 @@ def run(options, rest) -> int:
         found.append(one)
         bits: dict[str, float | None] = {"bpd_elbo": one.elbo}
         if one.tighter is not None:
-            bits |= {"elbo_error": one.elbo_error, f"bpd_{name}": one.tighter, "error": one.error}
+            bits |= {"bpd_elbo_error": one.elbo_error, f"bpd_{name}": one.tighter, f"bpd_{name}_error": one.error}
         if options.json:
             print(json.dumps({"input": str(file), **bits, "dims": one.dims}), flush=True)
         else:

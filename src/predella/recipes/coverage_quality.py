@@ -41,22 +41,22 @@ def row(kind: str, data: str, smoke: bool = False) -> Recipe:
     model = CoverageQualityConfig(channels=1 if grey else 3, counted=28 if grey else 0, latent=32 if grey else 128, flow=flow)
     steps = 1500 if grey else 3000
     both = CoverageQualityObjectiveConfig(quality=QUALITY, free=model.latent / 2)
-    match kind:
-        case "gan":
-            gan = replace(both, coverage=0.0, quality=1.0)
-            bits = replace(both, quality=0.0, frozen=True)
-            model = replace(model, norm="batch", noiseless=True)
-            stages = (
-                Stage(name="gan", steps=steps, batch_size=64, objective=gan, optim={"model": GAN, "critic": GAN}),
-                Stage(name="bits", steps=steps // 2, batch_size=64, objective=bits, optim={"model": MODEL}),
-            )
-        case _:
-            alone = replace(both, quality=0.0)
-            objective, optim = (both, {"model": MODEL, "critic": CRITIC}) if "cq" in kind else (alone, {"model": MODEL})
-            stages = (Stage(steps=steps, batch_size=64, objective=objective, optim=optim),)
-            if flow is not None:
-                first = Stage(name="latent", steps=steps // 3, batch_size=64, objective=replace(alone, held=True), optim={"model": MODEL})
-                stages = (first, replace(stages[0], name="features", steps=steps - steps // 3))
+    alone, adversary = replace(both, quality=0.0), replace(both, coverage=0.0, quality=1.0)
+    likelihood = Stage(steps=steps, batch_size=64, objective=alone, optim={"model": MODEL})
+    joint = replace(likelihood, objective=both, optim={"model": MODEL, "critic": CRITIC})
+    held = replace(likelihood, name="latent", steps=steps // 3, objective=replace(alone, held=True))
+    rest = {"name": "features", "steps": steps - steps // 3}
+    gan = Stage(name="gan", steps=steps, batch_size=64, objective=adversary, optim={"model": GAN, "critic": GAN})
+    bits = replace(likelihood, name="bits", steps=steps // 2, objective=replace(alone, frozen=True))
+    stages = {
+        "vae": (likelihood,),
+        "vaef": (held, replace(likelihood, **rest)),
+        "gan": (gan, bits),
+        "cq": (joint,),
+        "cqf": (held, replace(joint, **rest)),
+    }[kind]
+    if kind == "gan":
+        model = replace(model, norm="batch", noiseless=True)
     recipe = Recipe(
         name=f"cq_{data}_{kind}",
         data=MNIST if grey else CIFAR,
