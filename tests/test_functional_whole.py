@@ -180,3 +180,14 @@ def test_blends_need_pairs_of_the_models_size():
         FunctionalBlendObjectiveConfig().build(FunctionalImage(FunctionalImageConfig(field=CellFields(width=4, blocks=1, hidden=4))))
     with pytest.raises(ValueError, match="must be positive, got 0"):
         FunctionalBlendObjectiveConfig(quality=0)
+    with pytest.raises(ValueError, match="ends must lie in 0….5 of the way, got 0.6"):
+        FunctionalBlendObjectiveConfig(ends=0.6)
+
+
+def test_a_critic_of_the_middle_sees_the_middle():
+    torch.manual_seed(0)
+    model, x = FunctionalImage(TOY), torch.rand(4, 3, 16, 16) * 2 - 1
+    theta = model.weights(x)
+    a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
+    seen = FunctionalBlendObjectiveConfig(ends=0.5, critic_width=4).build(model).blends(theta, Batch(x, x, seed=3))
+    torch.testing.assert_close(seen, model.render(model.between(a, b, 0.5), (16, 16)))

@@ -10,6 +10,7 @@ from predella.apps import density
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.image.contract import quantize
+from predella.image.fit import fit_square
 from predella.models.base import PRETRAINED
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.reversible import Reversible
@@ -18,6 +19,8 @@ DIGITS = {"vae": "VAE", "vaef": "VAE-F", "gan": "GAN", "cq": "CQ", "cqf": "CQ-F"
 INK = -0.6  # what is darker is the background of a sampled digit
 COLUMNS, ROWS = 6, 6
 WAYS = ((3, 8), (4, 9))
+SEEN = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
+SMOOTH = 8  # pixels that a photo is smoothed to
 
 
 def densities(photos: dict[str, Tensor]) -> Panel:
@@ -45,9 +48,30 @@ def densities(photos: dict[str, Tensor]) -> Panel:
                    f"another network's digits, and from their codes; {min(bits):.1f} to {max(bits):.1f} bits"),
             Figure("density-between", _wide(ways), ", ".join(f"{a} to {b}" for a, b in WAYS)),
         )),
+        _photographs(photos),
     )  # fmt: skip
     text = "One model with a density and a critic: the likelihood keeps every mode, the adversary keeps the samples where pictures are."
     return Panel("Coverage and quality", text, rows)
+
+
+def _photographs(photos: dict[str, Tensor]) -> Row:
+    """Samples of a density of small photographs, and its known failure."""
+    name = "cq_cifar_cqf"
+    model = CoverageQuality.from_pretrained(name)
+    size, dims = model.config.size, model.config.dims
+    drawn = next(density.samples(model, COLUMNS * ROWS, torch.Generator().manual_seed(0)))
+    seen = torch.cat([fit_square(photos[n], size) for n in SEEN])
+    smooth = F.interpolate(F.adaptive_avg_pool2d(seen, SMOOTH), size=(size, size), mode="bicubic").clamp(-1, 1)
+    noise = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    kinds, generator = [quantize(x) for x in (seen, smooth, noise)], torch.Generator().manual_seed(0)
+    of_photo, of_smooth, of_noise = (sum(density.score(model, x[None], dims, 16, generator).elbo for x in k) / len(k) for k in kinds)
+    bits, distance = _measured(name, "bpd_iw", "samples"), _measured(name, "fd_", "samples")
+    failure = f"photos {of_photo:.1f} bits, the same smoothed {of_smooth:.1f}, noise {of_noise:.1f}"
+    text = "Photographs of 32 pixels; and what no density of pixels escapes: to be smooth is to be likely, whatever is seen."
+    return Row(text, (
+        Figure("density-cifar", _wide(list(drawn.split(COLUMNS))), f"CQ-F: {bits:.1f} bits, distance {distance:.0f}"),
+        Figure("density-smooth", _wide(kinds), failure),
+    ))  # fmt: skip
 
 
 def _measured(name: str, measure: str, ask: str) -> float:

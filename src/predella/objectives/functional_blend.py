@@ -26,6 +26,8 @@ class FunctionalBlendObjectiveConfig:
     """Args:
     distance, queries: of the regression, at so many random pixels of each image.
     quality: λ of the adversary's term.
+    ends: share of the way between two images, at either end, that the critic does not look at; 0 = all of it is judged, .5 = the
+        middle alone.
     critic_width: channels of its first layer.
     """
 
@@ -33,11 +35,14 @@ class FunctionalBlendObjectiveConfig:
     distance: Literal["l1", "l2"] = "l2"
     queries: int = 1024
     quality: float = 0.01
+    ends: float = 0.0
     critic_width: int = 32
 
     def __post_init__(self):
         if self.quality <= 0 or min(self.queries, self.critic_width) < 1:
             raise ValueError(f"quality, queries and critic_width must be positive, got {self.quality}, {self.queries}, {self.critic_width}")
+        if not 0 <= self.ends <= 0.5:
+            raise ValueError(f"ends must lie in 0….5 of the way, got {self.ends}")
 
     def build(self, model: nn.Module) -> "FunctionalBlend":
         """The objective that trains `model`.
@@ -88,11 +93,12 @@ class FunctionalBlend(Objective):
         }
 
     def blends(self, theta: Weights, batch: Batch) -> Tensor:
-        """(B // 2, 3, edge, edge): somewhere between each two neighbours of the batch, ends as likely as the middle."""
+        """(B // 2, 3, edge, edge): somewhere between each two neighbours of the batch, every place that is judged as likely."""
         half = len(batch.target) // 2
         generator = batch.generator()
         generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the regression draws
         t = batch.share(torch.rand(half * batch.part[1], generator=generator)).to(batch.target)
+        t = self.config.ends + (1 - 2 * self.config.ends) * t
         mixed = {}
         for name, w in theta.items():
             a, b = w[: 2 * half].unflatten(0, (half, 2)).unbind(1)
