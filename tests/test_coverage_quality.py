@@ -11,7 +11,7 @@ from predella.losses.likelihood import bits_per_dim
 from predella.models.base import load
 from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig, Flow
 from predella.nn.autoregressive import Autoregressive, InverseAutoregressive
-from predella.nn.critics import ResidualCritic
+from predella.nn.critics import ImageCritic, ResidualCritic
 from predella.nn.latent import LatentDecoder, LatentEncoder
 from predella.nn.real_nvp import Logit, real_nvp
 from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
@@ -241,16 +241,31 @@ def test_no_image_depends_on_the_others():
         batched.eval()
         torch.testing.assert_close(batched(z)[1:2], batched(z[1:2]))
     assert ResidualCritic(3, 32, 8)(torch.rand(2, 3, 32, 32)).shape == (2,)
-    with pytest.raises(ValueError, match="power of two of at least 16, got 8"):
+    with pytest.raises(ValueError, match="times a power of two, and at least 16, got 8"):
         ResidualCritic(3, 8)
-    with pytest.raises(ValueError, match="power of two of at least 8, got 24"):
-        LatentEncoder(3, 24, 6, 5)
+    with pytest.raises(ValueError, match="size must be 4, 5, 6, 7 times a power of two, and at least 8, got 36"):
+        LatentEncoder(3, 36, 6, 5)
+
+
+@pytest.mark.parametrize("size", [24, 40, 96])
+def test_sizes_that_are_no_power_of_two(size):
+    """STL-10 has 96 pixels."""
+    torch.manual_seed(0)
+    x, z = torch.rand(2, 3, size, size) * 2 - 1, torch.randn(2, 4)
+    for residual in (False, True):
+        model = CoverageQuality(CoverageQualityConfig(size=size, latent=4, width=4, residual=residual, flow=Flow(scales=2, width=8)))
+        assert model.sample(z).shape == x.shape and model.log_weights(x, z[None]).isfinite().all()
+        back = model.pixels(model.features(x)[0])
+        torch.testing.assert_close(back, x)
+    for critic in (ImageCritic(3, size, 4), ResidualCritic(3, size, 4)):
+        assert critic(x).shape == (2,)
 
 
 def test_wrong_configs():
     for fields, says in (
-        ({"size": 20}, "power of two"),
-        ({"size": 8, "flow": Flow(scales=3)}, "3 scales needs a size of at least 16, got 8"),
+        ({"size": 36}, "times a power of two"),
+        ({"size": 8, "flow": Flow(scales=3)}, "3 scales needs a multiple of 8 from 16 on as size, got 8"),
+        ({"size": 20, "flow": Flow(scales=3)}, "3 scales needs a multiple of 8 from 16 on as size, got 20"),
         ({"counted": 40}, "counted at most size"),
     ):
         with pytest.raises(ValueError, match=says):

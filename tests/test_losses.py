@@ -123,8 +123,8 @@ def test_every_layer_of_a_critic_has_spectral_norm_one(critic, shape):
 
 
 def test_a_critic_of_an_odd_size_is_refused():
-    with pytest.raises(ValueError, match="power of two"):
-        ImageCritic(3, 24)
+    with pytest.raises(ValueError, match="times a power of two"):
+        ImageCritic(3, 36)
 
 
 def test_mixture_density_and_samples_are_those_of_sklearn():

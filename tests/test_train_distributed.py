@@ -144,8 +144,48 @@ if engine.main:
 engine.close()
 """
 
+DENSITY = """
+import sys, torch
+from predella.data.batches import Augment, Batches
+from predella.data.images import Source
+from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig, Flow
+from predella.objectives.coverage_quality import CoverageQualityObjectiveConfig
+from predella.tasks.base import Batch
+from predella.tasks.unconditional import Unconditional
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
 
-@pytest.mark.parametrize("script", [TWO, REVERSIBLE, TOWER, INTERNAL], ids=["functional image", "reversible", "tower", "internal"])
+class Double(Batches):
+    def __call__(self, step):
+        b = super().__call__(step)
+        return Batch(b.target.double(), None, b.seed, b.label, b.part)
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+engine = Engine("cpu")
+images = Source(paths=("photos",), edge=16, smallest=8).open()
+stream = Double(images, Unconditional(edge=16), 4, Augment(), 3, engine.rank, engine.world)
+model = CoverageQuality(CoverageQualityConfig(size=16, latent=3, width=16, flow=Flow(scales=1, couplings=1, width=4, blocks=1)))
+with torch.no_grad():
+    model.encoder.out.weight.mul_(5)
+    x = Double(images, Unconditional(edge=16), 4, Augment(), 3)(0).target
+    free = 0.99 * model.elbo_terms(x, torch.zeros(4, 3))[1].mean().item()  # one process has more nats, the other fewer
+optim, parts = Optim(lr=0.01, clip=0.05), []
+for name, fields in (("latent", {"quality": 0.0, "held": True}), ("features", {})):
+    objective = CoverageQualityObjectiveConfig(free=free, critic_width=4, **fields).build(model)
+    parts.append(Part(name, 2, objective, stream, {p.name: optim for p in objective.phases()}))
+Trainer(model, parts, sys.argv[1], engine, log_every=100, save_every=100).fit()
+if engine.main:
+    both = [*model.state_dict().values(), *parts[-1].objective.critic.state_dict().values()]
+    torch.save([p for p in both if p.is_floating_point()], sys.argv[1] + "/out.pt")
+engine.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [TWO, REVERSIBLE, TOWER, INTERNAL, DENSITY], ids=["functional image", "reversible", "tower", "internal", "density"]
+)
 def test_two_processes_equal_one(tmp_path, script):
     """The real objective on the real stream, with a gradient clip that bites; float64, 1e-12."""
     (tmp_path / "two.py").write_text(script)

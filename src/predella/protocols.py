@@ -308,7 +308,8 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
 
     Drawn are "samples" of p(x), and "means": f⁻¹(μ(z)), without the noise of p(x | z), as a GAN's own pictures are.
     """
-    name, features, logits = _judge(model, asked)
+    enough = len(images) > generation.NEIGHBOURS
+    judge = _judge(model, asked) if enough else None  # before anything is measured: weights may be missing
     device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
     weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
     dims = model.config.dims, model.config.counted_dims
@@ -320,9 +321,10 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
         return quantized(model.sample(z.to(device), noise.to(device) if noisy else None)).cpu()
 
     draws: dict[str, generation.Draw] = {"samples": draw, "means": lambda count: draw(count, noisy=False)}
-    if len(images) <= generation.NEIGHBOURS:
+    if judge is None:
         log.warning("samples are not judged by %d pictures; give more than %d", len(images), generation.NEIGHBOURS)
         return
+    name, features, logits = judge
     if logits is not None:
         yield from generation.scores(logits, draws, len(images), name)
     yield from generation.distances(generation.batches(images), draws, features, name)

@@ -163,11 +163,12 @@ def _benchmarks(rows: Rows) -> list[str]:
         "",
         "Each ratio from one run of `python -m benchmarks.NAME`.",
         "",
-        "| benchmark | figure | value | hardware |",
+        "| benchmark | of | figure | value | hardware |",
+        "|---|---|---|---|---|",
     ]
-    out.append("|---|---|---|---|")
-    out += [f"| {r['run']} | {r['ask']} | {r['value']:.4g} | {r['hardware']} |" for r in rows]
-    return [*out, ""]
+    out += [f"| {r['run']} | {r.get('set') or ''} | {r['ask']} | {r['value']:.4g} | {r['hardware']} |" for r in rows]
+    commands = dict.fromkeys(f"* `{r['command']}` (commit {r['commit'][:12]})" for r in rows)
+    return [*out, "", *commands, ""]
 
 
 def _table(rows: Rows, columns: tuple[str, ...], show: Callable[[float], str]) -> list[str]:

@@ -17,7 +17,7 @@ from predella.metrics.density import bounds
 from predella.models.coverage_quality import CoverageQuality
 
 BATCH = 64
-GROUPS = 8  # of draws, whose spread is the error
+GROUPS = 8  # of draws, each at its own dequantisation, whose spread is the error
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Score:
 
     Attributes:
         elbo: upper bound by the mean over draws of z.
-        elbo_error: its standard error; None with one draw.
+        elbo_error: its standard error, of z and of the dequantisation; None with one draw.
         tighter: upper bound by importance weighting of the same draws; None with one draw.
-        error: standard error of bounds by an eighth of the draws each (or by one, of fewer than eight), averaged.
+        error: standard error of the mean of bounds by an eighth of the draws each (or by one, of fewer than eight).
         dims: numbers that bits are counted over.
     """
 
@@ -75,18 +75,20 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
 
 @torch.no_grad()
 def score(model: CoverageQuality, x: Tensor, dims: int, samples: int, generator: torch.Generator) -> Score:
-    """Of one picture (1, C, size, size) at 8-bit levels, by `samples` draws of z."""
+    """Of one picture (1, C, size, size) at 8-bit levels, by `samples` draws of z, in up to `GROUPS` groups that dequantise anew."""
     device = device_of(model)
     weigh = lambda v, noise: model.log_weights(v.to(device), noise.to(device)).cpu()  # noqa: E731
-    (rows,) = bounds([x], weigh, model.config.latent, samples, generator)
-    elbo = bits_per_dim(rows.mean(0), model.config.dims, dims).item()
+    each = math.ceil(samples / GROUPS)
+    whole, left = divmod(samples, each)
+    draw = lambda n, k: next(bounds([x.expand(n, -1, -1, -1)], weigh, model.config.latent, k, generator))  # noqa: E731
+    groups = draw(whole, each)  # (draws of a group, groups)
+    rows = torch.cat([groups.flatten(), draw(1, left).flatten()]) if left else groups.flatten()
+    elbo = bits_per_dim(rows.mean(), model.config.dims, dims).item()
     if samples == 1:
         return Score(elbo, None, None, None, dims)
-    each = math.ceil(samples / GROUPS)
-    groups = torch.stack([importance_weighted(some) for some in rows.split(each) if len(some) == each])
-    nats = [rows.std().item() / math.sqrt(samples), groups.std().item() / math.sqrt(len(groups))]
-    first, second = (n / (dims * math.log(2)) for n in nats)
-    return Score(elbo, first, bits_per_dim(importance_weighted(rows), model.config.dims, dims).item(), second, dims)
+    spread = [v.std().item() / math.sqrt(whole) / (dims * math.log(2)) for v in (groups.mean(0), importance_weighted(groups))]
+    tighter = bits_per_dim(importance_weighted(rows[:, None]), model.config.dims, dims).item()
+    return Score(elbo, spread[0], tighter, spread[1], dims)
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 predella score IMAGE … --model M [--samples K] [--json]
 
 Upper bounds, in bits a channel of a pixel: `elbo`, the mean over K draws of the latent, and `iwK`, which weighs the same draws by
-importance and is tighter; each with a standard error from the draws (of `iwK`: of bounds by an eighth of the draws). A low number is
-no proof that a picture is of the model's kind: smooth pictures have few bits under any model.
+importance and is tighter; each with a standard error from the draws: of eight groups of them, each at its own dequantisation of the
+picture, what they differ by. A low number is no proof that a picture is of the model's kind: smooth pictures have few bits under any model.
 """
 
 import json

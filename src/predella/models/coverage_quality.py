@@ -49,7 +49,7 @@ class Flow:
 @config
 class CoverageQualityConfig:
     """Args:
-    channels, size: of the images; the edge is a power of two of at least 8.
+    channels, size: of the images; the edge is 4, 5, 6 or 7 times a power of two, at least 8.
     counted: edge of the central square whose pixels count in bits per dimension, where images were padded; 0 = all.
     latent: dimensions of z.
     width: channels of encoder and decoder at the image's size.
@@ -79,8 +79,9 @@ class CoverageQualityConfig:
                 f"{self.channels}, {self.latent}, {self.width}, {self.counted}, {self.iaf}"
             )
         widths(self.size, self.width)
-        if self.flow is not None and self.size < 2 ** (self.flow.scales + 1):
-            raise ValueError(f"a flow of {self.flow.scales} scales needs a size of at least {2 ** (self.flow.scales + 1)}, got {self.size}")
+        if self.flow is not None and (self.size % 2**self.flow.scales or self.size < 2 ** (self.flow.scales + 1)):
+            scales, factor = self.flow.scales, 2**self.flow.scales
+            raise ValueError(f"a flow of {scales} scales needs a multiple of {factor} from {2 * factor} on as size, got {self.size}")
 
     @property
     def dims(self) -> int:

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from predella.nn.latent import halvings, widths
+
 
 class ConcatenatedReLU(nn.Module):
     """(max(x, 0), max(-x, 0)): twice the channels (Shang et al. 2016)."""
@@ -28,39 +30,35 @@ class ImageCritic(nn.Module):
     """(B, C, H, W) → (B,): strided convolutions to 4 pixels, then a linear layer (Radford et al. 2016; Miyato et al. 2018, Tab. 3).
 
     Args:
-        size: edge of the images, a power of two of at least 8.
+        size: edge of the images: 4, 5, 6 or 7 times a power of two, at least 8.
         width: channels after the first convolution, doubled at each halving up to 8 · width.
     """
 
     def __init__(self, channels: int, size: int, width: int = 64):
         super().__init__()
-        halvings = size.bit_length() - 3
-        if size < 8 or size & (size - 1):
-            raise ValueError(f"size must be a power of two of at least 8, got {size}")
-        wide = [channels, *[width * min(2**i, 8) for i in range(halvings)]]
+        wide = [channels, *widths(size, width)]
         layers: list[nn.Module] = []
         for a, b in zip(wide, wide[1:]):
             layers += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.1)]
         self.body = nn.Sequential(*layers)
-        self.out = spectral_norm(nn.Linear(wide[-1] * 16, 1))
+        self.out = spectral_norm(nn.Linear(wide[-1] * (size >> halvings(size)) ** 2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.body(x).flatten(1)).flatten()
 
 
 class ResidualCritic(nn.Module):
-    """(B, C, H, W) → (B,): residual blocks that halve the edges to 8 pixels, two more, a sum over positions (Miyato et al. 2018, Tab. 4).
+    """(B, C, H, W) → (B,): residual blocks that halve the edges to fewer than 16 pixels, two more, a sum over positions.
+
+    Source: Miyato et al. 2018, Tab. 4.
 
     Args:
-        size: edge of the images, a power of two of at least 16.
+        size: edge of the images: 8 to 15 times a power of two, at least 16.
     """
 
     def __init__(self, channels: int, size: int, width: int = 128):
         super().__init__()
-        halvings = size.bit_length() - 4
-        if size < 16 or size & (size - 1):
-            raise ValueError(f"size must be a power of two of at least 16, got {size}")
-        wide = [channels, *[width] * halvings]
+        wide = [channels, *[width] * halvings(size, 8)]
         down = [_CriticBlock(a, b, True, i == 0) for i, (a, b) in enumerate(zip(wide, wide[1:]))]
         self.body = nn.Sequential(*down, _CriticBlock(width, width, False), _CriticBlock(width, width, False))
         self.out = spectral_norm(nn.Linear(width, 1))

@@ -11,18 +11,25 @@ from torch import Tensor, nn
 
 Norm = Literal["group", "batch"]
 
-LEAST = 4  # pixels of an edge, next to the vector
+LEAST = 4  # pixels of an edge, next to the vector; fewer than twice as many
+
+
+def halvings(size: int, least: int = LEAST) -> int:
+    """How often an edge is halved until fewer than 2 · `least` pixels are left, at least once.
+
+    Raises:
+        ValueError: fewer than 2 · `least` pixels, or an edge that 2 does not divide so often.
+    """
+    times = size.bit_length() - least.bit_length()
+    if times < 1 or size % 2**times:
+        small = ", ".join(map(str, range(least, 2 * least)))
+        raise ValueError(f"size must be {small} times a power of two, and at least {2 * least}, got {size}")
+    return times
 
 
 def widths(size: int, width: int) -> list[int]:
-    """Channels at each halving, from the largest size to 4 pixels: `width` after the first, doubled up to 8 · width.
-
-    Raises:
-        ValueError: a size that is no power of two of at least 8.
-    """
-    if size < 2 * LEAST or size & (size - 1):
-        raise ValueError(f"size must be a power of two of at least {2 * LEAST}, got {size}")
-    return [width * min(2**i, 8) for i in range(size.bit_length() - LEAST.bit_length())]
+    """Channels at each of the `halvings`, from the largest size down: `width` after the first, doubled up to 8 · width."""
+    return [width * min(2**i, 8) for i in range(halvings(size))]
 
 
 class Rescaled(nn.Module):
@@ -68,7 +75,7 @@ class LatentEncoder(nn.Module):
             else:
                 layers += [normalised(a), nn.ReLU(), nn.Conv2d(a, b, 4, stride=2, padding=1)]
         self.body = nn.Sequential(*layers, normalised(wide[-1]), nn.ReLU())
-        self.out = nn.Linear(wide[-1] * LEAST**2, out)
+        self.out = nn.Linear(wide[-1] * (size >> len(wide)) ** 2, out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.body(x).flatten(1))
@@ -80,8 +87,8 @@ class LatentDecoder(nn.Module):
     def __init__(self, latent: int, size: int, width: int, residual: bool = False, norm: Norm = "group"):
         super().__init__()
         wide = [*reversed(widths(size, width)), width]
-        self.wide = wide[0]
-        self.into = nn.Linear(latent, wide[0] * LEAST**2)
+        self.wide, self.least = wide[0], size >> halvings(size)
+        self.into = nn.Linear(latent, wide[0] * self.least**2)
         layers: list[nn.Module] = []
         for a, b in zip(wide, wide[1:]):
             plain = (normalised(a, norm), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, stride=2, padding=1))
@@ -89,4 +96,4 @@ class LatentDecoder(nn.Module):
         self.body = nn.Sequential(*layers, normalised(width, norm), nn.ReLU())
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.body(self.into(z).view(len(z), self.wide, LEAST, LEAST))
+        return self.body(self.into(z).view(len(z), self.wide, self.least, self.least))

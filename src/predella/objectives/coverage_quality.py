@@ -120,7 +120,7 @@ class CoverageQualityObjective(Objective):
         if self.config.coverage:
             x, noise = self._seen(batch)
             likelihood, kl = self.model.elbo_terms(x, noise)
-            elbo = likelihood.mean() - kl.mean().clamp(min=self.config.free)
+            elbo = likelihood.mean() - batch.gather(kl).mean().clamp(min=self.config.free)  # of the batch of all processes
             out["coverage"] = bits_per_dim(elbo, self.model.config.dims, self.model.config.counted_dims)
         if self.config.quality:
             out["quality"] = LOG_RATIO.generator(self.critic(self.generated(batch)))

@@ -98,7 +98,8 @@ def paper(recipe: Recipe) -> Recipe:
     changed = _changed(large(recipe), {"width": 128, "latent": 256, "flow": Flow(width=128, blocks=4, couplings=3)}, {})
     first, last = changed.stages
     optim = {"model": replace(MODEL, lr=2e-4), "critic": GAN}
-    stages = (replace(first, steps=10_000), replace(last, steps=190_000, optim=optim))
+    stages = [replace(s, objective=replace(s.objective, free=128.0)) for s in (first, last)]
+    stages = (replace(stages[0], steps=10_000), replace(stages[1], steps=190_000, optim=optim))
     return replace(changed, stages=stages, ema=0.999, save_every=10_000, keep_every=10_000)
 
 

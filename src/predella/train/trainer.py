@@ -46,9 +46,15 @@ class Part:
     optim: Mapping[str, Optim]
 
     def check(self) -> None:
-        """Raise ValueError if the stage would end where its objective can't be saved."""
+        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own."""
         if self.steps % self.objective.pause:
             raise ValueError(f"stage '{self.name}' has {self.steps} steps; its objective needs a multiple of {self.objective.pause}")
+        trained, optim = sorted(p.name for p in self.objective.phases()), sorted(self.optim)
+        if trained != optim:
+            raise ValueError(
+                f"stage '{self.name}' trains {', '.join(trained)}, but its optim is for {', '.join(optim)}; "
+                "the names must agree: choose a recipe that trains them, or give each its own"
+            )
 
 
 class NotFinite(RuntimeError):
@@ -151,8 +157,7 @@ class Trainer:
         self.stage = index
         part = self.parts[index]
         phases = part.objective.phases()
-        if {p.name for p in phases} != set(part.optim):
-            raise KeyError(f"stage '{part.name}': phases {sorted(p.name for p in phases)} and optim {sorted(part.optim)} must agree")
+        part.check()
         self.optimizers = {p.name: part.optim[p.name].build(p.trains) for p in phases}
 
     def _run_stage(self, part: Part, runlog: RunLog) -> None:
