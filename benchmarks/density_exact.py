@@ -46,7 +46,7 @@ def main() -> None:
         "level_share": (back == quantized(x)).double().mean().item(),
         "bits_uniform": bits_per_dim(torch.tensor(-config.dims * math.log(2), dtype=torch.float64), config.dims).item(),
     }
-    figures |= {f"bits_iw{k}": bits_per_dim(bound(weights, k), config.dims, config.counted_dims).mean().item() for k in DRAWS}
+    figures |= {f"bits_iw{k}": bits_per_dim(bound(weights, k), *model.dims()).mean().item() for k in DRAWS}
     report(options, figures, [f"{len(x)} pictures of {options.data}, {max(DRAWS)} draws of z"])
 
 

@@ -26,6 +26,8 @@ from predella.losses.likelihood import dequantized
 from predella.models.base import load
 from predella.models.coverage_quality import CoverageQuality
 
+Size = tuple[int, int]
+
 
 def main() -> None:
     parser = parser_of("density_outliers")
@@ -37,19 +39,19 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.model)
     assert isinstance(model, CoverageQuality)
-    known, dims = pictures(options.data, options.count, model)
+    known, owns = pictures(options.data, options.count, model)
     generator = torch.Generator().manual_seed(0)
     own = known[..., margin(model) : known.shape[-2] - margin(model), margin(model) : known.shape[-1] - margin(model)]
     sets = {
-        "flat": (around(quantize(own.mean((2, 3), keepdim=True).expand_as(own)), model), dims),
-        "noise": (around(quantize(torch.rand(own.shape, generator=generator) * 2 - 1), model), dims),
-        "flipped": (known.flip(2), dims),
+        "flat": (around(quantize(own.mean((2, 3), keepdim=True).expand_as(own)), model), owns),
+        "noise": (around(quantize(torch.rand(own.shape, generator=generator) * 2 - 1), model), owns),
+        "flipped": (known.flip(2), owns),
     }
     sets |= {Path(name.split("#")[0]).stem: pictures(name, options.count, model) for name in options.others}
-    usual = scores(model, known, dims, options.samples)
+    usual = scores(model, known, owns, options.samples)
     figures = {"bits_known": usual[0].mean().item()}
-    for name, (x, own_dims) in sets.items():
-        bits, rest = scores(model, x, own_dims, options.samples)
+    for name, (x, sizes) in sets.items():
+        bits, rest = scores(model, x, sizes, options.samples)
         figures |= {f"bits_{name}": bits.mean().item(), f"auroc_{name}": auroc(bits, usual[0]), f"auroc_png_{name}": auroc(rest, usual[1])}
     report(options, figures, [f"{len(known)} pictures of {options.data}, {options.samples} draws of z"])
 
@@ -64,21 +66,22 @@ def around(x: Tensor, model: CoverageQuality) -> Tensor:
     return torch.nn.functional.pad(x, [margin(model)] * 4, value=-1.0)
 
 
-def pictures(name: str, count: int, model: CoverageQuality) -> tuple[Tensor, Tensor]:
-    """(N, C, size, size) as the model sees them, and (N,) how many of the numbers are each picture's own."""
+def pictures(name: str, count: int, model: CoverageQuality) -> tuple[Tensor, list[Size]]:
+    """(N, C, size, size) as the model sees them, and height and width of the middle that is each picture's own."""
     found = Source(paths=(name,), smallest=8, part=(0, count)).open()
     ready = [prepared(Picture(from_uint8(found[i])[None]), model, name) for i in range(len(found))]
-    return torch.cat([x for x, _, _ in ready]), torch.tensor([dims for _, dims, _ in ready])
+    return torch.cat([x for x, _, _ in ready]), [own for _, own, _ in ready]
 
 
 @torch.no_grad()
-def scores(model: CoverageQuality, x: Tensor, dims: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+def scores(model: CoverageQuality, x: Tensor, owns: list[Size], samples: int) -> tuple[Tensor, Tensor]:
     """(N,) bits per dimension of a picture's own numbers by importance weighting, and the same less those of a PNG file."""
-    generator, bits = torch.Generator().manual_seed(1), []
-    for some in x.split(50):
-        noise = torch.randn(samples, len(some), model.config.latent, generator=generator)
-        bits.append(model.bits(dequantized(some, torch.rand(some.shape, generator=generator)), noise))
-    out = torch.cat(bits) * model.config.counted_dims / dims
+    generator, out = torch.Generator().manual_seed(1), torch.empty(len(x))
+    for own in dict.fromkeys(owns):
+        for some in torch.tensor([i for i, o in enumerate(owns) if o == own]).split(50):
+            noise = torch.randn(samples, len(some), model.config.latent, generator=generator)
+            out[some] = model.bits(dequantized(x[some], torch.rand(x[some].shape, generator=generator)), noise, own)
+    dims = torch.tensor([model.dims(own)[1] for own in owns])
     return out, out - torch.tensor([png_bits(one) for one in x]) / dims
 
 

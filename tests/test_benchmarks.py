@@ -1,5 +1,6 @@
 """The arithmetic inside benchmarks, by brute force and on cases whose answer is known."""
 
+import json
 from itertools import combinations
 
 import numpy as np
@@ -11,8 +12,10 @@ from benchmarks.density_toys import flow, integral, log_density
 from benchmarks.internal_table import _part
 from benchmarks.posterior_rank import rank
 from benchmarks.sampling_efficiency import expected_nearest
+from benchmarks.tables import recorded
 from benchmarks.tower_table import _deeper
 
+from predella.atomic import write_text
 from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig
 from predella.recipe import override
 from predella.recipes import find_recipe
@@ -68,3 +71,14 @@ def test_outliers_take_more_bits_where_the_share_of_pairs_says_so():
     assert png_bits(flat) < 900 < 8 * 784 * 0.9 < png_bits(noise)
     model = CoverageQuality(CoverageQualityConfig(channels=1, counted=28, latent=4, width=8, flow=None))
     assert around(flat[None], model).shape == (1, 1, 32, 32) and around(flat[None], model)[0, 0, 1, 1] == -1
+
+
+def test_an_evaluation_that_was_stopped_is_not_taken_for_whole(tmp_path):
+    record = tmp_path / "r.jsonl"
+    assert not recorded(record, "a", 0)
+    rows = [{"run": run, "seed": 0, "measure": measure} for run, measure in (("a", "bpd_elbo"), ("a", "recall_x"), ("b", "bpd_elbo"))]
+    write_text(record, "".join(json.dumps(r) + "\n" for r in rows))
+    assert recorded(record, "a", 0) and not recorded(record, "a", 1)
+    assert len(record.read_text().splitlines()) == 3
+    assert not recorded(record, "a", 0, recalls=2)  # half of it is there, and goes
+    assert [json.loads(line)["run"] for line in record.read_text().splitlines()] == ["b"]

@@ -61,7 +61,7 @@ def test_bits_of_a_density_that_is_known():
         model.decoder.scale.bias.fill_(math.log(math.expm1(1 - 0.003)))
     x = torch.zeros(1, 1, 8, 8, dtype=torch.float64) - 1 / 255
     torch.set_default_dtype(torch.float64)
-    one = density.score(model, x, 64, 5, torch.Generator().manual_seed(0))
+    one = density.score(model, x, (8, 8), 5, torch.Generator().manual_seed(0))
     assert (
         isinstance(one, Score) and 0 < one.error < 1e-3 and one.elbo_error == pytest.approx(one.error, rel=0.01)
     )  # of the dequantisation alone
@@ -74,13 +74,13 @@ def test_errors_tell_of_draws_that_disagree():
     class Wild(CoverageQuality):
         by_pixels, by_draw = 0.0, 0.0
 
-        def log_weights(self, x, noise):
+        def log_weights(self, x, noise, own):
             return self.by_draw * noise[..., 0] + self.by_pixels * x.flatten(1).sum(1) * 256
 
     model = Wild(CoverageQualityConfig(channels=1, size=8, latent=2, width=4, flow=None))
     for model.by_pixels, model.by_draw in ((0.0, 30.0), (30.0, 0.0), (3.0, 3.0)):
         for draws in (3, 19, 32):
-            found = [density.score(model, torch.zeros(1, 1, 8, 8), 64, draws, torch.Generator().manual_seed(s)) for s in range(60)]
+            found = [density.score(model, torch.zeros(1, 1, 8, 8), (8, 8), draws, torch.Generator().manual_seed(s)) for s in range(60)]
             for value, error in (("elbo", "elbo_error"), ("tighter", "error")):
                 values, errors = (torch.tensor([getattr(s, a) for s in found]) for a in (value, error))
                 assert 0.4 < errors.mean() / values.std() < 2, (draws, value, errors.mean(), values.std())
@@ -88,16 +88,22 @@ def test_errors_tell_of_draws_that_disagree():
 
 def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path):
     digits, colours = load(densities / "cq_mnist_vae"), load(densities / "cq_cifar_cqf")
-    x, dims, notes = density.prepared(Picture(torch.zeros(1, 1, 10, 12)), digits, "a")
-    assert dims == 120 and "padded with black to 16×16" in notes[0] and x[..., 0, 0] == -1 and x[0, 0, 8, 8].abs() < 0.01
-    _, dims, notes = density.prepared(Picture(torch.zeros(1, 3, 40, 20), bits=16), digits, "b")
-    assert dims == 256 and ["brightness" in notes[0], "rounded to 8" in notes[1], "made 16×16" in notes[2]] == [True] * 3
+    x, own, notes = density.prepared(Picture(torch.zeros(1, 1, 10, 12)), digits, "a")
+    assert (
+        own == (10, 12)
+        and "bound" not in notes[0]
+        and "padded with black to 16×16" in notes[0]
+        and x[..., 0, 0] == -1
+        and x[0, 0, 8, 8].abs() < 0.01
+    )
+    _, own, notes = density.prepared(Picture(torch.zeros(1, 3, 40, 20), bits=16), digits, "b")
+    assert own == (16, 16) and ["brightness" in notes[0], "rounded to 8" in notes[1], "made 16×16" in notes[2]] == [True] * 3
     _, _, notes = density.prepared(Picture(torch.zeros(1, 1, 16, 16)), colours, "c")
     assert len(notes) == 1 and "three equal channels all count" in notes[0]
     padded = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4, flow=None))
-    for edge, own, note in ((8, 64, ""), (12, 144, "padded with black to 16×16"), (16, 256, ""), (40, 64, "made 8×8")):
-        x, dims, notes = density.prepared(Picture(torch.ones(1, 1, edge, edge)), padded, "d")
-        assert dims == own and (note in notes[0] if note else not notes) and (x > 0).sum() == own
+    for edge, own, note in ((8, 8, ""), (12, 12, "padded with black to 16×16"), (16, 16, ""), (40, 8, "made 8×8")):
+        x, size, notes = density.prepared(Picture(torch.ones(1, 1, edge, edge)), padded, "d")
+        assert size == (own, own) and (note in notes[0] if note else not notes) and (x > 0).sum() == own**2
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     Image.fromarray(np.full((8, 8, 3), [255, 0, 0], np.uint8)).save(tmp_path / "red.png")
     read = Source(paths=(str(tmp_path / "red.png"),), channels=1, smallest=8).open()[0]

@@ -9,7 +9,7 @@ from torch import nn
 
 from predella.losses.likelihood import bits_per_dim
 from predella.models.base import load
-from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig, Flow
+from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig, Flow, Posterior
 from predella.nn.autoregressive import Autoregressive, InverseAutoregressive
 from predella.nn.critics import ImageCritic, ResidualCritic
 from predella.nn.latent import LatentDecoder, LatentEncoder
@@ -131,10 +131,25 @@ def test_bounds_are_below_the_evidence():
 
 
 def test_bits_are_counted_on_the_original_pixels():
-    inner = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4))
-    assert (inner.config.dims, inner.config.counted_dims) == (256, 64)
+    """Alone, where p(x | z) has them alone; under a flow with the padding's bits, too: a bound."""
+    torch.manual_seed(0)
+    config = CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4, flow=None)
+    assert (config.dims, config.own, config.counted_dims) == (256, (8, 8), 64)
     x, noise = torch.rand(2, 1, 16, 16) * 2 - 1, torch.zeros(1, 2, 2)
-    torch.testing.assert_close(inner.bits(x, noise), bits_per_dim(inner.log_weights(x, noise)[0], 256) * 4)  # the padding's bits, too
+    plain, flowing = CoverageQuality(config), CoverageQuality(replace(config, flow=Flow(couplings=1, width=4)))
+    torch.testing.assert_close(flowing.bits(x, noise), bits_per_dim(flowing.log_weights(x, noise)[0], 256) * 4)
+    other = x.clone()
+    other[..., :4, :], other[..., 12:] = 0.3, -0.2
+    z, log_q = plain.drawn(plain.posterior(x), noise[0])
+    for own, part in ((None, (..., slice(4, 12), slice(4, 12))), ((5, 8), (..., slice(5, 10), slice(4, 12))), ((16, 16), ...)):
+        mean, log_std = plain.decoder(z)
+        normal = torch.distributions.Normal(mean[part], log_std[part].exp())
+        prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+        expected = normal.log_prob(x[part]).flatten(1).sum(1) + prior - log_q
+        torch.testing.assert_close(plain.log_weights(x, noise, own)[0], expected)
+        torch.testing.assert_close(plain.bits(x, noise, own), bits_per_dim(expected, x[part][0].numel()))
+    plain.posterior = lambda _: Posterior(torch.zeros(2, 2), torch.zeros(2, 2))
+    assert torch.equal(plain.bits(x, noise), plain.bits(other, noise))
 
 
 def test_posteriors_beyond_a_gaussian_have_the_same_bound():

@@ -312,8 +312,7 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
     judge = _judge(model, asked) if enough else None  # before anything is measured: weights may be missing
     device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
     weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
-    dims = model.config.dims, model.config.counted_dims
-    yield from density.measure(generation.batches(images), weigh, model.config.latent, dims, asked.samples, generator)
+    yield from density.measure(generation.batches(images), weigh, model.config.latent, model.dims(), asked.samples, generator)
 
     @torch.no_grad()
     def draw(count: int, noisy: bool = True) -> Tensor:

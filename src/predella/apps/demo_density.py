@@ -36,8 +36,8 @@ def densities(photos: dict[str, Tensor]) -> Panel:
     with torch.no_grad():
         digits = quantize(hand.sample(10, torch.Generator().manual_seed(0), label=torch.arange(10)).clamp(-1, 1))
     digits = torch.where(digits < INK, -1.0, digits)
-    generator, dims = torch.Generator().manual_seed(0), model.config.counted_dims
-    bits = [density.score(model, x[None], dims, 16, generator).elbo for x in digits]
+    generator = torch.Generator().manual_seed(0)
+    bits = [density.score(model, x[None], model.config.own, 16, generator).elbo for x in digits]
     again = density.decoded(model, density.code(model, digits))
     ways = [density.between(model, digits[a : a + 1], digits[b : b + 1], 10) for a, b in WAYS]
     five = "Digits by likelihood (VAE), adversary (GAN), both (CQ); -F: a flow under the density. Bits a pixel, distance of 1,000 samples."
@@ -58,13 +58,13 @@ def _photographs(photos: dict[str, Tensor]) -> Row:
     """Samples of a density of small photographs, and its known failure."""
     name = "cq_cifar_cqf"
     model = CoverageQuality.from_pretrained(name)
-    size, dims = model.config.size, model.config.dims
+    size, own = model.config.size, model.config.own
     drawn = next(density.samples(model, COLUMNS * ROWS, torch.Generator().manual_seed(0)))
     seen = torch.cat([fit_square(photos[n], size) for n in SEEN])
     smooth = F.interpolate(F.adaptive_avg_pool2d(seen, SMOOTH), size=(size, size), mode="bicubic").clamp(-1, 1)
     noise = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     kinds, generator = [quantize(x) for x in (seen, smooth, noise)], torch.Generator().manual_seed(0)
-    of_photo, of_smooth, of_noise = (sum(density.score(model, x[None], dims, 16, generator).elbo for x in k) / len(k) for k in kinds)
+    of_photo, of_smooth, of_noise = (sum(density.score(model, x[None], own, 16, generator).elbo for x in k) / len(k) for k in kinds)
     bits, distance = _measured(name, "bpd_iw", "samples"), _measured(name, "fd_", "samples")
     failure = f"photos {of_photo:.1f} bits, the same smoothed {of_smooth:.1f}, noise {of_noise:.1f}"
     text = "Photographs of 32 pixels; and what no density of pixels escapes: to be smooth is to be likely, whatever is seen."

@@ -39,8 +39,8 @@ class Score:
     dims: int
 
 
-def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | None = None) -> tuple[Tensor, int, list[str]]:
-    """(1, C, size, size) at 8-bit levels, the dimensions that are the picture's own, and what a user should know of it.
+def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | None = None) -> tuple[Tensor, tuple[int, int], list[str]]:
+    """(1, C, size, size) at 8-bit levels, height and width of the middle that is the picture's own, and what a user should know of it.
 
     A picture that fits in is padded with black; a larger one has its central square resampled, to the size that the model's own
     pictures have before they are padded.
@@ -69,26 +69,34 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
         notes.append(f"{name} has {width}×{height} pixels; its central square is made {edge}×{edge}")
         height = width = edge
     if (height, width) not in ((size, size), (model.config.counted,) * 2):
-        notes.append(f"{name} has {width}×{height} pixels; it is padded with black to {size}×{size}, whose bits count as its own (a bound)")
-    return quantize(fit_square(pixels, size, surround=True)), channels * height * width, notes
+        notes.append(
+            f"{name} has {width}×{height} pixels; it is padded with black to {size}×{size}"
+            + (", whose bits count as its own (a bound)" if model.flow is not None else "")
+        )
+    return quantize(fit_square(pixels, size, surround=True)), (height, width), notes
 
 
 @torch.no_grad()
-def score(model: CoverageQuality, x: Tensor, dims: int, samples: int, generator: torch.Generator) -> Score:
-    """Of one picture (1, C, size, size) at 8-bit levels, by `samples` draws of z, in up to `GROUPS` groups that dequantise anew."""
+def score(model: CoverageQuality, x: Tensor, own: tuple[int, int], samples: int, generator: torch.Generator) -> Score:
+    """Of one picture (1, C, size, size) at 8-bit levels, by `samples` draws of z, in up to `GROUPS` groups that dequantise anew.
+
+    Args:
+        own: height and width of the middle that is no padding.
+    """
     device = device_of(model)
-    weigh = lambda v, noise: model.log_weights(v.to(device), noise.to(device)).cpu()  # noqa: E731
+    weigh = lambda v, noise: model.log_weights(v.to(device), noise.to(device), own).cpu()  # noqa: E731
+    dims = model.dims(own)
     each = math.ceil(samples / GROUPS)
     whole, left = divmod(samples, each)
     draw = lambda n, k: next(bounds([x.expand(n, -1, -1, -1)], weigh, model.config.latent, k, generator))  # noqa: E731
     groups = draw(whole, each)  # (draws of a group, groups)
     rows = torch.cat([groups.flatten(), draw(1, left).flatten()]) if left else groups.flatten()
-    elbo = bits_per_dim(rows.mean(), model.config.dims, dims).item()
+    elbo = bits_per_dim(rows.mean(), *dims).item()
     if samples == 1:
-        return Score(elbo, None, None, None, dims)
-    spread = [v.std().item() / math.sqrt(whole) / (dims * math.log(2)) for v in (groups.mean(0), importance_weighted(groups))]
-    tighter = bits_per_dim(importance_weighted(rows[:, None]), model.config.dims, dims).item()
-    return Score(elbo, spread[0], tighter, spread[1], dims)
+        return Score(elbo, None, None, None, dims[1])
+    spread = [v.std().item() / math.sqrt(whole) / (dims[1] * math.log(2)) for v in (groups.mean(0), importance_weighted(groups))]
+    tighter = bits_per_dim(importance_weighted(rows[:, None]), *dims).item()
+    return Score(elbo, spread[0], tighter, spread[1], dims[1])
 
 
 @torch.no_grad()

@@ -37,10 +37,10 @@ def run(options, rest) -> int:
     images, lenient = expand(options.images)
     model = open_model(options.model, "score", options.cpu)
     name, found = f"iw{options.samples}", []
-    for file, (x, dims, notes) in usable(images, lenient, lambda file: density.prepared(read(file), model, str(file), box)):
+    for file, (x, own, notes) in usable(images, lenient, lambda file: density.prepared(read(file), model, str(file), box)):
         for note in notes:
             say(note)
-        one = density.score(model, x, dims, options.samples, torch.Generator().manual_seed(options.seed))
+        one = density.score(model, x, own, options.samples, torch.Generator().manual_seed(options.seed))
         found.append(one)
         bits: dict[str, float | None] = {"bpd_elbo": one.elbo}
         if one.tighter is not None:

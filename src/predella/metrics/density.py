@@ -35,7 +35,7 @@ def measure(
     """Rows of the mean over images: the ELBO's bits (`bpd_elbo`) and, with K > 1, those of K importance-weighted draws (`bpd_iwK`).
 
     Args:
-        dims: numbers of an image, and those of them that bits are counted over.
+        dims: numbers that the weights are a density of, and those of them that bits are counted over.
         samples: K, draws of z an image.
     """
     found: dict[str, list[Tensor]] = {}

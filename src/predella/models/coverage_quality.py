@@ -89,9 +89,15 @@ class CoverageQualityConfig:
         return self.channels * self.size**2
 
     @property
+    def own(self) -> tuple[int, int]:
+        """Height and width of what is not padding."""
+        edge = self.counted or self.size
+        return edge, edge
+
+    @property
     def counted_dims(self) -> int:
         """Numbers that bits are counted over."""
-        return self.channels * (self.counted or self.size) ** 2
+        return self.channels * self.own[0] * self.own[1]
 
 
 @dataclass(frozen=True)
@@ -185,19 +191,36 @@ class CoverageQuality(Model):
         kl = gaussian_kl(q.mean, q.log_std) if self.iaf is None else log_q - prior
         return self.log_likelihood(x, z), kl
 
-    def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
-        """(K, B): log p(x, z_k) - log q(z_k | x) for noise (K, B, latent); `importance_weighted` makes a bound of them."""
+    def log_weights(self, x: Tensor, noise: Tensor, own: tuple[int, int] | None = None) -> Tensor:
+        """(K, B): log p(x, z_k) - log q(z_k | x) for noise (K, B, latent); `importance_weighted` makes a bound of them.
+
+        Args:
+            own: height and width of the middle of x that is no padding, None = `config.own`. Without a flow p(x | z) is of these
+                pixels alone; the density of a flow's features has no such part, and is of all.
+        """
         q, (y, ladj) = self.posterior(x), self.features(x)
+        cut = self._middle(own) if self.flow is None else ...
         rows = []
         for one in noise:
             z, log_q = self.drawn(q, one)
             prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z))
-            rows.append(gaussian_log_density(y, *self.decoder(z)) + ladj + prior - log_q)
+            mean, log_std = self.decoder(z)
+            rows.append(gaussian_log_density(y[cut], mean[cut], log_std[cut]) + ladj + prior - log_q)
         return torch.stack(rows)
 
-    def bits(self, x: Tensor, noise: Tensor) -> Tensor:
+    def _middle(self, own: tuple[int, int] | None) -> tuple:
+        starts = [((self.config.size - n) // 2, n) for n in own or self.config.own]
+        return ..., *(slice(start, start + n) for start, n in starts)
+
+    def dims(self, own: tuple[int, int] | None = None) -> tuple[int, int]:
+        """How many numbers `log_weights` is a density of, and how many of them are the picture's own, over which bits are counted."""
+        height, width = own or self.config.own
+        counted = self.config.channels * height * width
+        return counted if self.flow is None else self.config.dims, counted
+
+    def bits(self, x: Tensor, noise: Tensor, own: tuple[int, int] | None = None) -> Tensor:
         """(B,): bits per dimension of dequantised pixels, at most, by K importance-weighted draws, noise (K, B, latent)."""
-        return bits_per_dim(importance_weighted(self.log_weights(x, noise)), self.config.dims, self.config.counted_dims)
+        return bits_per_dim(importance_weighted(self.log_weights(x, noise, own)), *self.dims(own))
 
     def sample(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, latent) → (B, C, H, W): f⁻¹(μ(z) + σ(z) · noise); None = f⁻¹(μ(z)). Values may leave [-1, 1] a little."""
