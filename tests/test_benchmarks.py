@@ -8,7 +8,7 @@ import pytest
 import torch
 from benchmarks.density_exact import bound
 from benchmarks.density_outliers import around, auroc, png_bits
-from benchmarks.density_toys import flow, integral, log_density
+from benchmarks.density_toys import flow, integral, log_density, measure, train
 from benchmarks.internal_table import _part
 from benchmarks.posterior_rank import rank
 from benchmarks.sampling_efficiency import expected_nearest
@@ -50,9 +50,18 @@ def test_a_toys_density_integrates_to_one():
     model = flow()
     for p in model.parameters():
         p.data *= 1.05
-    assert integral(model.float(), extent=8.0, cells=800) == pytest.approx(1, abs=1e-3)
+    assert integral(model.float(), extent=8.0, cells=800, finest=800) == pytest.approx(1, abs=1e-3)
     assert log_density(model, torch.zeros(3, 2, dtype=torch.float32)).shape == (3,)
     assert _part("3,7") == (3, 7)
+
+
+def test_likelihood_brings_points_and_the_adversary_brings_samples(monkeypatch):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr("benchmarks.density_toys.integral", lambda model: integral(model, cells=800, finest=800))
+    untrained, by_likelihood, by_adversary = measure(flow()), measure(train(1.0, 0.0, steps=300)), measure(train(0.0, 1.0, steps=300))
+    assert by_likelihood["nats"] < untrained["nats"] - 1 < by_adversary["nats"]
+    assert by_adversary["off"] < untrained["off"] - 0.2
+    assert by_likelihood["integral"] == pytest.approx(1, abs=1e-3)
 
 
 def test_bounds_of_the_same_draws_never_fall():
