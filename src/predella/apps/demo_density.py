@@ -59,7 +59,7 @@ def _photographs(photos: dict[str, Tensor]) -> Row:
     name = "cq_cifar_cqf"
     model = CoverageQuality.from_pretrained(name)
     size, own = model.config.size, model.config.own
-    drawn = next(density.samples(model, COLUMNS * ROWS, torch.Generator().manual_seed(0)))
+    drawn = next(density.samples(model, COLUMNS * 3, torch.Generator().manual_seed(0)))  # as many rows as beside it
     seen = torch.cat([fit_square(photos[n], size) for n in SEEN])
     smooth = F.interpolate(F.adaptive_avg_pool2d(seen, SMOOTH), size=(size, size), mode="bicubic").clamp(-1, 1)
     noise = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
