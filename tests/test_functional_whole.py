@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from predella.errors import UserError
 from predella.models.base import load
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_whole import WholeNetworks
@@ -191,3 +192,27 @@ def test_a_critic_of_the_middle_sees_the_middle():
     a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
     seen = FunctionalBlendObjectiveConfig(ends=0.5, critic_width=4).build(model).blends(theta, Batch(x, x, seed=3))
     torch.testing.assert_close(seen, model.render(model.between(a, b, 0.5), (16, 16)))
+
+
+def test_a_critic_of_features_learns_and_its_features_do_not(monkeypatch, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    objective = FunctionalBlendObjectiveConfig(critic="cifar_classifier", critic_width=8).build(FunctionalImage(TOY))
+    x = torch.rand(4, 3, 16, 16) * 2 - 1
+    frozen = {k: v.clone() for k, v in objective.features.state_dict().items()}
+    critic, model = objective.phases()
+    optimizer = torch.optim.Adam(objective.critic.parameters(), 2e-3)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        total, _ = critic.total(Batch(x, x))
+        total.backward()
+        optimizer.step()
+        losses.append(total.item())
+    assert losses[-1] < 0.5 * losses[0]  # noise is told from smooth functions
+    model.total(Batch(x, x))[0].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.model.parameters())
+    assert all(torch.equal(frozen[k], v) for k, v in objective.features.state_dict().items())
+    monkeypatch.setenv("PREDELLA_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError, match="vgg16.*or take the distance cifar_classifier"):
+        FunctionalBlendObjectiveConfig(critic="vgg16").build(FunctionalImage(TOY))

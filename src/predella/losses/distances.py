@@ -69,15 +69,23 @@ class Perceptual(nn.Module):
         Raises:
             ValueError: images too small for the first map.
         """
-        count = sum(min(x.shape[-2:]) >= edge for edge in self.least)
-        if not count:
-            raise ValueError(f"images must have edges of at least {self.least[0]} pixels, got {x.shape[-1]}×{x.shape[-2]}")
         x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
         out = [x.flatten(1) * (self.pixels / x[0].numel()) ** 0.5] if self.pixels else []
-        for i, f in enumerate(self.maps(x, count)):
+        for i, f in enumerate(self.seen(x)):
             unit = f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
             out.append((unit * getattr(self, f"root_{i}") / (f.shape[-2] * f.shape[-1]) ** 0.5).flatten(1))
         return torch.cat(out, 1)
+
+    def seen(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] → the maps, one (B, C, h, w) each, that the images are large enough for.
+
+        Raises:
+            ValueError: images too small for the first map.
+        """
+        count = sum(min(x.shape[-2:]) >= edge for edge in self.least)
+        if not count:
+            raise ValueError(f"images must have edges of at least {self.least[0]} pixels, got {x.shape[-1]}×{x.shape[-2]}")
+        return self.maps(x, count)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (self.embed(x) - self.embed(y)).square().sum(1)

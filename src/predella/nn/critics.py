@@ -1,5 +1,7 @@
 """Critics: networks from a sample to a logit (B,), every layer spectrally normalised (Miyato et al. 2018)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,6 +47,30 @@ class ImageCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.body(x).flatten(1)).flatten()
+
+
+class FeatureCritic(nn.Module):
+    """Maps [(B, C, h, w), …] of another network, which does not learn, → (B,): a small critic for each, the mean over maps and places.
+
+    Source: Sauer et al. 2021 (projected GANs), without their random mixing of channels and scales.
+
+    Args:
+        channels: of each map.
+        width: channels of the hidden layers.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = 64):
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(c, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.1),
+                spectral_norm(nn.Conv2d(width, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(width, 1, 1)),
+            )
+            for c in channels
+        )  # fmt: skip
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        return torch.stack([head(x).mean((1, 2, 3)) for head, x in zip(self.heads, maps, strict=True)]).mean(0)
 
 
 class ResidualCritic(nn.Module):

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.losses.adversarial import LOG_RATIO
+from predella.losses.distances import Perceptual
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_whole import WholeNetworks
-from predella.nn.critics import ImageCritic
+from predella.nn.critics import FeatureCritic, ImageCritic
 from predella.nn.hyper import Weights
 from predella.objectives.base import Objective, Phase
 from predella.objectives.functional_image import FunctionalImageObjective, FunctionalRegression, split_condition
+from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
 
@@ -28,6 +30,8 @@ class FunctionalBlendObjectiveConfig:
     quality: λ of the adversary's term.
     ends: share of the way between two images, at either end, that the critic does not look at; 0 = all of it is judged, .5 = the
         middle alone.
+    critic: "pixels", or the features that it looks at: those of the shipped "cifar_classifier", or of "vgg16" or "alexnet", with
+        their weights.
     critic_width: channels of its first layer.
     """
 
@@ -36,6 +40,7 @@ class FunctionalBlendObjectiveConfig:
     queries: int = 1024
     quality: float = 0.01
     ends: float = 0.0
+    critic: Name = "pixels"
     critic_width: int = 32
 
     def __post_init__(self):
@@ -52,17 +57,26 @@ class FunctionalBlendObjectiveConfig:
         """
         if not isinstance(model, FunctionalImage) or not isinstance(model.config.field, WholeNetworks):
             raise ValueError("functional_blend trains a FunctionalImage with one network an image (field.kind whole)")
-        return FunctionalBlend(model, self)
+        distance = perceptual(self.critic)
+        return FunctionalBlend(model, self, distance if isinstance(distance, Perceptual) else None)
 
 
 class FunctionalBlend(Objective):
-    """Phases: critic, hypernetwork."""
+    """Phases: critic, hypernetwork.
 
-    def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig):
+    Args:
+        features: whose maps the critic looks at; None = images.
+    """
+
+    def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig, features: Perceptual | None = None):
         assert isinstance(model.config.field, WholeNetworks)
         self.model, self.config, self.edge = model, config, model.config.field.edge
         self.regression = FunctionalRegression(model, FunctionalImageObjective(distance=config.distance, queries=config.queries))
-        self.critic = ImageCritic(3, self.edge, config.critic_width)
+        self.features = features
+        if features is None:
+            self.critic = ImageCritic(3, self.edge, config.critic_width)
+        else:
+            self.critic = FeatureCritic([m.shape[1] for m in features.seen(torch.zeros(1, 3, self.edge, self.edge))], config.critic_width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
 
     def phases(self) -> tuple[Phase, ...]:
@@ -82,15 +96,21 @@ class FunctionalBlend(Objective):
         """The data are real, blends fake."""
         with torch.no_grad():
             fake = self.blends(self.model.weights(split_condition(batch.condition)[0]), batch)
-        return {"real": LOG_RATIO.real(self.critic(batch.target)), "fake": LOG_RATIO.fake(self.critic(fake))}
+        return {"real": LOG_RATIO.real(self.judged(batch.target)), "fake": LOG_RATIO.fake(self.judged(fake))}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The regression's distance, and what the critic thinks of blends."""
         theta = self.model.weights(split_condition(batch.condition)[0])
         return {
             "distance": self.regression.distance(theta, batch),
-            "quality": LOG_RATIO.generator(self.critic(self.blends(theta, batch))),
+            "quality": LOG_RATIO.generator(self.judged(self.blends(theta, batch))),
         }
+
+    def judged(self, images: Tensor) -> Tensor:
+        """(B, 3, edge, edge) → the critic's logits (B,)."""
+        if self.features is None:
+            return self.critic(images)
+        return self.critic(self.features.to(images.device).seen(images))  # they are no part: nothing of them trains
 
     def blends(self, theta: Weights, batch: Batch) -> Tensor:
         """(B // 2, 3, edge, edge): somewhere between each two neighbours of the batch, every place that is judged as likely."""
