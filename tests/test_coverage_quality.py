@@ -326,3 +326,37 @@ def test_a_gans_bits_are_those_of_its_averaged_generator(cli, tmp_path):
     one, six = (load(tmp_path / steps).decoder for steps in ("1", "6"))
     torch.testing.assert_close(one.mean.weight, six.mean.weight, rtol=0, atol=1e-7)
     assert (one.scale.weight - six.scale.weight).abs().max() > 1e-7
+
+
+def test_training_learns_a_density_and_a_latent_of_it():
+    """Soft bars, upright or lying: unseen ones get cheap and noise does not, z tells which, samples are bars and not all the same."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float32)
+
+    def bars(count: int) -> torch.Tensor:
+        where, across = torch.rand(count, 1, 1, 1) * 6 + 0.5, (torch.rand(count, 1, 1, 1) < 0.5).float()
+        y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+        image = torch.exp(-(((across * x + (1 - across) * y) - where) ** 2)) * 1.6 - 0.8
+        return (((image + 1) * 127.5).round() + torch.rand(count, 1, 8, 8)) / 128 - 1
+
+    model = CoverageQuality(replace(TOY, width=8))
+    objective = CoverageQualityObjectiveConfig(critic_width=8, quality=0.1).build(model)
+    objective.begin(iter([Batch(bars(64))]))
+    phases = objective.phases()
+    optimizers = [torch.optim.Adam([p for m in f.trains for p in m.parameters()], 3e-3, betas=(0.5, 0.99)) for f in phases]
+    for step in range(150):
+        batch = Batch(bars(32), seed=step)
+        for phase, optimizer in zip(phases, optimizers):
+            optimizer.zero_grad()
+            phase.total(batch)[0].backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        unseen, noise = bars(64), torch.rand(64, 1, 8, 8) * 1.9 - 0.95
+        bits = {k: model.bits(x, torch.randn(8, 64, 3)).mean().item() for k, x in (("bars", unseen), ("noise", noise))}
+        again, drawn = model.sample(model.posterior(unseen).mean), model.sample(torch.randn(64, 3))
+    assert bits["bars"] < 6.5 < 8 < bits["noise"]
+    apart = torch.cdist(unseen.flatten(1), bars(64).flatten(1), 1).mean()
+    assert (again - unseen).abs().flatten(1).sum(1).mean() < 0.3 * apart
+    nearest = torch.cdist(drawn.flatten(1), bars(1000).flatten(1), 1).amin(1).mean()
+    assert nearest < 0.5 * apart < torch.pdist(drawn.flatten(1), 1).mean()
