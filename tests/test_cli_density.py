@@ -156,11 +156,15 @@ def test_inception_judges_where_its_weights_are(cli, densities, pictures, monkey
         def forward(self, x):
             return x.mean((2, 3))
 
+    (large := tmp_path / "large").mkdir()
     for i in range(3, 8):
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(pictures / f"{i}.png")
+        for edge, folder in ((16, pictures), (32, large)):
+            Image.fromarray(np.random.default_rng(i).integers(0, 256, (edge, edge, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     words = ("evaluate", densities / "cq_cifar_cqf", "--data", pictures, "--samples", "2", "--features")
     refuses(*words, "inception", "--weights", tmp_path, says=["no weights of inception", "put pt_inception"])
-    refuses(*words, "cifar_classifier", says="judges 32×32 pixels in colour, not the 16×16 of 3 here")
+    refuses(*words, "cifar_classifier", says="judges 32×32 pixels in colour, not the 16×16 of 3 here; take vgg16")
+    ours = "or take --features cifar_classifier, which needs no such weights"
+    refuses("evaluate", "cq_cifar_cqf", "--data", large, "--samples", "2", "--weights", tmp_path, says=["no weights of resnet20", ours])
     monkeypatch.setattr("predella.protocols.load_classic", lambda which, weights: Small())
     rows = json.loads(cli(*words, "inception", "--json")[1])["rows"]
     found = {(r["ask"], r["measure"]): r["value"] for r in rows}
@@ -185,7 +189,7 @@ def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
     refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")
     boxed = ("encode", run, one, "--box", "0,0,8,8", "--out", tmp_path / "boxed.safetensors")
-    assert "padded with black to 16×16" in cli(*boxed)[2]
+    assert f"the box of {one} has 8×8 pixels; it is padded with black to 16×16" in cli(*boxed)[2]
     refuses("encode", run, one, "--restricted", "--out", tmp_path / "z.safetensors", says="--restricted is for reversible networks")
     refuses("interpolate", run, one, one, "--space", "full", "--out", tmp_path / "a.png", says="--space: of no use for a density")
     assert not list(tmp_path.glob("*.png"))
@@ -195,3 +199,7 @@ def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     says = "'features' trains model, but its optim is for critic, model"
     refuses("train", "cq_cifar_cqf", "--stages.1.objective.quality", "0", *train, says=says)
     assert not (tmp_path / "run").exists()
+    refuses(
+        "train", "cq_cifar_vae", "--stages.0.objective.quality", "-1", *train, says="stages.0.objective: coverage, quality and free must"
+    )
+    refuses("evaluate", run, "--data", pictures, "--part", "90,99", says="no pictures in the part 90,99: it has 3; take an earlier part")

@@ -51,7 +51,8 @@ def read_config(cls, values: dict):
 
 
 def _row(error) -> str:
-    place = ".".join(str(p) for p in error["loc"])
+    place = ".".join(str(p) for p in error["loc"] if not str(p)[:1].isupper())  # fields; a union's members are classes
+    place += ":" * bool(place and error["type"] == "value_error")
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
     return f"{place} {_rule(error['type'], error['msg'])}{got}".lstrip()
 

@@ -337,7 +337,11 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
     if which == "vgg16" and size == 32:
         which = JUDGE if channels == 1 else "resnet20"
     if which in ("inception", "resnet20"):
-        network = load_classic(which, asked.weights)
+        try:
+            network = load_classic(which, asked.weights)
+        except UserError as error:
+            ours = "; or take --features cifar_classifier, which needs no such weights" if (size, channels) == (32, 3) else ""
+            raise UserError(f"{error}{ours}") from None
         assert isinstance(network, (FIDInception, CIFARResNet20))
         colour = lambda x: x.expand(-1, 3, -1, -1)  # noqa: E731
         return which, lambda x: network(colour(x)), lambda x: network.logits(colour(x))
@@ -346,7 +350,8 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
     judge = placed(load(which))
     if (judge.config.channels, judge.config.size) != (channels, size):
         raise UserError(
-            f"{which} judges {judge.config.size}×{judge.config.size} pixels in colour, not the {size}×{size} of {channels} here"
+            f"{which} judges {judge.config.size}×{judge.config.size} pixels in colour, not the {size}×{size} of {channels} here; "
+            "take vgg16, with its weights"
         )
     return which, lambda x: judge.features(x[:, :channels].to(device)).cpu(), lambda x: judge(x[:, :channels].to(device)).cpu()
 

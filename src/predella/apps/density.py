@@ -62,6 +62,7 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
             pixels = cut_box(pixels, box)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None
+        name = f"the box of {name}"
     height, width = pixels.shape[-2:]
     if max(height, width) > size:
         edge = model.config.counted or size

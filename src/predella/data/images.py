@@ -159,9 +159,8 @@ class Images:
             entries = list(islice(entries, *source.part))
             if not entries:
                 where, part = ", ".join(source.paths), ",".join(map(str, source.part))
-                less = (
-                    f": it has at most {source.part[0]}; take an earlier part" if source.part[0] else "; name a folder with pictures in it"
-                )
+                count = sum(1 for path in source.paths for _ in _entries(path, source.channels))
+                less = f": it has {count}; take an earlier part" if count else "; name a folder with pictures in it"
                 raise UserError(f"{where} has no pictures in the part {part}{less}")
         for name, opener, label in entries:
             opener = partial(_shaped, source, opener)
