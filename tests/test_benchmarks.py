@@ -9,6 +9,7 @@ import torch
 from benchmarks.density_exact import bound
 from benchmarks.density_outliers import around, auroc, png_bits
 from benchmarks.density_toys import flow, integral, log_density, measure, train
+from benchmarks.distance_floor import disjoint
 from benchmarks.internal_table import _part
 from benchmarks.posterior_rank import rank
 from benchmarks.sampling_efficiency import expected_nearest
@@ -91,3 +92,12 @@ def test_an_evaluation_that_was_stopped_is_not_taken_for_whole(tmp_path):
     assert len(record.read_text().splitlines()) == 3
     assert not recorded(record, "a", 0, recalls=2)  # half of it is there, and goes
     assert [json.loads(line)["run"] for line in record.read_text().splitlines()] == ["b"]
+
+
+def test_sets_of_a_floor_share_no_picture():
+    pairs = disjoint(50, 6, torch.Generator().manual_seed(0))
+    together = torch.cat([torch.cat(pair) for pair in pairs])
+    assert len(pairs) == 4 and all(len(s) == 6 for pair in pairs for s in pair) and len(together.unique()) == 48
+    assert len(disjoint(500, 2, torch.Generator())) == 10
+    with pytest.raises(ValueError, match="two sets of 26 pictures need 52, got 50"):
+        disjoint(50, 26, torch.Generator())

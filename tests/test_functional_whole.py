@@ -11,6 +11,7 @@ from predella.errors import UserError
 from predella.models.base import load
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_whole import WholeNetworks
+from predella.nn.critics import FeatureCritic
 from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig
 from predella.tasks.base import Batch
 
@@ -216,3 +217,29 @@ def test_a_critic_of_features_learns_and_its_features_do_not(monkeypatch, tmp_pa
     monkeypatch.setenv("PREDELLA_WEIGHTS", str(tmp_path))
     with pytest.raises(UserError, match="vgg16.*or take the distance cifar_classifier"):
         FunctionalBlendObjectiveConfig(critic="vgg16").build(FunctionalImage(TOY))
+
+
+def test_functions_are_compared_with_whole_images_by_features():
+    torch.manual_seed(0)
+    config = FunctionalBlendObjectiveConfig(perceptual="cifar_classifier", perceptual_weight=0.5, queries=64, critic_width=4)
+    objective = config.build(FunctionalImage(TOY))
+    x = torch.rand(4, 3, 16, 16) * 2 - 1
+    objective.check(Batch(x, x), None)
+    losses = objective.losses(Batch(x, x, seed=1))
+    torch.testing.assert_close(losses["perceptual"], objective.likeness(objective.model(x[::2], (16, 16)), x[::2]).mean())
+    total, _ = objective.phases()[1].total(Batch(x, x, seed=1))
+    torch.testing.assert_close(total, losses["distance"] + 0.01 * losses["quality"] + 0.5 * losses["perceptual"])
+    losses["perceptual"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.model.parameters())
+    assert "perceptual" not in FunctionalBlendObjectiveConfig(queries=64, critic_width=4).build(objective.model).losses(Batch(x, x))
+    with pytest.raises(ValueError, match="quality, perceptual_weight, queries, critic_width must be positive, got 0.01, 0, 1024, 32"):
+        FunctionalBlendObjectiveConfig(perceptual_weight=0)
+
+
+def test_a_critic_of_maps_of_any_size():
+    torch.manual_seed(0)
+    critic = FeatureCritic([(3, 15), (5, 3), (4, 1)], 8)
+    maps = [torch.randn(2, 3, 15, 15), torch.randn(2, 5, 3, 3), torch.randn(2, 4, 1, 1)]
+    assert critic(maps).shape == (2,)
+    changed = [maps[0], maps[1], maps[2] + 1]
+    assert (critic(changed) != critic(maps)).all()

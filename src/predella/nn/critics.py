@@ -55,19 +55,22 @@ class FeatureCritic(nn.Module):
     Source: Sauer et al. 2021 (projected GANs), without their random mixing of channels and scales.
 
     Args:
-        channels: of each map.
+        maps: (channels, edge) of each.
         width: channels of the hidden layers.
     """
 
-    def __init__(self, channels: Sequence[int], width: int = 64):
+    def __init__(self, maps: Sequence[tuple[int, int]], width: int = 64):
         super().__init__()
-        self.heads = nn.ModuleList(
-            nn.Sequential(
-                spectral_norm(nn.Conv2d(c, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.1),
-                spectral_norm(nn.Conv2d(width, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(width, 1, 1)),
-            )
-            for c in channels
-        )  # fmt: skip
+        self.heads = nn.ModuleList(self._head(*m, width) for m in maps)
+
+    @staticmethod
+    def _head(channels: int, edge: int, width: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for a in (channels, width):
+            kernel, stride = (4, 2) if edge >= 4 else (3, 1)  # what is too small to be halved keeps its size
+            layers += [spectral_norm(nn.Conv2d(a, width, kernel, stride, padding=1)), nn.LeakyReLU(0.1)]
+            edge //= stride
+        return nn.Sequential(*layers, spectral_norm(nn.Conv2d(width, 1, 1)))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         return torch.stack([head(x).mean((1, 2, 3)) for head, x in zip(self.heads, maps, strict=True)]).mean(0)

@@ -27,6 +27,8 @@ from predella.tasks.base import Batch
 class FunctionalBlendObjectiveConfig:
     """Args:
     distance, queries: of the regression, at so many random pixels of each image.
+    perceptual, perceptual_weight: of a second distance, between the features of whole images and those of their functions at one image
+        of each pair: "cifar_classifier" is shipped, "alexnet" and "vgg16" are LPIPS and want its weights; "pixels" = none.
     quality: λ of the adversary's term.
     ends: share of the way between two images, at either end, that the critic does not look at; 0 = all of it is judged, .5 = the
         middle alone.
@@ -38,14 +40,17 @@ class FunctionalBlendObjectiveConfig:
     kind: Literal["functional_blend"] = "functional_blend"
     distance: Literal["l1", "l2"] = "l2"
     queries: int = 1024
+    perceptual: Name = "pixels"
+    perceptual_weight: float = 1.0
     quality: float = 0.01
     ends: float = 0.0
     critic: Name = "pixels"
     critic_width: int = 32
 
     def __post_init__(self):
-        if self.quality <= 0 or min(self.queries, self.critic_width) < 1:
-            raise ValueError(f"quality, queries and critic_width must be positive, got {self.quality}, {self.queries}, {self.critic_width}")
+        positive = {k: getattr(self, k) for k in ("quality", "perceptual_weight", "queries", "critic_width")}
+        if min(positive.values()) <= 0:
+            raise ValueError(f"{', '.join(positive)} must be positive, got {', '.join(f'{v:g}' for v in positive.values())}")
         if not 0 <= self.ends <= 0.5:
             raise ValueError(f"ends must lie in 0….5 of the way, got {self.ends}")
 
@@ -57,8 +62,8 @@ class FunctionalBlendObjectiveConfig:
         """
         if not isinstance(model, FunctionalImage) or not isinstance(model.config.field, WholeNetworks):
             raise ValueError("functional_blend trains a FunctionalImage with one network an image (field.kind whole)")
-        distance = perceptual(self.critic)
-        return FunctionalBlend(model, self, distance if isinstance(distance, Perceptual) else None)
+        networks = (perceptual(name) for name in (self.critic, self.perceptual))
+        return FunctionalBlend(model, self, *(n if isinstance(n, Perceptual) else None for n in networks))
 
 
 class FunctionalBlend(Objective):
@@ -66,23 +71,29 @@ class FunctionalBlend(Objective):
 
     Args:
         features: whose maps the critic looks at; None = images.
+        likeness: the second distance of the regression; None = there is none.
     """
 
-    def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig, features: Perceptual | None = None):
+    def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig, features: Perceptual | None = None,
+                 likeness: Perceptual | None = None):  # fmt: skip
         assert isinstance(model.config.field, WholeNetworks)
         self.model, self.config, self.edge = model, config, model.config.field.edge
         self.regression = FunctionalRegression(model, FunctionalImageObjective(distance=config.distance, queries=config.queries))
-        self.features = features
+        self.features, self.likeness = features, likeness
         if features is None:
             self.critic = ImageCritic(3, self.edge, config.critic_width)
         else:
-            self.critic = FeatureCritic([m.shape[1] for m in features.seen(torch.zeros(1, 3, self.edge, self.edge))], config.critic_width)
+            maps = features.seen(torch.zeros(1, 3, self.edge, self.edge))
+            self.critic = FeatureCritic([(m.shape[1], m.shape[-1]) for m in maps], config.critic_width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
 
     def phases(self) -> tuple[Phase, ...]:
+        weights = {"distance": 1.0, "quality": self.config.quality}
+        if self.likeness is not None:
+            weights["perceptual"] = self.config.perceptual_weight
         return (
             Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]),
-            Phase("hypernetwork", self.losses, {"distance": 1.0, "quality": self.config.quality}, [self.model]),
+            Phase("hypernetwork", self.losses, weights, [self.model]),
         )
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
@@ -91,6 +102,8 @@ class FunctionalBlend(Objective):
         if len(batch.target) < 2 or tuple(batch.target.shape[-2:]) != (edge, edge):
             height, width = batch.target.shape[-2:]
             raise ValueError(f"blends need two images or more of {edge}×{edge}, got {len(batch.target)} of {width}×{height}; set data.edge")
+        if self.likeness is not None:
+            self.likeness.to(batch.target.device).seen(batch.target[:1])  # says whether images are too small for it
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The data are real, blends fake."""
@@ -99,12 +112,17 @@ class FunctionalBlend(Objective):
         return {"real": LOG_RATIO.real(self.judged(batch.target)), "fake": LOG_RATIO.fake(self.judged(fake))}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The regression's distance, and what the critic thinks of blends."""
+        """The regression's distances, and what the critic thinks of blends."""
         theta = self.model.weights(split_condition(batch.condition)[0])
-        return {
+        losses = {
             "distance": self.regression.distance(theta, batch),
             "quality": LOG_RATIO.generator(self.judged(self.blends(theta, batch))),
         }
+        if self.likeness is not None:
+            some = {name: w[::2] for name, w in theta.items()}
+            again = self.model.render(some, (self.edge, self.edge))
+            losses["perceptual"] = self.likeness.to(again.device)(again, batch.target[::2]).mean()  # it is no part: nothing of it trains
+        return losses
 
     def judged(self, images: Tensor) -> Tensor:
         """(B, 3, edge, edge) → the critic's logits (B,)."""
