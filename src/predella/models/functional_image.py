@@ -21,7 +21,7 @@ from predella.models.functional_patches import PatchNetworks, PatchPaint
 from predella.models.functional_whole import WholeNetworks, WholePaint
 from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
-from predella.nn.hyper import HyperNetwork, Weights, interpolate_weights
+from predella.nn.hyper import HyperNetwork, Weights, interpolate_on_arc, interpolate_weights
 
 NUDGE = 1e-4  # cells: more than the rounding of float32 coordinates of 3 000 pixels, and nothing to the eye
 
@@ -159,18 +159,26 @@ class FunctionalImage(Model):
         scale = (2 * height / ((bottom - top) * h), 2 * width / ((right - left) * w))
         return self.paint.render(weights, y, x, scale, blur)
 
-    def between(self, a: Weights, b: Weights, t: float, layers: int | None = None) -> Weights:
-        """Weights (1 - t) · a + t · b, of the first `layers` layers (None: of all); the others stay as in `a` (Sec. 3.3, Fig. 7).
+    def between(self, a: Weights, b: Weights, t: float | Tensor, layers: int | None = None,
+                path: Literal["line", "arc"] = "line") -> Weights:  # fmt: skip
+        """Weights from a (t = 0) to b (t = 1), of the first `layers` layers (None: of all); the others stay as in `a` (Sec. 3.3, Fig. 7).
+
+        Args:
+            t: a number, or one (B,) an item.
+            path: "line" is the paper's, (1 - t) · a + t · b; "arc" goes around the mean of all images, as far from it as the ends.
 
         Raises:
-            ValueError: a model of cells or patches, whose layers are no image's own, or layers outside 1 … their number.
+            ValueError: a model of cells or patches, whose layers are no image's own, layers outside 1 … their number, or an arc
+                around a mean that was never fitted.
         """
-        if not isinstance(self.config.field, WholeNetworks):
+        if not isinstance(self.paint, WholePaint) or not isinstance(self.config.field, WholeNetworks):
             raise ValueError(f"weights are blended where an image has one network, this model has {self.config.field.kind}")
         count = len(self.config.field.target) + 1
         if layers is not None and not 0 <= layers <= count:
             raise ValueError(f"layers must lie in 0…{count}, got {layers}")
         names = [f"layers.{i}.{what}" for i in range(count if layers is None else layers) for what in ("weight", "bias")]
+        if path == "arc":
+            return interpolate_on_arc(a, b, t, self.paint.centre(), names)
         return interpolate_weights(a, b, t, names)
 
     def forward(self, image: Tensor, size: tuple[int, int], known: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ Cells and patches describe an image piece by piece; here the whole image, such a
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ from predella.config import config
 from predella.nn.coordinate import CosineMLP
 from predella.nn.heads import DenseHeads
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
+
+SURVEY = 2000  # images whose mean is taken
 
 
 @config
@@ -68,6 +71,7 @@ class WholePaint(HyperNetwork):
         between = [k for k, s in shapes.items() if len(s) == 2 and 0 < rank < min(s)]  # the rest is small
         self.shared = nn.ParameterDict({k.replace(".", "_"): torch.randn(shapes[k]) for k in between})
         self.rows = nn.ParameterDict({k.replace(".", "_"): torch.randn(rank, shapes[k][1]) / math.sqrt(rank) for k in between})
+        self.register_buffer("mean", torch.zeros(grain.embedding))  # embedding of the mean image's weights, see `fit_mean`
         self.heads = DenseHeads(grain.embedding, {k: torch.Size((s[0], rank)) if k in between else s for k, s in shapes.items()})
         with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
             layers_ = len(grain.target)
@@ -84,16 +88,43 @@ class WholePaint(HyperNetwork):
         return int(h), int(w)
 
     def forward(self, x: Tensor) -> Weights:
-        edge, (batch, _, height, width) = self.grain.edge, x.shape
-        if (height, width) != (edge, edge):
-            x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
+        return self._weights(self.encoder(self._square(x)), (x.shape[-2], x.shape[-1]))
+
+    def centre(self) -> Weights:
+        """The mean of the training images' weights, of one item; arcs between images go around it.
+
+        Raises:
+            ValueError: it was never fitted.
+        """
+        assert isinstance(self.mean, Tensor)
+        if not self.mean.any():
+            raise ValueError("this model does not know the mean of its images' weights; take the line between two, or train it again")
+        return self._weights(self.mean[None], (self.grain.edge, self.grain.edge))
+
+    @torch.no_grad()
+    def fit_mean(self, images: Iterable[Tensor]) -> None:
+        """Take the mean embedding of batches (B, 3, h, w), of 2,000 images or all; weights are linear in it."""
+        assert isinstance(self.mean, Tensor)
+        total, count = torch.zeros_like(self.mean), 0
+        for x in images:
+            total, count = total + self.encoder(self._square(x)).sum(0), count + len(x)
+            if count >= SURVEY:
+                break
+        self.mean.copy_(total / count)
+
+    def _square(self, x: Tensor) -> Tensor:
+        edge = self.grain.edge
+        return x if x.shape[-2:] == (edge, edge) else F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
+
+    def _weights(self, code: Tensor, extent: tuple[int, int]) -> Weights:
+        """(B, embedding) → the weights."""
         out: Weights = {}
-        for name, theta in self.heads(self.encoder(x)).items():
+        for name, theta in self.heads(code).items():
             key = name.replace(".", "_")
             theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta
             gain = self.grain.omega if name == "layers.0.weight" else 1.0
             out[name] = theta * (gain / math.sqrt(theta.shape[2])) if theta.ndim == 3 else theta
-        out["extent"] = torch.tensor([[height, width]], dtype=x.dtype, device=x.device).expand(batch, -1)
+        out["extent"] = torch.tensor([extent], dtype=code.dtype, device=code.device).expand(len(code), -1)
         return out
 
     def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):

@@ -1,10 +1,11 @@
 """Functions whose blends are images, too: regression, and an adversary that looks at what lies between two images' weights.
 
 Klocek et al. 2019 (Sec. 3.3) blend weights of networks trained by regression alone; that a critic should judge interpolations is of
-Berthelot et al. 2019 (adversarially constrained autoencoder interpolation), here with real images beside them.
+Berthelot et al. 2019 (adversarially constrained autoencoder interpolation), here with real images beside them. On an arc around the
+mean weights they stay as far from it as the images are; on the line they come nearer to it, to what all have in common.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from predella.config import config
 from predella.losses.adversarial import LOG_RATIO
 from predella.losses.distances import Perceptual
 from predella.models.functional_image import FunctionalImage
-from predella.models.functional_whole import WholeNetworks
+from predella.models.functional_whole import WholeNetworks, WholePaint
 from predella.nn.critics import FeatureCritic, ImageCritic
 from predella.nn.hyper import Weights
 from predella.objectives.base import Objective, Phase
@@ -30,6 +31,7 @@ class FunctionalBlendObjectiveConfig:
     perceptual, perceptual_weight: of a second distance, between the features of whole images and those of their functions at one image
         of each pair: "cifar_classifier" is shipped, "alexnet" and "vgg16" are LPIPS and want its weights; "pixels" = none.
     quality: λ of the adversary's term.
+    path: from one image's weights to the other's; "arc" goes around their mean (`FunctionalImage.between`).
     ends: share of the way between two images, at either end, that the critic does not look at; 0 = all of it is judged, .5 = the
         middle alone.
     critic: "pixels", or the features that it looks at: those of the shipped "cifar_classifier", or of "vgg16" or "alexnet", with
@@ -43,6 +45,7 @@ class FunctionalBlendObjectiveConfig:
     perceptual: Name = "pixels"
     perceptual_weight: float = 1.0
     quality: float = 0.01
+    path: Literal["line", "arc"] = "line"
     ends: float = 0.0
     critic: Name = "pixels"
     critic_width: int = 32
@@ -96,6 +99,11 @@ class FunctionalBlend(Objective):
             Phase("hypernetwork", self.losses, weights, [self.model]),
         )
 
+    def begin(self, batches: Iterator[Batch]) -> None:
+        """Fit the mean that arcs go around; it then stays where it is, and what lies on arcs around it is judged."""
+        assert isinstance(self.model.paint, WholePaint)
+        self.model.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
+
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for fewer than two images, or images of another size than the model's."""
         edge = self.edge
@@ -137,11 +145,8 @@ class FunctionalBlend(Objective):
         generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the regression draws
         t = batch.share(torch.rand(half * batch.part[1], generator=generator)).to(batch.target)
         t = self.config.ends + (1 - 2 * self.config.ends) * t
-        mixed = {}
-        for name, w in theta.items():
-            a, b = w[: 2 * half].unflatten(0, (half, 2)).unbind(1)
-            mixed[name] = torch.lerp(a, b, t.view(-1, *[1] * (w.ndim - 1)))
-        return self.model.render(mixed, (self.edge, self.edge))
+        a, b = ({name: w[i : 2 * half : 2] for name, w in theta.items()} for i in (0, 1))
+        return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge))
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
@@ -149,4 +154,5 @@ class FunctionalBlend(Objective):
         theta = self.model.weights(split_condition(batch.condition)[0][: 2 * (len(batch.target) // 2)])
         a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
         size = (self.edge, self.edge)
-        return torch.cat([self.model.render(self.model.between(a, b, t), size).clamp(-1, 1) for t in (0.0, 0.25, 0.5, 0.75, 1.0)], -1)
+        ways = (self.model.between(a, b, t, path=self.config.path) for t in (0.0, 0.25, 0.5, 0.75, 1.0))
+        return torch.cat([self.model.render(w, size).clamp(-1, 1) for w in ways], -1)

@@ -1,6 +1,6 @@
 """Functional images: Σ_x Σ_(i,j) [x[i, j] - T((i, j); H_φ(x))]² of the paper (Sec. 2.1), at random pixels of each image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from predella.config import config
 from predella.losses.distances import DISTANCES
 from predella.models.functional_image import CellPaint, FunctionalImage
+from predella.models.functional_whole import WholePaint
 from predella.nn.hyper import Weights
 from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
@@ -74,6 +75,11 @@ class FunctionalRegression(Objective):
         inside = torch.where(hole > 0, value, target)  # equal outside the holes, so that only holes count
         total = distance(value, target) + (self.config.hole_weight - 1) * distance(inside, target)
         return total.mean()
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit the mean that arcs between images go around, where an image has one network."""
+        if isinstance(self.model.paint, WholePaint):
+            self.model.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
