@@ -75,6 +75,25 @@ def test_blends_go_over_layer_by_layer():
         WholeNetworks(edge=20)
 
 
+def test_arcs_go_around_the_mean():
+    torch.manual_seed(0)
+    model, x = FunctionalImage(TOY), torch.rand(6, 3, 16, 16) * 2 - 1
+    theta = model.weights(x)
+    a, b = ({k: v[i : i + 1] for k, v in theta.items()} for i in (0, 1))
+    with pytest.raises(ValueError, match="does not know the mean of its images' weights; take the path 'line'"):
+        model.between(a, b, 0.5, path="arc")
+    model.paint.fit_mean([x[:4], x[4:]])
+    centre = model.paint.centre()
+    for name in ("layers.0.bias", "layers.1.weight", "layers.2.weight"):  # linear in the embedding, so the mean of all weights
+        torch.testing.assert_close(centre[name], theta[name].mean(0, keepdim=True))
+    far = lambda w: sum((w[k] - centre[k]).square().sum() for k in w if k != "extent").sqrt()  # noqa: E731
+    line, arc = model.between(a, b, 0.5), model.between(a, b, 0.5, path="arc")
+    assert far(line) < 0.9 * far(arc) and min(far(a), far(b)) * 0.999 < far(arc) < max(far(a), far(b)) * 1.001
+    first = model.between(a, b, 1.0, 1, "arc")
+    torch.testing.assert_close(first["layers.0.weight"], b["layers.0.weight"])
+    assert torch.equal(first["layers.1.weight"], a["layers.1.weight"])
+
+
 def test_training_makes_functions_of_the_images(tmp_path):
     from predella.objectives.functional_image import FunctionalImageObjective
     from predella.tasks.super_resolution import SuperResolution
@@ -101,7 +120,9 @@ def test_blends_on_the_command_line(cli, curves, faces, tmp_path):
     run = curves / "functional_faces"
     words = ("interpolate", run, *faces, "--steps", "3", "--out")
     assert cli(*words, tmp_path / "w.png")[0] == cli(*words, tmp_path / "p.png", "--space", "pixels")[0] == 0
-    weights, pixels = array(tmp_path / "w.png"), array(tmp_path / "p.png")
+    assert cli(*words, tmp_path / "line.png", "--path", "line")[0] == 0
+    weights, pixels, line = (array(tmp_path / f"{name}.png") for name in ("w", "p", "line"))
+    assert (weights[:, :16] == line[:, :16]).all() and (weights[:, 18:34] != line[:, 18:34]).any()
     assert weights.shape == (16, 52, 3) and (weights[:, :16] == pixels[:, :16]).all() and (weights[:, 18:34] != pixels[:, 18:34]).any()
     assert cli(*words, tmp_path / "grid.png", "--layers", "all", "--size", "20x10")[0] == 0
     assert array(tmp_path / "grid.png").shape == (3 * 12 - 2, 3 * 22 - 2, 3)
@@ -117,7 +138,7 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     status, out, err = cli("evaluate", curves / "functional_faces", "--data", tmp_path / "set", "--weights", vgg_weights, "--json")
     assert status == 0, err
     asks = {r["ask"] for r in json.loads(out)["rows"]}
-    blended = {"pixels", "pixels of the functions", "weights", "first 1 layers", "first 2 layers"}
+    blended = {"pixels", "pixels of the functions", "weights", "weights on an arc", "first 1 layers", "first 2 layers"}
     assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
 
 
@@ -143,6 +164,8 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
     refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
     refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave it out")
+    refuses("interpolate", run, *faces, "--space", "pixels", "--path", "line", *out, says="--path line is a way between weights")
+    refuses("interpolate", runs / "reversible_faces", *faces, "--path", "arc", *out, says="--path: of no use for a reversible network")
     refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says="must lie inside the picture")
     refuses("interpolate", run, *faces, "--size", "0x5", *out, says="--size must be at least 1x1, got '0x5'")
     refuses("interpolate", "functional_sr", *faces, *out, says="can't interpolate; it can upscale, export")
@@ -193,6 +216,16 @@ def test_a_critic_of_the_middle_sees_the_middle():
     a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
     seen = FunctionalBlendObjectiveConfig(ends=0.5, critic_width=4).build(model).blends(theta, Batch(x, x, seed=3))
     torch.testing.assert_close(seen, model.render(model.between(a, b, 0.5), (16, 16)))
+
+
+def test_a_critic_may_look_at_arcs():
+    torch.manual_seed(0)
+    model, x = FunctionalImage(TOY), torch.rand(4, 3, 16, 16) * 2 - 1
+    objective = FunctionalBlendObjectiveConfig(path="arc", ends=0.5, critic_width=4).build(model)
+    objective.begin(iter([Batch(x, x)]))
+    theta = model.weights(x)
+    a, b = ({k: w[i::2] for k, w in theta.items()} for i in (0, 1))
+    torch.testing.assert_close(objective.blends(theta, Batch(x, x, seed=3)), model.render(model.between(a, b, 0.5, path="arc"), (16, 16)))
 
 
 def test_a_critic_of_features_learns_and_its_features_do_not(monkeypatch, tmp_path):

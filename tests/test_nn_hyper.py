@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from predella.nn.hyper import apply_weights, interpolate_weights
+from predella.nn.hyper import apply_weights, interpolate_on_arc, interpolate_weights
 
 B = 3
 
@@ -114,3 +114,26 @@ def test_interpolation_by_names():
         interpolate_weights(a, b, 0.5, names=["middle"])
     with pytest.raises(KeyError, match="differ"):
         interpolate_weights(a, {"first": b["first"]}, 0.5)
+
+
+def test_an_arc_keeps_its_distance_from_the_centre():
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda: {"w": torch.randn(3, 4, 5, generator=generator), "b": torch.randn(3, 4, generator=generator)}  # noqa: E731
+    a, b, c = draw(), draw(), {k: v[:1] for k, v in draw().items()}
+
+    def far(x):
+        return torch.cat([(x[k] - c[k]).flatten(1) for k in ("w", "b")], 1).norm(dim=1)
+
+    b = {k: c[k] + (b[k] - c[k]) * (far(a) / far(b)).view(-1, *[1] * (b[k].ndim - 1)) for k in b}  # as far as a
+    for t in (0.0, 0.3, torch.tensor([0.2, 0.5, 1.0])):
+        x = interpolate_on_arc(a, b, t, c)
+        torch.testing.assert_close(far(x), far(a))
+        u, v, w = (torch.cat([(y[k] - c[k]).flatten(1) for k in ("w", "b")], 1) for y in (a, x, b))
+        angle = lambda p, q: torch.acos((p * q).sum(1) / (p.norm(dim=1) * q.norm(dim=1)).clamp(min=1e-9))  # noqa: E731
+        torch.testing.assert_close(angle(u, v).nan_to_num(), (t * angle(u, w)).nan_to_num(), atol=1e-6, rtol=1e-6)  # at one pace
+    twin = interpolate_on_arc(a, a, 0.5, c)
+    assert all(torch.allclose(twin[k], a[k], atol=1e-6) for k in a)
+    part = interpolate_on_arc(a, b, 0.5, c, ["b"])
+    assert torch.equal(part["w"], a["w"]) and not torch.equal(part["b"], a["b"])
+    with pytest.raises(KeyError, match="'middle'"):
+        interpolate_on_arc(a, b, 0.5, c, ["middle"])

@@ -268,10 +268,11 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
         "pixels of the functions": lambda a, b: (again(a).clamp(-1, 1) + again(b).clamp(-1, 1)) / 2,
     }
 
-    def blend(a: Tensor, b: Tensor, count: int | None) -> Tensor:
-        theta = model.between(model.weights(a.to(device)), model.weights(b.to(device)), 0.5, count)
+    def blend(a: Tensor, b: Tensor, count: int | None, path: Literal["line", "arc"] = "line") -> Tensor:
+        theta = model.between(model.weights(a.to(device)), model.weights(b.to(device)), 0.5, count, path)
         return model.render(theta, size).clamp(-1, 1).cpu()
 
+    asks["weights on an arc"] = lambda a, b: blend(a, b, None, "arc")
     asks |= {"weights": lambda a, b: blend(a, b, None), "no blend": lambda a, b: again(a).clamp(-1, 1)}
     asks |= {f"first {k} layers": lambda a, b, k=k: blend(a, b, k) for k in range(1, layers)}
     draws: dict[str, generation.Draw] = {}

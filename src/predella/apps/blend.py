@@ -1,5 +1,7 @@
 """Images between two images, as functions: blended weights, layer by layer, or pixels."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -8,24 +10,28 @@ from predella.errors import UserError
 from predella.image.files import Picture
 from predella.image.fit import Box, fit_square
 from predella.models.functional_image import FunctionalImage
-from predella.models.functional_whole import WholeNetworks
+from predella.models.functional_whole import WholeNetworks, WholePaint
+
+Way = Literal["arc", "line", "pixels"]
 
 
 @torch.no_grad()
-def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: list[int | None], pixels: bool = False,
+def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: list[int | None], way: Way = "arc",
            size: tuple[int, int] | None = None, boxes: tuple[Box | None, Box | None] = (None, None)) -> list[Tensor]:  # fmt: skip
     """One row (steps, 3, H, W) for each of `layers`: from a's function to b's, ends included.
 
     Args:
         layers: how many of the first layers go over; None = all.
-        pixels: blend the rendered pictures instead of the weights.
+        way: of the weights, on an "arc" around the mean of all images or on the "line"; or "pixels" of the rendered pictures.
         size: (H, W), default the model's own.
         boxes: cut from a and b first.
     """
-    field = model.config.field
-    assert isinstance(field, WholeNetworks)
+    field, paint = model.config.field, model.paint
+    assert isinstance(field, WholeNetworks) and isinstance(paint, WholePaint)
     size = size or (field.edge, field.edge)
     try:
+        if way == "arc":
+            paint.centre()  # says so if there is none
         seen = [fit_square(p.rgb(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -33,9 +39,10 @@ def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: l
     rows = []
     for count in layers:
         t = torch.linspace(0, 1, steps)
-        if pixels:
+        if way == "pixels":
             ends = [model.render(w, size).clamp(-1, 1).cpu() for w in (first, last)]
             rows.append(torch.lerp(ends[0], ends[1], t.view(-1, 1, 1, 1)))
         else:
-            rows.append(torch.cat([model.render(model.between(first, last, v, count), size).clamp(-1, 1).cpu() for v in t.tolist()]))
+            between = (model.between(first, last, v, count, way) for v in t.tolist())
+            rows.append(torch.cat([model.render(w, size).clamp(-1, 1).cpu() for w in between]))
     return rows

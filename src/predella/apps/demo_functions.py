@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from predella.apps import trace
-from predella.apps.blend import blends
+from predella.apps.blend import Way, blends
 from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.demo_reversible import FACE
 from predella.apps.sheet import sheet
@@ -16,6 +16,7 @@ from predella.models.reversible import Reversible
 from predella.nn.hyper import Weights
 
 EDGE, POINTS = 140, 2000
+WAYS_OF_FACES: tuple[Way, Way] = ("arc", "pixels")
 STEPS = 9  # of a morph
 WAYS = ((3, 8), (4, 9))
 
@@ -26,7 +27,7 @@ def functions(photos: dict[str, Tensor]) -> Panel:
     with torch.no_grad():
         other = Reversible.from_pretrained("reversible_faces").sample(1, torch.Generator().manual_seed(1), "mixture").clamp(-1, 1)
     pair = Picture(photos["astronaut"]), Picture(other)
-    by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE), (FACE, None))[0] for how in (False, True))
+    by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE), (FACE, None))[0] for how in WAYS_OF_FACES)
     model, hand = FunctionalPoints.from_pretrained("functional_digits"), Reversible.from_pretrained("reversible_mnist_ot")
     with torch.no_grad():
         digits = hand.sample(10, torch.Generator().manual_seed(0), label=torch.arange(10)).clamp(-1, 1)

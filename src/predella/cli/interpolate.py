@@ -1,13 +1,14 @@
 """Pictures between two pictures.
 
-predella interpolate MODEL A B --steps N --out PATH [--space restricted|full|pixels]
+predella interpolate MODEL A B --steps N --out PATH [--space restricted|full|weights|pixels]
 predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
 
 PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
 own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
 the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors, a model
 of point sets (functional_points) from one curve's weights to the other's, a model of faces as functions (functional_image) from one
-image's to the other's, at any --size: --layers K blends the first K layers alone, --layers all makes a sheet with a row for each K.
+image's to the other's, at any --size: --layers K blends the first K layers alone, --layers all makes a sheet with a row for each K;
+--path arc keeps as far from the mean face as both are, --path line comes nearer to it, to a face with less of its own.
 """
 
 import json
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; weights; pixels")
     parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
     parser.add_argument("--layers", metavar="K", help="only the first K layers of the generated network go over; all = a row for each K")
+    parser.add_argument("--path", choices=("arc", "line"), help="of weights of images as functions, around their mean (default: arc)")
     parser.add_argument("--invert", action="store_true", help="of shapes: dark is probable, for ink on paper")
     parser.add_argument("--size", help="WxH in pixels, for images as functions (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
@@ -58,11 +60,11 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
-    useless = ["--space", "--box", "--from-scale", "--layers", "--invert", "--size", "--seed"]
+    useless = ["--space", "--box", "--from-scale", "--layers", "--path", "--invert", "--size", "--seed"]
     for kind, (what, uses) in {
         CoverageQuality: ("a density, which goes from latent to latent", "--box"),
         FunctionalPoints: ("curves, which go from weights to weights", "--layers --invert"),
-        FunctionalImage: ("images as functions", "--space --box --layers --size"),
+        FunctionalImage: ("images as functions", "--space --box --layers --path --size"),
         Reversible: ("a reversible network", "--space --box"),
         MetaInternal: ("generators of whole pictures", "--from-scale --seed"),
     }.items():
@@ -147,11 +149,15 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     layers = _all_layers(options, len(model.config.field.target) + 1)
     if options.space == "pixels" and layers != [None]:
         raise UserError(f"--layers {options.layers} blends weights; leave it out, or --space pixels")
+    if options.space == "pixels" and options.path:
+        raise UserError(f"--path {options.path} is a way between weights; leave it out, or --space pixels")
+    way = "pixels" if options.space == "pixels" else options.path or "arc"
     pictures = [read(f) for f in (options.a, options.b)]
-    rows = blends(model, *pictures, options.steps, layers, options.space == "pixels", parse_size(options.size), boxes)
+    rows = blends(model, *pictures, options.steps, layers, way, parse_size(options.size), boxes)
     write_pictures(rows, paths, options.out, options.force, options.zoom)
     if options.json:
-        print(json.dumps({"model": options.model, "steps": options.steps, "layers": options.layers, "output": str(options.out)}))
+        record = {"model": options.model, "steps": options.steps, "path": way, "layers": options.layers, "output": str(options.out)}
+        print(json.dumps(record))
     else:
         print(f"{options.out}  {options.steps} pictures" + f", {len(rows)} rows" * (len(rows) > 1))
     return 0

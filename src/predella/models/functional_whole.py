@@ -98,7 +98,7 @@ class WholePaint(HyperNetwork):
         """
         assert isinstance(self.mean, Tensor)
         if not self.mean.any():
-            raise ValueError("this model does not know the mean of its images' weights; take the line between two, or train it again")
+            raise ValueError("this model does not know the mean of its images' weights; take the path 'line', or train it again")
         return self._weights(self.mean[None], (self.grain.edge, self.grain.edge))
 
     @torch.no_grad()
