@@ -125,7 +125,7 @@ def test_between_two_shapes(cli, refuses, curves, digit, points, tmp_path):
 def test_wrong_input(cli, refuses, curves, digit, tmp_path, runs):
     model, out = ("--model", curves / "functional_digits"), ("--out", tmp_path / "x.npy")
     for name, array, says in (
-        ("empty", np.zeros((0, 2)), "holds 0 points"),
+        ("empty", np.zeros((0, 2)), "holds no points"),
         ("nan", np.array([[0, 1], [np.nan, 1.0]]), "1 points that are not finite"),
         ("space", np.zeros((5, 3)), "points in the plane are (N, 2)"),
         ("one", np.ones((5, 2)), "one place only"),
@@ -142,7 +142,7 @@ def test_wrong_input(cli, refuses, curves, digit, tmp_path, runs):
     np.savez(tmp_path / "several.npz", a=np.zeros((3, 2)))
     (tmp_path / "several.npz").rename(tmp_path / "several.npy")
     refuses("trace", tmp_path / "several.npy", *model, *out, says=["can't be read as points", "several arrays"])
-    refuses("trace", tmp_path / "nothing.csv", *model, *out, says="nothing.csv holds 0 points")
+    refuses("trace", tmp_path / "nothing.csv", *model, *out, says="nothing.csv holds no points")
     refuses("trace", tmp_path / "none.csv", *model, *out, says="does not exist")
     refuses("trace", digit, *model, "--out", tmp_path / "x.gif", says="which no trace is written as")
     refuses("trace", digit, *model, "--out", tmp_path / "x.npy", tmp_path / "x.npy", says="names one file twice")

@@ -21,7 +21,7 @@ TOY = FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, 
 @pytest.fixture
 def faces(tmp_path):
     rng = np.random.default_rng(0)
-    for name, size in (("a", (20, 16)), ("b", (16, 16))):
+    for name, size in (("a", (20, 16)), ("b", (20, 16))):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
     return tmp_path / "a.png", tmp_path / "b.png"
 
@@ -161,14 +161,18 @@ def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):
 def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     run, out = curves / "functional_faces", ("--out", tmp_path / "x.png")
     refuses("interpolate", run, *faces, "--layers", "9", *out, says="--layers must lie in 1…3 for this model, or be 'all'; got 9")
+    refuses("interpolate", run, *faces, "--layers", "some", *out, says="--layers must lie in 1…3 for this model, or be 'all'; got some")
+    refuses("interpolate", run, *faces, "--size", "30000x30000", *out, says="more than the 200,000,000 that can be made at once")
+    Image.new("RGB", (32, 40)).save(tmp_path / "large.png")
+    refuses("interpolate", run, faces[0], tmp_path / "large.png", *out, says="large.png 32×40; make them one size, or give --box twice")
     refuses("interpolate", run, *faces, "--layers", "all", "--out", tmp_path / "folder", says="--layers all makes one sheet")
     refuses("interpolate", run, *faces, "--space", "full", *out, says="must be weights or pixels")
-    refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave it out")
+    refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave out --layers or")
     refuses("interpolate", run, *faces, "--space", "pixels", "--path", "line", *out, says="--path line is a way between weights")
     refuses("interpolate", runs / "reversible_faces", *faces, "--path", "arc", *out, says="--path: of no use for a reversible network")
     refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says="must lie inside the picture")
     refuses("interpolate", run, *faces, "--size", "0x5", *out, says="--size must be at least 1x1, got '0x5'")
-    refuses("interpolate", "functional_sr", *faces, *out, says="can't interpolate; it can upscale, export")
+    refuses("interpolate", "functional_sr", *faces, *out, says="functional_sr can't interpolate; it can upscale, export")
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")
     assert not (tmp_path / "x.png").exists()
     assert load(run).config.field.kind == "whole"

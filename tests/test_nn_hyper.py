@@ -133,6 +133,15 @@ def test_an_arc_keeps_its_distance_from_the_centre():
         torch.testing.assert_close(angle(u, v).nan_to_num(), (t * angle(u, w)).nan_to_num(), atol=1e-6, rtol=1e-6)  # at one pace
     twin = interpolate_on_arc(a, a, 0.5, c)
     assert all(torch.allclose(twin[k], a[k], atol=1e-6) for k in a)
+    for angle in (170.0, 180.0):  # lengths 1 and 2: no detour, wherever they point
+        turn = torch.tensor([angle]).double().deg2rad()
+        u, v = {"w": torch.tensor([[1.0, 0.0]])}, {"w": 2 * torch.stack([turn.cos(), turn.sin()], 1)}
+        zero = {"w": torch.zeros(1, 2)}
+        ways = torch.cat([interpolate_on_arc(u, v, t, zero)["w"] for t in torch.linspace(0, 1, 11).tolist()]).norm(dim=1)
+        assert ways.max() < 2 + 1e-5 and (angle == 180 or (ways - torch.linspace(1, 2, 11)).abs().max() < 1e-5)
+    still = {"w": torch.ones(1, 2).bfloat16().requires_grad_()}
+    interpolate_on_arc(still, still, 0.5, {"w": torch.ones(1, 2).bfloat16()})["w"].sum().backward()
+    assert still["w"].grad.isfinite().all()
     part = interpolate_on_arc(a, b, 0.5, c, ["b"])
     assert torch.equal(part["w"], a["w"]) and not torch.equal(part["b"], a["b"])
     with pytest.raises(KeyError, match="'middle'"):

@@ -31,7 +31,7 @@ from predella.models.base import Model, load
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_points import FunctionalPoints, pixel_points, resampled
-from predella.models.functional_whole import WholeNetworks
+from predella.models.functional_whole import WholeNetworks, WholePaint
 from predella.models.meta_internal import MetaInternal
 from predella.models.reversible import DENSITIES, ClassNormals, Density, Reversible
 from predella.models.tower import Tower
@@ -272,7 +272,10 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
         theta = model.between(model.weights(a.to(device)), model.weights(b.to(device)), 0.5, count, path)
         return model.render(theta, size).clamp(-1, 1).cpu()
 
-    asks["weights on an arc"] = lambda a, b: blend(a, b, None, "arc")
+    if isinstance(model.paint, WholePaint) and model.paint.fitted:
+        asks["weights on an arc"] = lambda a, b: blend(a, b, None, "arc")
+    else:
+        log.warning("blends on arcs are left out: this model does not know the mean of its images' weights")
     asks |= {"weights": lambda a, b: blend(a, b, None), "no blend": lambda a, b: again(a).clamp(-1, 1)}
     asks |= {f"first {k} layers": lambda a, b, k=k: blend(a, b, k) for k in range(1, layers)}
     draws: dict[str, generation.Draw] = {}

@@ -12,6 +12,8 @@ from predella.image.fit import Box, fit_square
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_whole import WholeNetworks, WholePaint
 
+LARGEST = 200_000_000  # pixels of all pictures, which are in memory at once
+
 Way = Literal["arc", "line", "pixels"]
 
 
@@ -25,14 +27,22 @@ def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: l
         way: of the weights, on an "arc" around the mean of all images or on the "line"; or "pixels" of the rendered pictures.
         size: (H, W), default the model's own.
         boxes: cut from a and b first.
+
+    Raises:
+        UserError: pictures of two sizes and no box for each, a box outside its picture, more than LARGEST pixels in all, or an arc
+            around a mean that the model does not know.
     """
     field, paint = model.config.field, model.paint
     assert isinstance(field, WholeNetworks) and isinstance(paint, WholePaint)
     size = size or (field.edge, field.edge)
+    if (total := len(layers) * steps * size[0] * size[1]) > LARGEST:
+        raise UserError(
+            f"{total:,} pixels in all are more than the {LARGEST:,} that can be made at once; ask for a smaller size or fewer steps"
+        )
     try:
         if way == "arc":
             paint.centre()  # says so if there is none
-        seen = [fit_square(p.rgb(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
+        seen = [fit_square(p.on_white(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
     except ValueError as error:
         raise UserError(str(error)) from None
     first, last = (model.weights(x) for x in seen)

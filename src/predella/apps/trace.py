@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,13 +13,15 @@ from torch import Tensor
 from predella.apps.device import device_of
 from predella.errors import UserError
 from predella.image.files import FORMATS, Picture, read
-from predella.image.fit import fit_square
+from predella.image.fit import cut_square, fit_square
 from predella.models.functional_points import FunctionalPoints, framed
-from predella.nn.hyper import Weights, interpolate_weights
+from predella.nn.hyper import Weights, first_layers, interpolate_weights
 
+POINT_FILES = (".npy", ".csv")
 ENDINGS = (".npy", ".csv", ".png", ".svg")
 SMOOTH = 4  # lines are drawn so many times as large, and made smaller
 MOST = 1_000_000  # points of a file
+CHUNK = 65_536  # points whose layers are in memory at once
 LINE = 0.008  # width of the line, of a picture's edge
 
 
@@ -66,7 +69,7 @@ def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape
         UserError: no such file, or nothing in it that is a set of points in the plane.
     """
     file = Path(file)
-    if file.suffix.lower() in (".npy", ".csv"):
+    if file.suffix.lower() in POINT_FILES:
         inside, middle, scale = framed(_points(file))
         size = (inside.amax(0) - inside.amin(0)) * scale
         if not (inside.isfinite().all() and scale.isfinite()):
@@ -76,8 +79,9 @@ def shape_of(file: Path, model: FunctionalPoints, invert: bool = False) -> Shape
         low = inside.amin(0) * scale + middle
         return Shape(seen, scale, middle, True, (size[0].item(), size[1].item()), (low[0].item(), low[1].item()))
     grey = read(file).grey_on_white()
-    if invert and grey.min() >= 1 - 1 / 255:
-        raise UserError(f"{file} is white (what is transparent is seen as white); --invert needs a dark shape on white")
+    if invert and cut_square(grey, min(grey.shape[-2:])).min() >= 1 - 1 / 255:
+        where = "" if grey.shape[-2] == grey.shape[-1] else " in its central square"
+        raise UserError(f"{file} is white{where} (what is transparent is seen as white); --invert needs a dark shape on white")
     return shape_of_picture(-grey if invert else grey, model, str(file))
 
 
@@ -106,23 +110,36 @@ def _points(file: Path) -> Tensor:
             if not isinstance(array, np.ndarray):
                 raise ValueError("several arrays")
         else:
-            lines = [line for line in file.read_text().splitlines() if line.strip()]
-            header = bool(lines) and any(c.isalpha() and c not in "eEnaif" for c in lines[0])
-            array = np.array([[float(v) for v in line.replace(";", ",").split(",")] for line in lines[header:]])
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{file} can't be read as points ({error}); give N rows of x,y") from None
+            lines = [line.replace(";", ",").split(",") for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+            header = bool(lines) and not any(_is_number(v) for v in lines[0])
+            rows = [[float(v) for v in line] for line in lines[header:]]
+            for i, row in enumerate(rows, 1):
+                if len(row) != len(rows[0]):
+                    raise ValueError(f"row {i} has {len(row)} numbers, the first {len(rows[0])}")
+            array = np.array(rows)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        why = "Python objects are not read" if "allow_pickle" in str(error) else error
+        raise UserError(f"{file} can't be read as points ({why}); give N rows of x,y") from None
     if not array.size:
-        raise UserError(f"{file} holds 0 points; 2 to {MOST:,} make a shape")
+        raise UserError(f"{file} holds no points; 2 to {MOST:,} make a shape")
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
-        raise UserError(f"{file} holds {array.dtype} numbers of shape {array.shape}; points in the plane are (N, 2)")
+        raise UserError(f"{file} holds {array.dtype} numbers of shape {array.shape}; points in the plane are (N, 2): keep x and y")
     if not 2 <= len(array) <= MOST:
-        raise UserError(f"{file} holds {len(array)} points; 2 to {MOST:,} make a shape")
+        raise UserError(f"{file} holds {len(array)} point{'s' * (len(array) > 1)}; 2 to {MOST:,} make a shape")
     if not np.isfinite(array).all():
         raise UserError(f"{file} holds {int((~np.isfinite(array)).any(1).sum())} points that are not finite; remove them")
     points = torch.from_numpy(array.astype(np.float64))
     if (points.amax(0) == points.amin(0)).all():
         raise UserError(f"{file} holds one place only, {points[0].tolist()}; a shape needs several")
     return points
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @torch.no_grad()
@@ -134,13 +151,13 @@ def weights_of(model: FunctionalPoints, shape: Shape) -> Weights:
 @torch.no_grad()
 def curve(model: FunctionalPoints, weights: Weights, count: int) -> Tensor:
     """(count, 2) as (y, x) in [-1, 1]: points of the closed curve, in order."""
-    return model.query(weights, model.circle(count).to(device_of(model)))[0].cpu()
+    return torch.cat([model.query(weights, z)[0].cpu() for z in model.circle(count).to(device_of(model)).split(CHUNK)])
 
 
 def between(model: FunctionalPoints, a: Shape, b: Shape, steps: int, layers: int | None = None) -> list[Weights]:
     """Weights on the line from one shape's to the other's, ends included; with `layers` only those of the first layers go over."""
     first, last = weights_of(model, a), weights_of(model, b)
-    names = None if layers is None else [k for k in first if int(k.split(".")[1]) < layers]
+    names = None if layers is None else first_layers(first, layers)
     return [interpolate_weights(first, last, t, names) for t in torch.linspace(0, 1, steps).tolist()]
 
 

@@ -111,14 +111,13 @@ def _posteriors(options, model, paths: list[Path], boxes) -> int:
 
 def _layers(text: str | None, count: int) -> list[int | None]:
     """`3` → [3], `all` → [1, …, count], nothing → [None]."""
-    from predella.cli.shared import whole_numbers
     from predella.errors import UserError
 
     if text == "all":
         return list(range(1, count + 1))
     if text is None:
         return [None]
-    (layers,) = whole_numbers(text, "--layers", "2", 1)
+    layers = int(text) if text.isdecimal() and len(text) < 10 else 0
     if not 1 <= layers <= count:
         raise UserError(f"--layers must lie in 1…{count} for this model, or be 'all'; got {text}")
     return [layers]
@@ -138,7 +137,7 @@ def _all_layers(options, count: int) -> list[int | None]:
 def _functions(options, model, paths: list[Path], boxes) -> int:
     """From the weights of one image's function to those of the other's."""
     from predella.apps.blend import blends
-    from predella.cli.shared import parse_size, write_pictures
+    from predella.cli.shared import parse_size, say, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
     from predella.models.functional_whole import WholeNetworks
@@ -148,12 +147,18 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
         raise UserError(f"--space must be weights or pixels for this model, got '{options.space}'")
     layers = _all_layers(options, len(model.config.field.target) + 1)
     if options.space == "pixels" and layers != [None]:
-        raise UserError(f"--layers {options.layers} blends weights; leave it out, or --space pixels")
+        raise UserError(f"--layers {options.layers} blends weights; leave out --layers or --space pixels")
     if options.space == "pixels" and options.path:
-        raise UserError(f"--path {options.path} is a way between weights; leave it out, or --space pixels")
+        raise UserError(f"--path {options.path} is a way between weights; leave out --path or --space pixels")
     way = "pixels" if options.space == "pixels" else options.path or "arc"
     pictures = [read(f) for f in (options.a, options.b)]
+    sizes = [f"{p.size[1]}×{p.size[0]}" for p in pictures]
+    if sizes[0] != sizes[1] and len(options.box or []) < 2:
+        raise UserError(f"{options.a} is {sizes[0]}, {options.b} {sizes[1]}; make them one size, or give --box twice: the face in each")
     rows = blends(model, *pictures, options.steps, layers, way, parse_size(options.size), boxes)
+    for file, picture, box in zip((options.a, options.b), pictures, boxes):
+        if box is None and picture.size[0] != picture.size[1]:
+            say(f"{file} has {picture.size[1]}×{picture.size[0]} pixels; its central square is seen; --box LEFT,TOP,RIGHT,BOTTOM: the face")
     write_pictures(rows, paths, options.out, options.force, options.zoom)
     if options.json:
         record = {"model": options.model, "steps": options.steps, "path": way, "layers": options.layers, "output": str(options.out)}
@@ -168,8 +173,10 @@ def _curves(options, model, paths: list[Path]) -> int:
     import torch
 
     from predella.apps import trace
-    from predella.cli.shared import trace_notes, write_pictures
+    from predella.cli.shared import leave_out, trace_notes, write_pictures
 
+    if all(f.suffix.lower() in trace.POINT_FILES for f in (options.a, options.b)):
+        leave_out(options, "--invert", "files of points")
     asked = _all_layers(options, len(model.config.target) + 1)
     shapes = [trace.shape_of(f, model, options.invert) for f in (options.a, options.b)]
     trace_notes(shapes, (options.a, options.b), options.invert)

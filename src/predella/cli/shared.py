@@ -45,7 +45,7 @@ def open_model(source: str, verb: str, cpu: bool):
         )
 
     model = load(source)
-    model.check_verb(verb)
+    model.check_verb(verb, source)
     return placed(model, cpu)
 
 
@@ -91,7 +91,7 @@ def whole_numbers(text: str, option: str, example: str, count: int | None = None
 
     parts = [p.strip() for p in text.split(",")]
     if not all(p.isdecimal() and int(p) < 2**31 for p in parts) or count not in (None, len(parts)):
-        raise UserError(f"{option} must be {count or ''} whole numbers with commas between, such as {example}; got '{text}'")
+        raise UserError(f"{option} must be {f'{count} ' * bool(count)}whole numbers with commas between, such as {example}; got '{text}'")
     return [int(p) for p in parts]
 
 

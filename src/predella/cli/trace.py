@@ -27,7 +27,7 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     from predella.apps import trace
     from predella.atomic import atomic_write, check_free
-    from predella.cli.shared import open_model, trace_notes
+    from predella.cli.shared import leave_out, open_model, trace_notes
     from predella.errors import UserError, did_you_mean
     from predella.image.files import Picture, write
 
@@ -41,6 +41,10 @@ def run(options, rest) -> int:
         check_free(out, options.force)
     if len({out.resolve() for out in options.out}) < len(options.out):
         raise UserError(f"--out names one file twice: {', '.join(map(str, options.out))}")
+    if options.shape.suffix.lower() in trace.POINT_FILES:
+        leave_out(options, "--invert", "a file of points")
+    if not any(out.suffix.lower() == ".png" for out in options.out):
+        leave_out(options, "--edge", "files other than .png")
     model = open_model(options.model, "trace", options.cpu)
     shape, start = trace.shape_of(options.shape, model, options.invert), time.monotonic()
     trace_notes([shape], [options.shape], options.invert)

@@ -15,8 +15,8 @@ def gaussian_cross_entropy(points: Tensor, weights: Tensor) -> Tensor:
     middle = (weights[..., None] * points).sum(1, keepdim=True)
     off = points - middle
     covariance = torch.einsum("bm,bmi,bmj->bij", weights, off, off)
-    covariance = covariance + 1e-6 * torch.eye(2, dtype=points.dtype, device=points.device)
-    return 0.5 * (torch.logdet(covariance) + (torch.linalg.inv(covariance) * covariance).sum((1, 2))) + math.log(2 * math.pi)
+    fitted = covariance + 1e-6 * torch.eye(2, dtype=points.dtype, device=points.device)  # points on a line have none across
+    return 0.5 * (torch.logdet(fitted) + (torch.linalg.inv(fitted) * covariance).sum((1, 2))) + math.log(2 * math.pi)
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from predella.models.functional_patches import PatchNetworks, PatchPaint
 from predella.models.functional_whole import WholeNetworks, WholePaint
 from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
-from predella.nn.hyper import HyperNetwork, Weights, interpolate_on_arc, interpolate_weights
+from predella.nn.hyper import HyperNetwork, Weights, first_layers, interpolate_on_arc, interpolate_weights
 
 NUDGE = 1e-4  # cells: more than the rounding of float32 coordinates of 3 000 pixels, and nothing to the eye
 
@@ -165,10 +165,10 @@ class FunctionalImage(Model):
 
         Args:
             t: a number, or one (B,) an item.
-            path: "line" is the paper's, (1 - t) · a + t · b; "arc" goes around the mean of all images, as far from it as the ends.
+            path: "line" is the paper's, (1 - t) · a + t · b; "arc" goes around the mean of all images, as far from it as the ends are.
 
         Raises:
-            ValueError: a model of cells or patches, whose layers are no image's own, layers outside 1 … their number, or an arc
+            ValueError: a model of cells or patches, whose layers are no image's own, layers outside 0 … their number, or an arc
                 around a mean that was never fitted.
         """
         if not isinstance(self.paint, WholePaint) or not isinstance(self.config.field, WholeNetworks):
@@ -176,7 +176,7 @@ class FunctionalImage(Model):
         count = len(self.config.field.target) + 1
         if layers is not None and not 0 <= layers <= count:
             raise ValueError(f"layers must lie in 0…{count}, got {layers}")
-        names = [f"layers.{i}.{what}" for i in range(count if layers is None else layers) for what in ("weight", "bias")]
+        names = first_layers(a, count if layers is None else layers)
         if path == "arc":
             return interpolate_on_arc(a, b, t, self.paint.centre(), names)
         return interpolate_weights(a, b, t, names)

@@ -142,13 +142,14 @@ class PatchPaint(HyperNetwork):
         if blur:
             raise ValueError("blur is a closed form of cell fields only; this model has patch networks")
         if derivatives:
+            wanted = torch.is_grad_enabled()
             with torch.inference_mode(False), torch.enable_grad():
                 weights = {k: v.clone() for k, v in weights.items()}  # tensors made in inference mode take no gradient
                 at = coords.detach().clone().requires_grad_(True)
                 value = self._mean(weights, at, scale)
-                rows = [torch.autograd.grad(value[b, :, c].sum(), at, retain_graph=True)[0]
+                rows = [torch.autograd.grad(value[b, :, c].sum(), at, retain_graph=True, create_graph=wanted)[0]
                         for b in range(value.shape[0]) for c in range(3)]  # fmt: skip
-            return value, torch.stack(rows, 1).view(len(coords), -1, 3, 2).transpose(0, 1)
+            return value if wanted else value.detach(), torch.stack(rows, 1).view(len(coords), -1, 3, 2).transpose(0, 1)
         return self._mean(weights, coords, scale)
 
     def _mean(self, weights: Weights, coords: Tensor, scale) -> Tensor:

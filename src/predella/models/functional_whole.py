@@ -54,6 +54,7 @@ class WholePaint(HyperNetwork):
     """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), "extent" (B, 2) = (h, w) of the input."""
 
     radius = 1_000_000  # everything depends on the whole image
+    mean: Tensor
 
     def __init__(self, grain: WholeNetworks, channels: int):
         super().__init__()
@@ -88,7 +89,24 @@ class WholePaint(HyperNetwork):
         return int(h), int(w)
 
     def forward(self, x: Tensor) -> Weights:
-        return self._weights(self.encoder(self._square(x)), (x.shape[-2], x.shape[-1]))
+        return self._weights(self.embed(x), (x.shape[-2], x.shape[-1]))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, embedding), what the weights are linear in."""
+        edge = self.grain.edge
+        if x.shape[-2:] != (edge, edge):
+            x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
+        return self.encoder(x)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the mean is known."""
+        return bool(self.mean.any())
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        """Weights that were saved before there was a mean know none."""
+        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def centre(self) -> Weights:
         """The mean of the training images' weights, of one item; arcs between images go around it.
@@ -96,25 +114,19 @@ class WholePaint(HyperNetwork):
         Raises:
             ValueError: it was never fitted.
         """
-        assert isinstance(self.mean, Tensor)
-        if not self.mean.any():
+        if not self.fitted:
             raise ValueError("this model does not know the mean of its images' weights; take the path 'line', or train it again")
         return self._weights(self.mean[None], (self.grain.edge, self.grain.edge))
 
     @torch.no_grad()
     def fit_mean(self, images: Iterable[Tensor]) -> None:
-        """Take the mean embedding of batches (B, 3, h, w), of 2,000 images or all; weights are linear in it."""
-        assert isinstance(self.mean, Tensor)
+        """Take the mean embedding of batches (B, C, h, w), of the first 2,000 images or of all."""
         total, count = torch.zeros_like(self.mean), 0
         for x in images:
-            total, count = total + self.encoder(self._square(x)).sum(0), count + len(x)
+            total, count = total + self.embed(x).sum(0), count + len(x)
             if count >= SURVEY:
                 break
         self.mean.copy_(total / count)
-
-    def _square(self, x: Tensor) -> Tensor:
-        edge = self.grain.edge
-        return x if x.shape[-2:] == (edge, edge) else F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
 
     def _weights(self, code: Tensor, extent: tuple[int, int]) -> Weights:
         """(B, embedding) → the weights."""
@@ -135,12 +147,13 @@ class WholePaint(HyperNetwork):
         batch = len(theta["layers.0.bias"])
         if not derivatives:
             return apply_weights(self._target[0], theta, coords.expand(batch, -1, -1))
+        wanted = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             theta = {k: v.clone() for k, v in theta.items()}  # tensors made in inference mode take no gradient
             at = coords.detach().clone().expand(batch, -1, -1).contiguous().requires_grad_(True)
             value = apply_weights(self._target[0], theta, at)
-            rows = [torch.autograd.grad(value[..., c].sum(), at, retain_graph=True)[0] for c in range(3)]
-        return value, torch.stack(rows, 2)
+            rows = [torch.autograd.grad(value[..., c].sum(), at, retain_graph=True, create_graph=wanted)[0] for c in range(3)]
+        return value if wanted else value.detach(), torch.stack(rows, 2)
 
     def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
         """Rows y (H,) and columns x (W,) → (B, 3, H, W), a band of rows at a time."""

@@ -69,10 +69,11 @@ def interpolate_weights(a: Weights, b: Weights, t: float | Tensor, names: Iterab
 
 
 def interpolate_on_arc(a: Weights, b: Weights, t: float | Tensor, centre: Weights, names: Iterable[str] | None = None) -> Weights:
-    """c + [sin((1 - t) Ω) (a - c) + sin(t Ω) (b - c)] / sin Ω for the tensors in `names`, together one vector an item.
+    """c + r(t) [sin((1 - t) Ω) û + sin(t Ω) v̂] / sin Ω for the tensors in `names`, together one vector an item.
 
-    Ω is the angle at the centre c between a and b (Shoemake 1985). Between two draws of one distribution with mean c the line comes
-    nearer to c than draws do, by √½ in the middle; the arc does not (White 2016). Where a and b lie in one direction it is the line.
+    û and v̂ are the directions from the centre c to a and b, Ω is the angle between them (Shoemake 1985), r goes from a's distance to
+    b's. Between two draws of one distribution with mean c the line comes nearer to c than draws do, by √½ in the middle; the arc does
+    not (White 2016). Where a and b lie in one direction, or in opposite ones, it is the line.
 
     Args:
         t: a number, or one (B,) an item.
@@ -82,13 +83,26 @@ def interpolate_on_arc(a: Weights, b: Weights, t: float | Tensor, centre: Weight
         KeyError: see `interpolate_weights`.
     """
     chosen = sorted(_chosen(a, b, names))
+    if not chosen:
+        return dict(a)
     u, v = ({k: w[k] - centre[k] for k in chosen} for w in (a, b))
-    products = [sum((p[k] * q[k]).flatten(1).sum(1) for k in chosen) for p, q in ((u, v), (u, u), (v, v))]
-    uv, uu, vv = (torch.as_tensor(p) for p in products)
-    angle = torch.acos((uv / (uu * vv).sqrt().clamp(min=1e-30)).clamp(-1 + 1e-6, 1 - 1e-6))
-    near = angle < 1e-2  # sines of small angles say no more than the line, and less exactly
-    shares = [torch.where(near, s, (s * angle).sin() / angle.sin()) for s in (1 - torch.as_tensor(t).to(uv), torch.as_tensor(t).to(uv))]
+
+    def product(p: Weights, q: Weights) -> Tensor:
+        exact = torch.promote_types(p[chosen[0]].dtype, torch.float32)
+        return torch.stack([(p[k].to(exact) * q[k].to(exact)).flatten(1).sum(1) for k in chosen]).sum(0)
+
+    far = [product(w, w).clamp(min=1e-20).sqrt() for w in (u, v)]
+    angle = torch.acos((product(u, v) / (far[0] * far[1])).clamp(-1 + 1e-6, 1 - 1e-6))
+    straight = angle.sin() < 1e-2  # there the arc is the line, or could go anywhere
+    ways = torch.stack(torch.broadcast_tensors(1 - torch.as_tensor(t).to(angle), torch.as_tensor(t).to(angle)))
+    reach = ways[0] * far[0] + ways[1] * far[1]
+    shares = [torch.where(straight, s, reach / f * (s * angle).sin() / angle.sin()) for s, f in zip(ways, far)]
     return {k: centre[k] + _by_item(shares[0], u[k]) * u[k] + _by_item(shares[1], v[k]) * v[k] if k in chosen else a[k] for k in a}
+
+
+def first_layers(weights: Weights, count: int) -> list[str]:
+    """The names `layers.i.…` of the first `count` layers."""
+    return [name for name in weights if name.startswith("layers.") and int(name.split(".")[1]) < count]
 
 
 def _chosen(a: Weights, b: Weights, names: Iterable[str] | None) -> set[str]:

@@ -23,6 +23,8 @@ from predella.objectives.functional_image import FunctionalImageObjective, Funct
 from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
+FOLLOWS = 0.02  # how far the mean goes towards a batch's in a step
+
 
 @config
 class FunctionalBlendObjectiveConfig:
@@ -63,8 +65,8 @@ class FunctionalBlendObjectiveConfig:
         Raises:
             ValueError: no model with one network an image.
         """
-        if not isinstance(model, FunctionalImage) or not isinstance(model.config.field, WholeNetworks):
-            raise ValueError("functional_blend trains a FunctionalImage with one network an image (field.kind whole)")
+        if not isinstance(model, FunctionalImage) or not isinstance(model.config.field, WholeNetworks) or model.config.mask:
+            raise ValueError("functional_blend trains a FunctionalImage with one network an image (field.kind whole) and no mask")
         networks = (perceptual(name) for name in (self.critic, self.perceptual))
         return FunctionalBlend(model, self, *(n if isinstance(n, Perceptual) else None for n in networks))
 
@@ -79,8 +81,8 @@ class FunctionalBlend(Objective):
 
     def __init__(self, model: FunctionalImage, config: FunctionalBlendObjectiveConfig, features: Perceptual | None = None,
                  likeness: Perceptual | None = None):  # fmt: skip
-        assert isinstance(model.config.field, WholeNetworks)
-        self.model, self.config, self.edge = model, config, model.config.field.edge
+        assert isinstance(model.config.field, WholeNetworks) and isinstance(model.paint, WholePaint)
+        self.model, self.paint, self.config, self.edge = model, model.paint, config, model.config.field.edge
         self.regression = FunctionalRegression(model, FunctionalImageObjective(distance=config.distance, queries=config.queries))
         self.features, self.likeness = features, likeness
         if features is None:
@@ -100,9 +102,12 @@ class FunctionalBlend(Objective):
         )
 
     def begin(self, batches: Iterator[Batch]) -> None:
-        """Fit the mean that arcs go around; it then stays where it is, and what lies on arcs around it is judged."""
-        assert isinstance(self.model.paint, WholePaint)
-        self.model.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
+        """Fit the mean that arcs go around; while the encoder learns, it follows."""
+        self.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit it to the trained model."""
+        self.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for fewer than two images, or images of another size than the model's."""
@@ -116,7 +121,9 @@ class FunctionalBlend(Objective):
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The data are real, blends fake."""
         with torch.no_grad():
-            fake = self.blends(self.model.weights(split_condition(batch.condition)[0]), batch)
+            image = split_condition(batch.condition)[0]
+            self.paint.mean.lerp_(batch.gather(self.paint.embed(image)).mean(0), FOLLOWS)
+            fake = self.blends(self.model.weights(image), batch)
         return {"real": LOG_RATIO.real(self.judged(batch.target)), "fake": LOG_RATIO.fake(self.judged(fake))}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

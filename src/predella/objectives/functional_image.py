@@ -76,9 +76,14 @@ class FunctionalRegression(Objective):
         total = distance(value, target) + (self.config.hole_weight - 1) * distance(inside, target)
         return total.mean()
 
-    def end(self, batches: Iterator[Batch]) -> None:
-        """Fit the mean that arcs between images go around, where an image has one network."""
+    def go_on(self) -> None:
+        """The mean of former weights is void."""
         if isinstance(self.model.paint, WholePaint):
+            self.model.paint.mean.zero_()
+
+    def end(self, batches: Iterator[Batch]) -> None:
+        """Fit the mean that arcs between images go around, where an image has one network and all of it is seen."""
+        if isinstance(self.model.paint, WholePaint) and not self.model.config.mask:
             self.model.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
 
     @torch.no_grad()

@@ -74,8 +74,10 @@ class FunctionalPointsObjective(Objective):
             points = points.gather(1, order[..., None].expand(-1, -1, 2))
             return {"cross_entropy": kernel_cross_entropy(made, points, shares, self.config.sigma).mean()}
         cells = 2 / torch.tensor(image.shape[-2:], dtype=image.dtype, device=image.device)
-        drawn = torch.multinomial(shares.cpu(), self.config.samples, replacement=True, generator=generator).to(image.device)
-        spread = torch.rand(*drawn.shape, 2, generator=generator).to(image) - 0.5
+        draws = batch.share(torch.rand(batch.whole, self.config.samples, 3, generator=generator)).to(image)
+        sums = shares.cumsum(1)
+        drawn = torch.searchsorted(sums, draws[..., 0].contiguous() * sums[:, -1:], right=True).clamp(max=shares.shape[1] - 1)
+        spread = draws[..., 1:] - 0.5
         real = points.gather(1, drawn[..., None].expand(-1, -1, 2)) + spread * cells
         return {"mmd": torch.stack([gaussian_mmd(a, b, BANDWIDTHS) for a, b in zip(made, real)]).mean()}
 
