@@ -11,6 +11,7 @@ from predella.losses.transport import gaussian_mmd, kernel_cross_entropy
 from predella.metrics.points import gaussian_cross_entropy, measure
 from predella.models.base import load
 from predella.models.functional_points import FunctionalPoints, FunctionalPointsConfig, framed, pixel_points, resampled
+from predella.objectives import functional_points as objectives
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.tasks.base import Batch
 
@@ -72,6 +73,40 @@ def test_a_gaussians_own_cross_entropy():
     points = torch.randn(1, 5000, 2, generator=generator) * torch.tensor([0.3, 0.6])
     truth = math.log(2 * math.pi * math.e * 0.3 * 0.6)
     assert gaussian_cross_entropy(points, torch.full((1, 5000), 1 / 5000)).item() == pytest.approx(truth, abs=0.05)
+
+
+def test_a_gaussian_of_points_on_a_line():
+    points = torch.tensor([[[-1.0, 0.0], [1.0, 0.0]]])
+    narrow = MultivariateNormal(torch.zeros(2), torch.diag(torch.tensor([1.0 + 1e-6, 1e-6])))
+    found = gaussian_cross_entropy(points, torch.full((1, 2), 0.5)).item()
+    assert found == pytest.approx(-narrow.log_prob(points[0]).mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mmd"])
+def test_two_processes_see_what_one_would(loss):
+    torch.manual_seed(0)
+    images = torch.rand(4, 1, 8, 8) * 2 - 1
+    objective = FunctionalPointsObjectiveConfig(loss=loss, samples=32).build(FunctionalPoints(TOY))
+    whole = objective.losses(Batch(images, seed=3))[loss]
+    shares = [objective.losses(Batch(images.chunk(2)[i], seed=3, part=(i, 2)))[loss] for i in (0, 1)]
+    torch.testing.assert_close(sum(shares) / 2, whole)
+
+
+def test_draws_of_a_picture_fall_where_it_is_bright():
+    torch.manual_seed(0)
+    image = torch.full((1, 1, 8, 8), -1.0)
+    image[0, 0, 2, 5], image[0, 0, 6, 1] = 1.0, 0.0  # two pixels, one half as bright
+    seen = []
+    objective = FunctionalPointsObjectiveConfig(loss="mmd", samples=600).build(FunctionalPoints(TOY))
+    original = objectives.gaussian_mmd
+    objectives.gaussian_mmd = lambda a, b, bandwidths: seen.append(b) or original(a, b, bandwidths)
+    try:
+        objective.losses(Batch(image, seed=1))
+    finally:
+        objectives.gaussian_mmd = original
+    cells = ((seen[0] + 1) * 4).floor().long()
+    places = {tuple(c) for c in cells.tolist()}
+    assert places == {(2, 5), (6, 1)} and 0.6 < (cells[:, 0] == 2).double().mean() < 0.73
 
 
 def test_a_set_is_seen_whatever_the_order_of_its_points():

@@ -13,6 +13,7 @@ from predella.models.functional_image import CellFields, FunctionalImage, Functi
 from predella.models.functional_whole import WholeNetworks
 from predella.nn.critics import FeatureCritic
 from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig
+from predella.objectives.functional_image import FunctionalImageObjective
 from predella.tasks.base import Batch
 
 TOY = FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)))
@@ -94,8 +95,41 @@ def test_arcs_go_around_the_mean():
     assert torch.equal(first["layers.1.weight"], a["layers.1.weight"])
 
 
+def test_slopes_carry_gradients():
+    torch.manual_seed(0)
+    model = FunctionalImage(TOY)
+    theta, coords = model.weights(torch.rand(1, 3, 16, 16)), torch.rand(4, 2)
+    model.query(theta, coords, derivatives=1)[1].square().sum().backward()
+    assert model.paint.heads["layers_0_weight"].weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        assert not any(t.requires_grad for t in model.query(theta, coords, derivatives=1))
+
+
+def test_a_mean_is_of_the_weights_it_was_fitted_to(tmp_path):
+    torch.manual_seed(0)
+    model, x = FunctionalImage(TOY), torch.rand(4, 3, 16, 16) * 2 - 1
+    objective = FunctionalImageObjective(queries=16).build(model)
+    old = {k: v for k, v in model.state_dict().items() if k != "paint.mean"}
+    objective.end(iter([Batch(x, x)]))
+    assert model.paint.fitted
+    torch.testing.assert_close(model.paint.mean, model.paint.embed(x).mean(0))
+    again = FunctionalImage(TOY)
+    again.load_state_dict(old)  # saved before there was a mean
+    assert not again.paint.fitted
+    objective.go_on()
+    assert not model.paint.fitted
+    blend = FunctionalBlendObjectiveConfig(path="arc", critic_width=4).build(model)
+    blend.begin(iter([Batch(x, x)]))
+    first = model.paint.mean.clone()
+    blend.critic_losses(Batch(-x, -x))
+    torch.testing.assert_close(model.paint.mean, first.lerp(model.paint.embed(-x).mean(0), 0.02))
+    masked = FunctionalImage(FunctionalImageConfig(field=TOY.field, mask=True))
+    FunctionalImageObjective(queries=16).build(masked).end(iter([Batch(x, torch.cat([x, x[:, :1]], 1))]))  # asked for no arcs
+    with pytest.raises(ValueError, match="and no mask"):
+        FunctionalBlendObjectiveConfig().build(masked)
+
+
 def test_training_makes_functions_of_the_images(tmp_path):
-    from predella.objectives.functional_image import FunctionalImageObjective
     from predella.tasks.super_resolution import SuperResolution
 
     torch.manual_seed(0)
@@ -138,6 +172,7 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     status, out, err = cli("evaluate", curves / "functional_faces", "--data", tmp_path / "set", "--weights", vgg_weights, "--json")
     assert status == 0, err
     asks = {r["ask"] for r in json.loads(out)["rows"]}
+    assert "arcs are left out" not in err
     blended = {"pixels", "pixels of the functions", "weights", "weights on an arc", "first 1 layers", "first 2 layers"}
     assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
 
