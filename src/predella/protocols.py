@@ -26,7 +26,7 @@ from predella.losses.likelihood import quantized
 from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
-from predella.metrics.features import Features, load_features, load_maps
+from predella.metrics.features import Features, load_features, load_layers, load_maps
 from predella.models.base import Model, load
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
@@ -57,6 +57,7 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
+BLENDS = "vgg16_relu4_3", "vgg16_relu5_3"  # texture, and what is where
 PAIRINGS = 3  # of the pictures of a set with one another, for blends
 ANSWERS = 10  # a condition
 PLACES = "vgg16_relu2_2"  # features at all places of a picture
@@ -289,7 +290,7 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
             return mix(pictures[some], pictures[other[some]])
 
         draws[name + f", pairs {i}" * (i > 1)] = torch.no_grad()(draw)
-    yield from generation.distances(pictures.split(generation.BATCH), draws, load_features(FACES, asked.weights), FACES)
+    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(BLENDS, asked.weights), *BLENDS)
 
 
 def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:

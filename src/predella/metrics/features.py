@@ -3,7 +3,7 @@
 Inception's features give numbers called `fid`, `kid`; others carry their network's and layer's name.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -41,6 +41,25 @@ def load_features(name: str, weights: Path | None = None) -> Features:
         if min(x.shape[-2:]) < least:
             raise UserError(f"{name} needs images of at least {least} pixels, got {x.shape[-1]}×{x.shape[-2]}; take an earlier layer")
         return network(x, count)[-1].mean((2, 3))
+
+    return means
+
+
+def load_layers(names: Sequence[str], weights: Path | None = None) -> Features:
+    """Several layers of one network side by side, (B, D · layers), in one pass: layers of one width, such as vgg16_relu4_3 and _relu5_3.
+
+    Raises:
+        UserError: see `load_features`.
+    """
+    loaded = [load_features(name, weights) for name in names]  # says what is wrong with any
+    which = names[0].partition("_")[0]
+    network, counts = load_classic(which, weights), [LAYERS[which].index(name.partition("_")[2]) + 1 for name in names]
+
+    def means(x: Tensor) -> Tensor:
+        if min(x.shape[-2:]) < max(LEAST[which][c - 1] for c in counts):
+            return torch.cat([layer(x) for layer in loaded], 1)  # says which is too deep
+        maps = network(x, max(counts))
+        return torch.cat([maps[c - 1].mean((2, 3)) for c in counts], 1)
 
     return means
 

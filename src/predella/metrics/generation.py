@@ -49,23 +49,25 @@ def likeness(images: Images, again: Transform, ask: str, how: str) -> dict:
 
 
 @torch.inference_mode()
-def distances(real: Iterable[Tensor], draws: Mapping[str, Draw], features: Callable[[Tensor], Tensor], name: str) -> Iterator[dict]:
+def distances(real: Iterable[Tensor], draws: Mapping[str, Draw], features: Callable[[Tensor], Tensor], *names: str) -> Iterator[dict]:
     """Fréchet distance, precision and recall of as many 8-bit samples as there are images; one row a way of drawing and measure.
 
     Args:
         real: batches of images (B, C, H, W) in [-1, 1].
-        name: of the features, which becomes part of the measures' names.
+        names: of the features, which become part of the measures' names; several stand side by side, each as wide (`load_layers`).
     """
-    known = collect(features, real)
-    suffix = f"{name}_{count_name(len(known))}"
-    distance = f"fid_{count_name(len(known))}" if name == "inception" else f"fd_{suffix}"
-    protocol = f"{len(known)} samples against {len(known)} images, features {name} (mean over positions), 8-bit samples"
+    known = collect(features, real).chunk(len(names), 1)
+    count = len(known[0])
     for ask, draw in draws.items():
-        generated = collect(features, _drawn(draw, len(known)))
-        precision, recall = precision_recall(known, generated, NEIGHBOURS)
-        values = {distance: frechet_distance(known, generated), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
-        for measure, value in values.items():
-            yield {"ask": ask, "measure": measure, "value": value, "images": len(known), "protocol": protocol}
+        generated = collect(features, _drawn(draw, count)).chunk(len(names), 1)
+        for name, a, b in zip(names, known, generated, strict=True):
+            suffix = f"{name}_{count_name(count)}"
+            distance = f"fid_{count_name(count)}" if name == "inception" else f"fd_{suffix}"
+            precision, recall = precision_recall(a, b, NEIGHBOURS)
+            values = {distance: frechet_distance(a, b), f"precision_{suffix}": precision, f"recall_{suffix}": recall}
+            protocol = f"{count} samples against {count} images, features {name} (mean over positions), 8-bit samples"
+            for measure, value in values.items():
+                yield {"ask": ask, "measure": measure, "value": value, "images": count, "protocol": protocol}
 
 
 def _drawn(draw: Draw, count: int) -> Iterable[Tensor]:

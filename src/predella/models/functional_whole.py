@@ -50,6 +50,11 @@ class WholeNetworks:
             raise ValueError(f"rank must not be negative, got {self.rank}")
 
 
+def _without_mean(paint, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+    """Weights that were saved before there was a mean know none."""
+    state_dict.setdefault(prefix + "mean", torch.zeros_like(paint.mean))
+
+
 class WholePaint(HyperNetwork):
     """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), "extent" (B, 2) = (h, w) of the input."""
 
@@ -73,6 +78,7 @@ class WholePaint(HyperNetwork):
         self.shared = nn.ParameterDict({k.replace(".", "_"): torch.randn(shapes[k]) for k in between})
         self.rows = nn.ParameterDict({k.replace(".", "_"): torch.randn(rank, shapes[k][1]) / math.sqrt(rank) for k in between})
         self.register_buffer("mean", torch.zeros(grain.embedding))  # embedding of the mean image's weights, see `fit_mean`
+        self.register_load_state_dict_pre_hook(_without_mean)
         self.heads = DenseHeads(grain.embedding, {k: torch.Size((s[0], rank)) if k in between else s for k, s in shapes.items()})
         with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
             layers_ = len(grain.target)
@@ -102,11 +108,6 @@ class WholePaint(HyperNetwork):
     def fitted(self) -> bool:
         """Whether the mean is known."""
         return bool(self.mean.any())
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
-        """Weights that were saved before there was a mean know none."""
-        state_dict.setdefault(prefix + "mean", torch.zeros_like(self.mean))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def centre(self) -> Weights:
         """The mean of the training images' weights, of one item; arcs between images go around it.
