@@ -18,17 +18,21 @@ from predella.image.contract import from_uint8
 from predella.losses.transport import kernel_cross_entropy
 from predella.metrics.points import gaussian_cross_entropy
 from predella.models.base import find_source, load
-from predella.models.functional_points import FunctionalPoints, pixel_points, resampled
+from predella.models.functional_points import FunctionalPoints, bright_points, pixel_points, resampled
 from predella.nn.hyper import Weights
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.recipe import read_recipe
 
 POINTS, SAMPLES, RATE = 1000, 256, 3e-3
+TOGETHER = 50  # networks that are optimised at once
 
 
 def optimised(model: FunctionalPoints, images: Tensor, sigma: float, steps: int) -> Weights:
-    """One target network a digit, all trained side by side by Adam from the hypernetwork's mean network, on Eq. 1 alone."""
-    points, shares = pixel_points(images)
+    """One target network a digit, trained side by side by Adam from the hypernetwork's mean network, on Eq. 1 alone."""
+    if len(images) > TOGETHER:
+        parts = [optimised(model, some, sigma, steps) for some in images.split(TOGETHER)]
+        return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    points, shares = bright_points(images)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         flat = torch.ones(1, 1, model.config.grid, model.config.grid)

@@ -10,7 +10,7 @@ from predella.losses import transport
 from predella.losses.transport import gaussian_mmd, kernel_cross_entropy
 from predella.metrics.points import gaussian_cross_entropy, measure
 from predella.models.base import load
-from predella.models.functional_points import FunctionalPoints, FunctionalPointsConfig, framed, pixel_points, resampled
+from predella.models.functional_points import FunctionalPoints, FunctionalPointsConfig, bright_points, framed, pixel_points, resampled
 from predella.objectives import functional_points as objectives
 from predella.objectives.functional_points import FunctionalPointsObjectiveConfig
 from predella.tasks.base import Batch
@@ -90,6 +90,17 @@ def test_two_processes_see_what_one_would(loss):
     whole = objective.losses(Batch(images, seed=3))[loss]
     shares = [objective.losses(Batch(images.chunk(2)[i], seed=3, part=(i, 2)))[loss] for i in (0, 1)]
     torch.testing.assert_close(sum(shares) / 2, whole)
+
+
+def test_black_pixels_have_no_part_in_the_cross_entropy():
+    torch.manual_seed(0)
+    images = torch.rand(3, 1, 6, 6) * 2 - 1
+    images[0, 0, :4], images[1, 0, :, 2:] = -1.0, -1.0
+    images[2, 0, :2] = -1.0
+    points, shares = bright_points(images)
+    assert shares.shape == (3, 24) and points.shape == (3, 24, 2)
+    made = torch.rand(3, 20, 2) * 2 - 1
+    torch.testing.assert_close(kernel_cross_entropy(made, points, shares, 0.1), kernel_cross_entropy(made, *pixel_points(images), 0.1))
 
 
 def test_draws_of_a_picture_fall_where_it_is_bright():

@@ -133,6 +133,13 @@ def pixel_points(images: Tensor) -> tuple[Tensor, Tensor]:
     return places.expand(len(images), -1, -1), bright / bright.sum(1, keepdim=True).clamp(min=1e-12)
 
 
+def bright_points(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for the N brightest pixels of each, as many as all that are not black in any: (B, N, 2), (B, N)."""
+    points, shares = pixel_points(images)
+    shares, order = shares.topk(int((shares > 0).sum(1).max()), 1)
+    return points.gather(1, order[..., None].expand(-1, -1, 2)), shares
+
+
 def framed(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N, 2) of any units → the same in the window, the middle (2,) and the scale () that undo it: points = inside · scale + middle.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.losses.transport import gaussian_mmd, kernel_cross_entropy
-from predella.models.functional_points import FunctionalPoints, pixel_points, resampled
+from predella.models.functional_points import FunctionalPoints, bright_points, pixel_points, resampled
 from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
 
@@ -67,12 +67,9 @@ class FunctionalPointsObjective(Objective):
         generator = batch.generator()
         z = torch.stack([self.model.circle(self.config.samples, generator) for _ in range(batch.whole)])
         made = self.model.query(theta, batch.share(z).to(image))
-        points, shares = pixel_points(image)
         if self.config.loss == "cross_entropy":
-            some = int((shares > 0).sum(1).max())  # black pixels have no part in it
-            shares, order = shares.topk(some, 1)
-            points = points.gather(1, order[..., None].expand(-1, -1, 2))
-            return {"cross_entropy": kernel_cross_entropy(made, points, shares, self.config.sigma).mean()}
+            return {"cross_entropy": kernel_cross_entropy(made, *bright_points(image), self.config.sigma).mean()}
+        points, shares = pixel_points(image)
         cells = 2 / torch.tensor(image.shape[-2:], dtype=image.dtype, device=image.device)
         draws = batch.share(torch.rand(batch.whole, self.config.samples, 3, generator=generator)).to(image)
         sums = shares.cumsum(1)
