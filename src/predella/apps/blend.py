@@ -29,7 +29,7 @@ def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: l
         boxes: cut from a and b first.
 
     Raises:
-        UserError: pictures of two sizes and no box for each, a box outside its picture, more than LARGEST pixels in all, or an arc
+        UserError: a box outside its picture, more than LARGEST pixels in all, or an arc
             around a mean that the model does not know.
     """
     field, paint = model.config.field, model.paint

@@ -26,23 +26,11 @@ def load_features(name: str, weights: Path | None = None) -> Features:
     Raises:
         UserError: an unknown name, or weights that can't be had.
     """
-    if name not in FEATURES:
-        raise UserError(f"no features are called '{name}'{did_you_mean(name, FEATURES)}")
-    which, _, layer = name.partition("_")
-    network = load_classic(which, weights)
-    if which == "resnet20":
-        return _sized(network, 32)
-    if not layer:
-        return network
-    count = LAYERS[which].index(layer) + 1
-    least = LEAST[which][count - 1]
-
-    def means(x: Tensor) -> Tensor:
-        if min(x.shape[-2:]) < least:
-            raise UserError(f"{name} needs images of at least {least} pixels, got {x.shape[-1]}×{x.shape[-2]}; take an earlier layer")
-        return network(x, count)[-1].mean((2, 3))
-
-    return means
+    if "_" in name:
+        return load_layers([name], weights)
+    _check(name)
+    network = load_classic(name, weights)
+    return _sized(network, 32) if name == "resnet20" else network
 
 
 def load_layers(names: Sequence[str], weights: Path | None = None) -> Features:
@@ -51,17 +39,25 @@ def load_layers(names: Sequence[str], weights: Path | None = None) -> Features:
     Raises:
         UserError: see `load_features`.
     """
-    loaded = [load_features(name, weights) for name in names]  # says what is wrong with any
+    for name in names:
+        _check(name)
     which = names[0].partition("_")[0]
     network, counts = load_classic(which, weights), [LAYERS[which].index(name.partition("_")[2]) + 1 for name in names]
+    deepest = max(counts)
+    name, least = names[counts.index(deepest)], LEAST[which][deepest - 1]
 
     def means(x: Tensor) -> Tensor:
-        if min(x.shape[-2:]) < max(LEAST[which][c - 1] for c in counts):
-            return torch.cat([layer(x) for layer in loaded], 1)  # says which is too deep
-        maps = network(x, max(counts))
+        if min(x.shape[-2:]) < least:
+            raise UserError(f"{name} needs images of at least {least} pixels, got {x.shape[-1]}×{x.shape[-2]}; take an earlier layer")
+        maps = network(x, deepest)
         return torch.cat([maps[c - 1].mean((2, 3)) for c in counts], 1)
 
     return means
+
+
+def _check(name: str) -> None:
+    if name not in FEATURES:
+        raise UserError(f"no features are called '{name}'{did_you_mean(name, FEATURES)}")
 
 
 def _sized(network: Features, edge: int) -> Features:

@@ -103,11 +103,11 @@ class FunctionalBlend(Objective):
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Fit the mean that arcs go around; while the encoder learns, it follows."""
-        self.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
+        self.regression.end(batches)
 
     def end(self, batches: Iterator[Batch]) -> None:
         """Fit it to the trained model."""
-        self.paint.fit_mean(split_condition(b.condition)[0] for b in batches)
+        self.regression.end(batches)
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for fewer than two images, or images of another size than the model's."""
