@@ -43,7 +43,9 @@ def test_chunks_change_neither_value_nor_gradient(monkeypatch):
     torch.testing.assert_close(values[0], values[1])
     torch.testing.assert_close(gradients[0], gradients[1])
     monkeypatch.setattr(transport, "PAIRS", 25)
-    assert torch.autograd.gradcheck(lambda s: kernel_cross_entropy(s, points, shares, 0.4), samples)
+    everything = [t.detach().requires_grad_() for t in (samples, points, shares)]
+    assert torch.autograd.gradcheck(lambda *inputs: kernel_cross_entropy(*inputs, 0.4), everything)
+    assert torch.autograd.gradcheck(lambda p: kernel_cross_entropy(samples.detach(), p, shares, 0.4), everything[1])
 
 
 def test_far_points_cost_no_precision():
