@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 INVERSE_MULTIQUADRIC_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAIRS = 2**20  # of points whose distances are in memory at once
@@ -115,7 +115,7 @@ class _KernelCrossEntropy(Function):
     """The gradients are taken with the value, while a chunk's distances are at hand: each kernel is evaluated once."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, samples: Tensor, points: Tensor, weights: Tensor, sigma: float) -> Tensor:
+    def forward(ctx, samples: Tensor, points: Tensor, weights: Tensor, sigma: float) -> Tensor:
         of_samples, of_points, *_ = ctx.needs_input_grad
         batch, n, dimensions = samples.shape
         scale = sigma * math.sqrt(2)
@@ -147,7 +147,7 @@ class _KernelCrossEntropy(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
         needed = zip(ctx.needs_input_grad, ctx.saved_tensors, strict=False)
         return *(g * upstream.view(-1, *[1] * (g.ndim - 1)) if need else None for need, g in needed), None
 
