@@ -47,6 +47,8 @@ def test_recipes_by_name():
         with torch.device("meta"):
             count = sum(p.numel() for p in Tower(small.model).parameters())
             twin = sum(p.numel() for p in Tower(find_recipe(f"{small.name}_cimle")().model).parameters())
+            single = Tower(find_recipe(f"{small.name}_cimle_single")().model)
+        assert len(single.levels) == 1 and sum(p.numel() for p in single.parameters()) == pytest.approx(count, rel=0.02)
         assert 0.4e6 < count < 5e6 and twin == count
         evaluations = sum(small.stages[0].objective.samples)
         for variant in ("cimle", "no_hs", "no_hs_mn", "no_hs_mn_is", "no_hs_mn_is_wn"):
@@ -62,6 +64,18 @@ def test_recipes_by_name():
     assert (objective.sampling, objective.supervise) == ("vanilla", "last")
     model = find_recipe("tower_jpeg_no_hs_mn_is_wn")().model
     assert model.layers == 0 and not model.weight_norm and find_recipe("tower_jpeg_no_hs_mn")().model.weight_norm
+
+
+def test_one_scale_answers_at_any_size():
+    made = tower(replace(TINY, levels=(TINY.levels[0],), layers=0, doublings=4))
+    condition, codes, size = inputs(made, size=(32, 48))
+    assert codes[0].shape == (3, TINY.code + TINY.spatial * 2 * 3)
+    (whole,) = made(condition, codes)
+    (enlarged,) = made(fitted(condition, (2, 3)), codes, size)
+    assert whole.shape == (3, 3, 32, 48)
+    torch.testing.assert_close(enlarged, whole)  # the network sees its own scale alone
+    with pytest.raises(ValueError, match="doublings must be 1, or more for one level alone, got 2 for 2"):
+        replace(TINY, doublings=2)
 
 
 def test_answers_may_start_from_their_condition():

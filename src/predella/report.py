@@ -14,6 +14,7 @@ SETS = ("Set5", "Set14", "B100")
 SCALES = ("x1.5", "x2", "x2.5", "x3", "x3.5", "x4", "x6", "x8")
 HOLES = ("strokes", "boxes", "text")
 TASKS = ("super_resolution", "colorization", "decompression", "pca", "layout")  # with many answers
+TWINS = {"_cimle": "conditional IMLE", "_cimle_single": "conditional IMLE at a single scale"}  # part of a run's name → in words
 COMPARED = ("fd_", "lpips_diversity", "faithful_variance")
 Rows = list[dict]
 
@@ -104,7 +105,7 @@ def _answering(rows: Rows) -> list[str]:
     """One table a task and set of pictures: a line a run, a column a measure; how far the tower is before conditional IMLE."""
     if not rows:
         return []
-    out, ratios = ["## Many answers", ""], {}  # measure → task → one a seed
+    out, ratios = ["## Many answers", ""], {}  # (twin, measure) → task → one a seed
     for task, name in sorted({(r["ask"], r["set"]) for r in rows}, key=lambda k: (TASKS.index(k[0]), k[1])):
         here = [r for r in rows if (r["ask"], r["set"]) == (task, name)]
         measures = list(dict.fromkeys(r["measure"] for r in here))
@@ -116,21 +117,22 @@ def _answering(rows: Rows) -> list[str]:
         for measure, protocol in {r["measure"]: r["protocol"] for r in here}.items():
             named.setdefault(protocol, []).append(f"`{measure}`")
         out += ["", *[f"* {', '.join(m)}: {p}." for p, m in named.items()], ""]
-        for measure, ratio in _over_cimle(here):
-            ratios.setdefault(measure, {}).setdefault(f"{task} ({name})", []).append(ratio)
-    for measure, by_task in ratios.items():
+        for twin, words in TWINS.items():
+            for measure, ratio in _over(twin, here):
+                ratios.setdefault((words, measure), {}).setdefault(f"{task} ({name})", []).append(ratio)
+    for (words, measure), by_task in sorted(ratios.items(), key=lambda kv: [*TWINS.values()].index(kv[0][0])):
         shown = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
-        out.append(f"* {measure} over that of conditional IMLE: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
+        out.append(f"* {measure} over that of {words}: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
     return [*out, "", *_provenance(rows)]
 
 
-def _over_cimle(rows: Rows) -> list[tuple[str, float]]:
-    """(measure, ratio) of each run of a recipe's own setting to the one whose name has _cimle besides, of the same seed."""
+def _over(twin: str, rows: Rows) -> list[tuple[str, float]]:
+    """(measure, ratio) of each run of a recipe's own setting to the one whose name has `twin` besides, of the same seed."""
     values = {(r["name"], r.get("seed"), r["measure"]): r["value"] for r in rows}
     out = []
     for (name, seed, measure), theirs in values.items():
-        ours = values.get((name.replace("_cimle", ""), seed, measure))
-        if re.search(r"_cimle(_\d+)?$", name) and measure.startswith(COMPARED) and ours is not None and theirs:
+        ours = values.get((name.replace(twin, ""), seed, measure))
+        if re.search(rf"{twin}(_\d+)?$", name) and measure.startswith(COMPARED) and ours is not None and theirs:
             out.append((measure, ours / theirs))
     return out
 

@@ -1,7 +1,8 @@
 """Tower implicit model: one condition, a code for each level, one answer at each level (Peng et al., Fig. 2, 4, 5).
 
 Level i works at the base size times 2^i and answers at twice that. An answer depends on the codes up to its level only, so fewer
-codes ask for fewer levels, and what earlier levels made (`State`) is computed once for many codes of the next.
+codes ask for fewer levels, and what earlier levels made (`State`) is computed once for many codes of the next. One level alone may
+answer at more than twice its size: the single-scale network of conditional IMLE (Li et al. 2020).
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class TowerConfig:
     skip: an answer starts from the condition at its size (made larger: bicubic), to which the network adds before the squashing; the
         paper's does not.
     styled_by: "own" = each level's styles follow from its own vector code; "all" = from all up to its level (CHIMLE).
+    doublings: from the finest level's blocks to its answer; more than 1 only for one level alone, which works at a single scale.
     """
 
     kind: Literal["tower"] = "tower"
@@ -71,6 +73,7 @@ class TowerConfig:
     styled_by: Literal["own", "all"] = "own"
     regression: bool = False
     skip: bool = False
+    doublings: int = 1
 
     def __post_init__(self):
         if not self.levels:
@@ -81,6 +84,8 @@ class TowerConfig:
                 f"{self.condition}, {self.channels}, {self.code}, {self.spatial}, {self.hidden}, {self.layers}"
             )
 
+        if self.doublings < 1 or (self.doublings > 1 and len(self.levels) > 1):
+            raise ValueError(f"doublings must be 1, or more for one level alone, got {self.doublings} for {len(self.levels)}")
         if self.styled_by == "all" and not self.layers:
             raise ValueError("styled_by 'all' is a matter of mapping networks; set layers to 1 or more")
         if self.skip and (self.condition != self.channels or self.answer != "image"):
@@ -93,7 +98,7 @@ class TowerConfig:
     @property
     def factor(self) -> int:
         """Answer's edge over base edge."""
-        return 2 ** len(self.levels)
+        return 2 ** (len(self.levels) - 1 + self.doublings)
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class Level(nn.Module):
         self.body = nn.ModuleList([RRDB(own.width, own.growth, config.weight_norm) for _ in range(own.blocks)])
         self.tail = conv(own.width, own.width)
         self.up = conv(own.width, own.width)
+        self.more = nn.ModuleList([conv(own.width, own.width) for _ in range(config.doublings - 1)])
         out = 2 if config.answer == "ab" else config.channels
         self.answer = nn.Sequential(conv(own.width, own.width), nn.LeakyReLU(SLOPE), conv(own.width, out))
         if config.layers:
@@ -152,7 +158,9 @@ class Level(nn.Module):
             for block in self.body:
                 h = block(h)
         h = first + self.tail(h)
-        features = F.leaky_relu(self.up(F.interpolate(h, scale_factor=2, mode="nearest")), SLOPE)
+        features = h
+        for up in (self.up, *self.more):
+            features = F.leaky_relu(up(F.interpolate(features, scale_factor=2, mode="nearest")), SLOPE)
         found = self.answer(features)
         if self.config.skip:
             found = found + torch.atanh(larger.clamp(-REACH, REACH))
@@ -205,7 +213,7 @@ class Tower(Model):
         dims = self.code_dims(index, size)
         if code.ndim != 2 or code.shape != (len(condition), dims):
             raise ValueError(f"the code of level {index} must be ({len(condition)}, {dims}), got {tuple(code.shape)}")
-        above = height << index + 1, width << index + 1
+        above = height << index + self.config.doublings, width << index + self.config.doublings
         smooth = self.config.skip and condition.shape[-2] < above[0]  # an answer that starts from squares keeps their borders
         own, larger = fitted(condition, (height << index, width << index)), resize(condition, above) if smooth else fitted(condition, above)
         return self.levels[index](own, larger, code, below)

@@ -78,9 +78,9 @@ class TowerObjective(Objective):
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for answers that are too small for the network's norms or for the distance."""
-        size, levels = self._size(batch), len(self.model.levels)
-        if (size[0] >> levels) * (size[1] >> levels) < 2:
-            raise ValueError(f"{levels} levels need answers of more than {2**levels}×{2**levels} pixels, got {size[1]}×{size[0]}")
+        size, levels, factor = self._size(batch), len(self.model.levels), self.model.config.factor
+        if (size[0] // factor) * (size[1] // factor) < 2:
+            raise ValueError(f"{levels} levels need answers of more than {factor}×{factor} pixels, got {size[1]}×{size[0]}")
         self.distance.to(batch.target.device)
         for i in self._supervised():
             height, width = (n >> levels - 1 - i for n in size)

@@ -1,6 +1,7 @@
 """Baselines, ablations and sizes of the tower's recipes: TASK_VARIANT for each TASK in `recipes.tower`.
 
 predella train tower_sr16_cimle --data FACES/        # conditional IMLE on the same network, as many evaluations of it
+predella train tower_sr16_cimle_single --data FACES/ # conditional IMLE on a network of one scale, as many parameters
 predella train tower_jpeg_regression --data PHOTOS/  # the same network with one answer
 predella train tower_jpeg_no_hs --data PHOTOS/       # Table 5, taken away one after another: HS, MN, IS, WN
 predella train tower_color_chimle --data PHOTOS/     # each level's styles see all codes up to its own (CHIMLE)
@@ -11,7 +12,9 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from predella.models.tower import TowerConfig, TowerLevel
+import torch
+
+from predella.models.tower import Tower, TowerConfig, TowerLevel
 from predella.objectives.tower import TowerObjectiveConfig
 from predella.recipe import Optim, Recipe
 from predella.recipes import tower
@@ -26,6 +29,21 @@ PAPER = tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (
 def cimle(recipe: Recipe) -> Recipe:
     """Conditional IMLE (Li et al. 2020): all codes chosen together, the last answer alone supervised; as many evaluations of levels."""
     return _changed(no_hs(recipe), objective={"supervise": "last"})
+
+
+def cimle_single(recipe: Recipe) -> Recipe:
+    """Conditional IMLE on a network of one scale, as Li et al. 2020 have it: as many parameters and evaluations as the tower.
+
+    RRDBs work where the condition is (as fine as half of the answer, if the condition is as large as it), a spatial code beside it;
+    doublings follow. No vector code, mapping network or weight normalisation; the answer alone is supervised.
+    """
+    changed = no_hs_mn_is_wn(recipe)
+    (stage,) = changed.stages
+    assert isinstance(recipe.model, TowerConfig) and isinstance(changed.model, TowerConfig)
+    assert isinstance(stage.objective, TowerObjectiveConfig)
+    doublings = len(recipe.model.levels) if isinstance(recipe.task, SuperResolution) else 1
+    model = _as_large(changed.model, doublings, recipe.model)
+    return _changed(replace(changed, model=model), objective={"samples": stage.objective.samples[:1]})
 
 
 def chimle(recipe: Recipe) -> Recipe:
@@ -89,7 +107,31 @@ def paper(recipe: Recipe) -> Recipe:
     return replace(recipe, task=task, data=data, model=model, stages=(stage,), ema=0.999, save_every=10_000, sample_every=1000)
 
 
-VARIANTS: tuple = (cimle, chimle, regression, no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn, paper)
+VARIANTS: tuple = (cimle, cimle_single, chimle, regression, no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn, paper)
+
+
+def _as_large(model: TowerConfig, doublings: int, whole: TowerConfig) -> TowerConfig:
+    """`model` with one level, of the coarsest one's width, which has as many parameters as `whole` has in all of its levels."""
+    first = whole.levels[0]
+
+    def of(level: TowerLevel) -> TowerConfig:
+        return replace(model, levels=(level,), doublings=doublings)
+
+    rest = _parameters(whole) - (_parameters(of(first)) - first.blocks * _of_block(first))  # for the blocks
+    growths = range(max(1, first.growth - 4), first.growth + 5)
+    near = [replace(first, growth=g, blocks=max(1, round(rest / _of_block(replace(first, growth=g))))) for g in growths]
+    return of(min(near, key=lambda level: abs(level.blocks * _of_block(level) - rest)))
+
+
+def _of_block(level: TowerLevel) -> int:
+    """Parameters of an RRDB without weight normalisation."""
+    width, growth = level.width, level.growth
+    return 3 * (sum(9 * (width + i * growth) * growth + growth for i in range(4)) + 9 * (width + 4 * growth) * width + width)
+
+
+def _parameters(model: TowerConfig) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Tower(model).parameters())
 
 
 def _changed(recipe: Recipe, model: dict | None = None, objective: dict | None = None) -> Recipe:
