@@ -168,7 +168,7 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     refuses("encode", faces, photo, "--out", z, says="--force")
     values[0, 0, 0] = float("nan")
     save_file({"latent.0": values}, tmp_path / "nan.safetensors", about)
-    refuses("decode", faces, tmp_path / "nan.safetensors", "--out", tmp_path / "d", says=["photo", "1 numbers that are not finite"])
+    refuses("decode", faces, tmp_path / "nan.safetensors", "--out", tmp_path / "d", says=["photo", "is not finite: 1 of"])
     save_file({"latent.0": torch.zeros(1)}, tmp_path / "other.safetensors", {**about, "model": "0"})
     refuses("decode", faces, tmp_path / "other.safetensors", "--out", tmp_path / "d", says="another model")
     save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")

@@ -126,7 +126,7 @@ def test_wrong_input(cli, refuses, curves, digit, tmp_path, runs):
     model, out = ("--model", curves / "functional_digits"), ("--out", tmp_path / "x.npy")
     for name, array, says in (
         ("empty", np.zeros((0, 2)), "holds no points"),
-        ("nan", np.array([[0, 1], [np.nan, 1.0]]), "1 points that are not finite"),
+        ("nan", np.array([[0, 1], [np.nan, 1.0]]), "not finite: 1 of 2 points"),
         ("space", np.zeros((5, 3)), "points in the plane are (N, 2)"),
         ("one", np.ones((5, 2)), "one place only"),
         ("object", np.array([[1, None]], dtype=object), "can't be read as points"),
@@ -145,7 +145,7 @@ def test_wrong_input(cli, refuses, curves, digit, tmp_path, runs):
     (tmp_path / "damaged.npy").write_bytes(b"PK\x03\x04garbage")
     refuses("trace", tmp_path / "damaged.npy", *model, *out, says="can't be read as points")
     (tmp_path / "first.csv").write_text("NaN,1.0\n0,1\n1,2\n")  # no header
-    refuses("trace", tmp_path / "first.csv", *model, *out, says="1 points that are not finite")
+    refuses("trace", tmp_path / "first.csv", *model, *out, says="not finite: 1 of")
     (tmp_path / "ragged.csv").write_text("0,1\n1\n")
     refuses("trace", tmp_path / "ragged.csv", *model, *out, says="row 2 has 1 numbers, the first 2")
     refuses("trace", tmp_path / "ragged.csv", "--invert", *model, *out, says="--invert: of no use for a file of points")

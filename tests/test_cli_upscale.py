@@ -41,6 +41,17 @@ def test_the_same_size_is_the_same_picture(cli, runs, photo, tmp_path):
     assert np.array_equal(np.asarray(Image.open(photo)), np.asarray(Image.open(tmp_path / "s.png")))
 
 
+def test_a_part_of_the_picture_alone(cli, refuses, runs, photo, tmp_path):
+    array = np.asarray(Image.open(photo))
+    Image.fromarray(array[2:18, 4:24]).save(tmp_path / "part.png")
+    more = ("--scale", "2", "--model", runs / "functional_sr")
+    assert cli("upscale", tmp_path / "part.png", *more, "--out", tmp_path / "a.png")[0] == 0
+    assert cli("upscale", photo, "--box", "4,2,24,18", *more, "--out", tmp_path / "b.png")[0] == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
+    refuses("upscale", photo, "--box", "0,0,4000,9", *more, "--out", tmp_path / "c.png", says=["photo", "4000", "must lie inside"])
+    assert not (tmp_path / "c.png").exists()
+
+
 def test_filling_by_tiles_equals_the_whole_picture():
     """With the shipped weights, far below one of 255 levels: the halo is wide enough."""
     from predella.apps.fill import fill

@@ -145,7 +145,7 @@ def read_latents(file: Path, model: Encodes) -> Iterator[Latent]:
             raise UserError(f"{file}: the latent of '{name}' has {what}, which don't fit together; encode the image again")
         if not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())
-            raise UserError(f"{file}: the latent of '{name}' holds {bad} numbers that are not finite; encode the image again")
+            raise UserError(f"{file}: the latent of '{name}' is not finite: {bad} of {values.numel()} numbers; encode the image again")
         yield Latent(name, values.float(), size, bits)
 
 

@@ -127,7 +127,7 @@ def _points(file: Path) -> Tensor:
     if not 2 <= len(array) <= MOST:
         raise UserError(f"{file} holds {len(array)} point{'s' * (len(array) > 1)}; 2 to {MOST:,} make a shape")
     if not np.isfinite(array).all():
-        raise UserError(f"{file} holds {int((~np.isfinite(array)).any(1).sum())} points that are not finite; remove them")
+        raise UserError(f"{file}: not finite: {int((~np.isfinite(array)).any(1).sum())} of {len(array)} points; remove them")
     points = torch.from_numpy(array.astype(np.float64))
     if (points.amax(0) == points.amin(0)).all():
         raise UserError(f"{file} holds one place only, {points[0].tolist()}; a shape needs several")

@@ -1,5 +1,6 @@
 """The command line: one file a verb group. Nothing heavy is imported before a verb runs."""
 
+import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter, _AppendAction
 from difflib import get_close_matches
@@ -31,11 +32,22 @@ VERBS = {
 }
 
 
+MISTAKES = (  # argparse's words → ours
+    (r"argument (\S+): invalid int value: (.*)", r"\1 must be a whole number, got \2"),
+    (r"argument (\S+): invalid float value: (.*)", r"\1 must be a number, got \2"),
+    (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"\1 must be one of \3; got \2"),
+    (r"argument (\S+): expected (?:one|at least one) argument", r"\1 wants a value; see --help"),
+    (r"the following arguments are required: (.*)", r"missing: \1; see --help"),
+)
+
+
 class Parser(ArgumentParser):
     """Mistakes in one line, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        fail(message.replace("\n", " "))
+        for theirs, ours in MISTAKES:
+            message = re.sub(theirs, ours, message)
+        fail(message)
 
 
 def fail(message: str) -> NoReturn:

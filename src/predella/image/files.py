@@ -15,6 +15,7 @@ from torch import Tensor
 
 from predella.atomic import atomic_write, check_free
 from predella.errors import UserError
+from predella.image.fit import Box, cut_box
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 MOVING = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}  # several frames; PNG as APNG
@@ -53,6 +54,14 @@ class Picture:
     def with_pixels(self, pixels: Tensor, alpha: Tensor | None = None) -> "Picture":
         """The same file with other pixels (any size), and their alpha."""
         return replace(self, pixels=pixels, alpha=alpha)
+
+    def cut(self, box: Box) -> "Picture":
+        """The same file's part (left, top, right, bottom).
+
+        Raises:
+            ValueError: a box outside the picture.
+        """
+        return self.with_pixels(cut_box(self.pixels, box), None if self.alpha is None else cut_box(self.alpha, box))
 
     def on_white(self) -> Tensor:
         """(1, 3, H, W): grey repeated, what is transparent shows white; as pictures to train on are read."""
