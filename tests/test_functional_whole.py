@@ -158,7 +158,8 @@ def test_blends_on_the_command_line(cli, curves, faces, tmp_path):
     weights, pixels, line = (array(tmp_path / f"{name}.png") for name in ("w", "p", "line"))
     assert (weights[:, :16] == line[:, :16]).all() and (weights[:, 18:34] != line[:, 18:34]).any()
     assert weights.shape == (16, 52, 3) and (weights[:, :16] == pixels[:, :16]).all() and (weights[:, 18:34] != pixels[:, 18:34]).any()
-    assert cli(*words, tmp_path / "grid.png", "--layers", "all", "--size", "20x10")[0] == 0
+    status, said, _ = cli(*words, tmp_path / "grid.png", "--layers", "all", "--size", "20x10")
+    assert status == 0 and "rows, from the top: the first 1…" in said
     assert array(tmp_path / "grid.png").shape == (3 * 12 - 2, 3 * 22 - 2, 3)
     assert cli(*words, tmp_path / "each", "--layers", "1")[0] == 0 and len(list((tmp_path / "each").iterdir())) == 3
 

@@ -51,6 +51,9 @@ def test_projected_features_choose_nearly_the_same():
     assert torch.equal(exact[0], many[0]) and torch.equal(exact[1], many[1])  # hardly a number shares its sum with another
     few = replace(whole, project=1).build(tower()).choose(data)[0]
     assert not torch.equal(exact[0], few[0])
+    for wrong in ((1.0,), (1.0, 0.0), (-1.0, 1.0)):
+        with pytest.raises(ValueError, match="weights must give one number of 0 or more for each level"):
+            replace(CONFIG, weights=wrong)
     with pytest.raises(ValueError, match="project must be 0 or more"):
         replace(CONFIG, project=-1)
 
@@ -78,6 +81,8 @@ def test_losses_are_the_distances_at_each_level():
     assert set(losses) == {"level_0", "level_1"} == set(built.phases()[0].weights)
     for level in range(2):
         torch.testing.assert_close(losses[f"level_{level}"], far(built, answers, data.target, level).mean())
+    weighted = replace(CONFIG, weights=(0.25, 1.0)).build(built.model)
+    assert weighted.phases()[0].weights == {"level_0": 0.25, "level_1": 1.0}
     last = replace(CONFIG, supervise="last", sampling="vanilla").build(built.model)
     assert set(last.losses(data)) == {"level_1"} == set(last.phases()[0].weights)
 

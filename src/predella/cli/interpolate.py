@@ -164,7 +164,7 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
         record = {"model": options.model, "steps": options.steps, "path": way, "layers": options.layers, "output": str(options.out)}
         print(json.dumps(record))
     else:
-        print(f"{options.out}  {options.steps} pictures" + f", {len(rows)} rows" * (len(rows) > 1))
+        print(f"{options.out}  {options.steps} pictures" + _named(rows))
     return 0
 
 
@@ -189,8 +189,13 @@ def _curves(options, model, paths: list[Path]) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "layers": options.layers, "output": str(options.out)}))
     else:
-        print(f"{options.out}  {options.steps} pictures")
+        print(f"{options.out}  {options.steps} pictures" + _named(rows))
     return 0
+
+
+def _named(rows: list) -> str:
+    """What the rows of a sheet of layers are."""
+    return f"; {len(rows)} rows, from the top: the first 1…{len(rows)} layers go over" if len(rows) > 1 else ""
 
 
 def _mixtures(options, model, paths: list[Path]) -> int:

@@ -30,6 +30,7 @@ class TowerObjectiveConfig:
     distance: whose features; "cifar_classifier" is trained and shipped here, "vgg16" and "alexnet" are LPIPS and want its weights,
         "pixels" are plain squared differences.
     project: candidates are compared by so many random sums of their features (the released code: 200 a map); 0 = exactly.
+    weights: of the levels' distances in the loss, coarse to fine; none = 1 each (Sec. 4.1).
     pool, replay: batches whose codes are chosen at once, and how often each is then trained on.
     block: candidates of one image in memory at once.
     """
@@ -40,6 +41,7 @@ class TowerObjectiveConfig:
     supervise: Literal["all", "last"] = "all"
     distance: Name = "cifar_classifier"
     project: int = 0
+    weights: tuple[float, ...] = ()
     pool: int = 10
     replay: int = 4
     block: int = 10
@@ -51,6 +53,8 @@ class TowerObjectiveConfig:
             )
         if self.sampling == "hierarchical" and self.supervise == "last" and len(self.samples) > 1:
             raise ValueError("supervise 'last' gives the lower levels nothing to be chosen by; set sampling to 'vanilla'")
+        if self.weights and (len(self.weights) != len(self.samples) or min(self.weights) < 0 or not self.weights[-1]):
+            raise ValueError(f"weights must give one number of 0 or more for each level, and the last more than 0, got {self.weights}")
         if self.project < 0:
             raise ValueError(f"project must be 0 or more sums, got {self.project}")
 
@@ -93,7 +97,8 @@ class TowerObjective(Objective):
                 ) from None
 
     def phases(self) -> tuple[Phase, ...]:
-        return (Phase("generator", self.losses, {f"level_{i}": 1.0 for i in self._supervised()}, [self.model]),)
+        weights = self.config.weights or (1.0,) * len(self.config.samples)
+        return (Phase("generator", self.losses, {f"level_{i}": weights[i] for i in self._supervised()}, [self.model]),)
 
     def _supervised(self) -> range:
         levels = len(self.model.levels)
