@@ -4,7 +4,7 @@
     python -m benchmarks.internal_table … --rows plain dataset --steps 300
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: with the paper's heads and rate), dataset (the pictures `--many` together) and patch
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together) and patch
 (nearest patches), on the same few; dataset and patch on the pictures `--unseen`, the first without and with 50 steps of tuning.
 Minutes are those of training by picture. Stop it at any time: what is in the record is not done again.
 """
@@ -20,7 +20,7 @@ from predella.metrics.fidelity import mean
 from predella.recipes.meta_internal import MODEL
 
 ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "patch")
-DENSE_RATE = "5e-5"  # the paper's; each output follows from 512 inputs
+DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
 TUNED = (0, 50)  # steps, on unseen pictures
 
 

@@ -50,6 +50,13 @@ def test_a_part_of_the_picture_alone(cli, refuses, runs, photo, tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
     refuses("upscale", photo, "--box", "0,0,4000,9", *more, "--out", tmp_path / "c.png", says=["photo", "4000", "must lie inside"])
     assert not (tmp_path / "c.png").exists()
+    (tmp_path / "in").mkdir()
+    shutil.copy(photo, tmp_path / "in" / "b.png")
+    Image.fromarray(np.dstack([array[:8, :8], np.full((8, 8), 99, np.uint8)])).save(tmp_path / "in" / "a.png")
+    status, _, err = cli("upscale", tmp_path / "in", "--box", "4,2,24,18", *more, "--out", tmp_path / "out")
+    assert status == 0 and files(tmp_path / "out") == ["b.png"] and "a.png" in err
+    assert cli("upscale", tmp_path / "in" / "a.png", "--box", "1,2,5,5", *more, "--out", tmp_path / "d.png")[0] == 0
+    assert Image.open(tmp_path / "d.png").size == (8, 6) and Image.open(tmp_path / "d.png").mode == "RGBA"
 
 
 def test_filling_by_tiles_equals_the_whole_picture():

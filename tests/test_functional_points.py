@@ -48,6 +48,38 @@ def test_chunks_change_neither_value_nor_gradient(monkeypatch):
     assert torch.autograd.gradcheck(lambda p: kernel_cross_entropy(samples.detach(), p, shares, 0.4), everything[1])
 
 
+def test_cross_entropy_keeps_its_precision():
+    """Under autocast, of half-precision samples, and far from the origin, the value and the gradient are those of float64."""
+    torch.manual_seed(0)
+    samples, points, shares = torch.rand(2, 40, 2) - 0.5, torch.rand(2, 30, 2) - 0.5, torch.full((2, 30), 1 / 30)
+
+    def found(samples, points, shares):
+        samples = samples.detach().clone().requires_grad_()
+        value = kernel_cross_entropy(samples, points, shares, 0.05)
+        return value.detach().double(), torch.autograd.grad(value.sum(), samples)[0].double()
+
+    single = [t.float() for t in (samples, points, shares)]
+    with torch.autocast("cpu", torch.bfloat16):
+        under = found(*single)
+    half = found(single[0].bfloat16(), *single[1:])
+    exact, rough = found(*(t.double() for t in single)), found(single[0].bfloat16().double(), *(t.double() for t in single[1:]))
+    for got, wanted, tolerance in ((under, exact, 1e-4), (half, rough, 1e-2)):
+        torch.testing.assert_close(got[0], wanted[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(got[1], wanted[1], rtol=0, atol=tolerance * wanted[1].abs().max().item())
+    moved = (single[0] + 1024).float(), (single[1] + 1024).float(), single[2]
+    far = found(*(t.double() for t in moved))
+    torch.testing.assert_close(found(*moved)[1], far[1], rtol=0, atol=1e-3 * far[1].abs().max().item())
+
+
+def test_cross_entropy_has_first_derivatives_only():
+    samples = torch.randn(1, 3, 2, requires_grad=True)
+    value = kernel_cross_entropy(samples, torch.randn(1, 4, 2), torch.full((1, 4), 0.25), 0.5)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(value.sum(), samples, create_graph=True)
+    with pytest.raises(ValueError, match="at least 1 are needed"):
+        kernel_cross_entropy(torch.zeros(1, 0, 2), torch.zeros(1, 4, 2), torch.full((1, 4), 0.25), 0.5)
+
+
 def test_far_points_cost_no_precision():
     samples, points = torch.zeros(1, 3, 2), torch.full((1, 1, 2), 5.0)
     got = kernel_cross_entropy(samples, points, torch.ones(1, 1), 0.05).item()

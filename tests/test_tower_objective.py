@@ -1,5 +1,6 @@
 """Implicit maximum likelihood on the tower: the nearest of the drawn candidates is trained, pools are replayed, runs resume."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,21 +52,25 @@ def test_projected_features_choose_nearly_the_same():
     assert torch.equal(exact[0], many[0]) and torch.equal(exact[1], many[1])  # hardly a number shares its sum with another
     few = replace(whole, project=1).build(tower()).choose(data)[0]
     assert not torch.equal(exact[0], few[0])
-    for wrong in ((1.0,), (1.0, 0.0), (-1.0, 1.0)):
-        with pytest.raises(ValueError, match="weights must give one number of 0 or more for each level"):
+    for wrong in ((1.0,), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.inf)):
+        with pytest.raises(ValueError, match="2 levels want 2 weights, each 0 or more"):
             replace(CONFIG, weights=wrong)
+    with pytest.raises(ValueError, match="weights are for levels that are all supervised"):
+        replace(CONFIG, weights=(1.0, 2.0), sampling="vanilla", supervise="last")
     with pytest.raises(ValueError, match="project must be 0 or more"):
         replace(CONFIG, project=-1)
 
 
-def test_vanilla_choice_is_the_best_whole():
-    built = replace(CONFIG, sampling="vanilla", block=5).build(tower())
+@pytest.mark.parametrize("weights", [(), (0.01, 1.0)])
+def test_vanilla_choice_is_the_best_whole(weights):
+    built = replace(CONFIG, sampling="vanilla", block=5, weights=weights).build(tower())
     data = batch()
     codes, distance = built.choose(data)
     generator = data.generator()
     draws = [torch.randn(2, 5, built.model.code_dims(level, (8, 8)), generator=generator).double() for level in range(2)]
     wholes = [built.model(data.condition, [d[:, k] for d in draws]) for k in range(5)]
-    each = torch.stack([sum(far(built, w, data.target, level) for level in range(2)) for w in wholes], 1)
+    scales = weights or (1.0, 1.0)
+    each = torch.stack([sum(scales[level] * far(built, w, data.target, level) for level in range(2)) for w in wholes], 1)
     torch.testing.assert_close(distance, each.min(1).values)
     for code, draw in zip(codes, draws):
         assert torch.equal(code, draw[torch.arange(2), each.argmin(1)])
@@ -222,7 +227,7 @@ def test_the_distance_follows_the_images_to_their_device():
     ("changes", "message"),
     [
         ({"stages.0.steps": "7"}, "7 steps; its objective needs a multiple of 6"),
-        ({"task.edge": "8"}, "need answers of more than 8×8 pixels, got 8×8"),
+        ({"task.edge": "8"}, "needs answers of more than 8×8 pixels, got 8×8"),
     ],
 )
 def test_what_cannot_be_trained_leaves_a_run_as_it_was(tmp_path, changes, message):

@@ -156,7 +156,7 @@ class Recipe:
             match task:
                 case SuperResolution():
                     if {*task.scales, *task.choices} != {float(model.factor)}:
-                        raise ValueError(f"a tower of {len(model.levels)} levels enlarges by {model.factor}, got task.scales {task.scales}")
+                        raise ValueError(f"this tower enlarges by {model.factor}, got task.scales {task.scales}")
                 case Masking() | Unconditional() | Internal():
                     raise ValueError(f"a tower can't be trained on {type(task).__name__}: it needs a condition like the picture")
                 case Colorization():
@@ -171,7 +171,7 @@ class Recipe:
                     edges = (task.edge,)
             for edge in edges:
                 if edge % model.factor:
-                    raise ValueError(f"task.edge must be divisible by 2^levels = {model.factor}, got {edge}")
+                    raise ValueError(f"task.edge must be divisible by {model.factor}, the tower's factor, got {edge}")
             if isinstance(task, Layout) and (self.data.edge or self.augment.shrink > 1):
                 raise ValueError("label maps can't be resampled; leave data.edge at 0 and augment.shrink at 1, and set task.shrink")
             if isinstance(task, Layout) and self.data.smallest < task.edge * task.shrink:

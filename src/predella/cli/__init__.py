@@ -36,7 +36,9 @@ MISTAKES = (  # argparse's words → ours
     (r"argument (\S+): invalid int value: (.*)", r"\1 must be a whole number, got \2"),
     (r"argument (\S+): invalid float value: (.*)", r"\1 must be a number, got \2"),
     (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"\1 must be one of \3; got \2"),
-    (r"argument (\S+): expected (?:one|at least one) argument", r"\1 wants a value; see --help"),
+    (r"argument (\S+): expected (?:one|at least one) argument", r"\1 wants a value (one that begins with - as \1=…); see --help"),
+    (r"argument (\S+): expected (\d+) arguments", r"\1 wants \2 values; see --help"),
+    (r"argument (\S+): ignored explicit argument (.*)", r"\1 takes no value, got \2"),
     (r"the following arguments are required: (.*)", r"missing: \1; see --help"),
 )
 
@@ -46,7 +48,8 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         for theirs, ours in MISTAKES:
-            message = re.sub(theirs, ours, message)
+            if found := re.fullmatch(theirs, message, re.DOTALL):
+                fail(found.expand(ours))
         fail(message)
 
 

@@ -1,6 +1,6 @@
 """Enlarge photos to any size.
 
-predella upscale IMAGE … (--scale S | --scale SX,SY | --size WxH) --out PATH [--model M]
+predella upscale IMAGE … (--scale S | --scale SX,SY | --size WxH) --out PATH [--box L,T,R,B] [--model M]
 
 PATH is a file for one image, or a folder. With --box a part of each image is enlarged alone. A model with one network an image
 (functional_faces) makes any size, smaller ones, too, and anew also the image's own. Transparency, colour profile, EXIF and bit depth
@@ -38,21 +38,23 @@ def run(options, rest) -> int:
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
     from predella.cli.shared import expand, output_paths, usable
-    from predella.image.files import check_output, file_bits, read, write_array
+    from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_image import FunctionalImage
+
+    def look(source: Path) -> Picture:
+        picture = read(source, options.max_pixels)
+        try:
+            return picture if box is None else picture.cut(box)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from None
 
     images, lenient = expand(options.images)
     outputs = output_paths(images, options.out)
     model = None
     rows = []
     paths = dict(zip(images, outputs))
-    for source, picture in usable(images, lenient, lambda source: read(source, options.max_pixels)):
+    for source, picture in usable(images, lenient, look):
         path = paths[source]
-        if box is not None:
-            try:
-                picture = picture.cut(box)
-            except ValueError as error:
-                raise UserError(f"{source}: {error}") from None
         if model is None:
             model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
             if model.config.mask:

@@ -5,6 +5,7 @@ level (Sec. 4.2) or all together, then the pool is replayed with these codes hel
 levels of the perceptual distance to the observation at that level's size (Sec. 4.1).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -30,7 +31,7 @@ class TowerObjectiveConfig:
     distance: whose features; "cifar_classifier" is trained and shipped here, "vgg16" and "alexnet" are LPIPS and want its weights,
         "pixels" are plain squared differences.
     project: candidates are compared by so many random sums of their features (the released code: 200 a map); 0 = exactly.
-    weights: of the levels' distances in the loss, coarse to fine; none = 1 each (Sec. 4.1).
+    weights: of the levels' distances in the loss, and in the sum that "vanilla" chooses by, coarse to fine; none = 1 each (Sec. 4.1).
     pool, replay: batches whose codes are chosen at once, and how often each is then trained on.
     block: candidates of one image in memory at once.
     """
@@ -53,8 +54,11 @@ class TowerObjectiveConfig:
             )
         if self.sampling == "hierarchical" and self.supervise == "last" and len(self.samples) > 1:
             raise ValueError("supervise 'last' gives the lower levels nothing to be chosen by; set sampling to 'vanilla'")
-        if self.weights and (len(self.weights) != len(self.samples) or min(self.weights) < 0 or not self.weights[-1]):
-            raise ValueError(f"weights must give one number of 0 or more for each level, and the last more than 0, got {self.weights}")
+        levels, given = len(self.samples), self.weights
+        if given and (len(given) != levels or not all(math.isfinite(w) and w >= 0 for w in given) or not given[-1]):
+            raise ValueError(f"{levels} levels want {levels} weights, each 0 or more and the last more than 0, got {given}")
+        if given and self.supervise == "last":
+            raise ValueError("weights are for levels that are all supervised; leave them out, or set supervise to 'all'")
         if self.project < 0:
             raise ValueError(f"project must be 0 or more sums, got {self.project}")
 
@@ -84,7 +88,7 @@ class TowerObjective(Objective):
         """Raise ValueError for answers that are too small for the network's norms or for the distance."""
         size, levels, factor = self._size(batch), len(self.model.levels), self.model.config.factor
         if (size[0] // factor) * (size[1] // factor) < 2:
-            raise ValueError(f"{levels} levels need answers of more than {factor}×{factor} pixels, got {size[1]}×{size[0]}")
+            raise ValueError(f"this tower needs answers of more than {factor}×{factor} pixels, got {size[1]}×{size[0]}")
         self.distance.to(batch.target.device)
         for i in self._supervised():
             height, width = (n >> levels - 1 - i for n in size)
@@ -97,8 +101,12 @@ class TowerObjective(Objective):
                 ) from None
 
     def phases(self) -> tuple[Phase, ...]:
-        weights = self.config.weights or (1.0,) * len(self.config.samples)
+        weights = self._weights()
         return (Phase("generator", self.losses, {f"level_{i}": weights[i] for i in self._supervised()}, [self.model]),)
+
+    def _weights(self) -> tuple[float, ...]:
+        """Of each level in the loss."""
+        return self.config.weights or (1.0,) * len(self.config.samples)
 
     def _supervised(self) -> range:
         levels = len(self.model.levels)
@@ -133,6 +141,8 @@ class TowerObjective(Objective):
     def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
         condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
+        vanilla = self.config.sampling == "vanilla"
+        weights = self._weights() if vanilla else (1.0,) * len(self.model.levels)  # level by level, each by its own distance
         supervised, wanted, dims = self._supervised(), {}, self.config.project
         self.distance.to(batch.target.device)
 
@@ -155,10 +165,10 @@ class TowerObjective(Objective):
             if level not in supervised:
                 return state.answer.new_zeros(len(state.answer))
             times = len(state.answer) // len(condition)
-            return (embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
+            return weights[level] * (embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
 
         samples, block = self.config.samples, self.config.block
-        if self.config.sampling == "vanilla":
+        if vanilla:
             return choose_together(samples[0], len(samples), draw, step, far, block)
         return choose_by_level(samples, draw, step, far, block)
 

@@ -28,14 +28,15 @@ PAPER = tuple(TowerLevel(width=w, growth=g, blocks=6) for w, g in ((128, 256), (
 
 def cimle(recipe: Recipe) -> Recipe:
     """Conditional IMLE (Li et al. 2020): all codes chosen together, the last answer alone supervised; as many evaluations of levels."""
-    return _changed(no_hs(recipe), objective={"supervise": "last"})
+    return _changed(no_hs(recipe), objective={"supervise": "last", "weights": ()})
 
 
 def cimle_single(recipe: Recipe) -> Recipe:
-    """Conditional IMLE on a network of one scale, as Li et al. 2020 have it: as many parameters and evaluations as the tower.
+    """Conditional IMLE on a network of one scale, as Li et al. 2020 have it, with as many parameters as the tower's levels together.
 
-    RRDBs work where the condition is (as fine as half of the answer, if the condition is as large as it), a spatial code beside it;
-    doublings follow. No vector code, mapping network or weight normalisation; the answer alone is supervised.
+    RRDBs of about the coarsest level's size work where the condition is (as fine as half of the answer, if the condition is as large
+    as it), a spatial code beside it; doublings follow. The vector code is not used, nothing is normalised, the answer alone is
+    supervised. As many draws as `cimle` has, each an evaluation of the whole network.
     """
     changed = no_hs_mn_is_wn(recipe)
     (stage,) = changed.stages
@@ -74,7 +75,7 @@ def no_hs_mn(recipe: Recipe) -> Recipe:
 
 def no_hs_mn_is(recipe: Recipe) -> Recipe:
     """Table 5: without hierarchical sampling, mapping networks and intermediate supervision."""
-    return _changed(no_hs_mn(recipe), objective={"supervise": "last"})
+    return _changed(no_hs_mn(recipe), objective={"supervise": "last", "weights": ()})
 
 
 def no_hs_mn_is_wn(recipe: Recipe) -> Recipe:
