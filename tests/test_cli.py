@@ -103,21 +103,6 @@ def test_fill_keeps_what_is_known(cli, runs, photo, tmp_path):
     assert np.array_equal(before[mask == 0], after[mask == 0]) and not np.array_equal(before, after)
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["upscale", "a.png", "--scale", "2", "--out", "b.png", "--quality", "high"], "--quality must be a whole number, got 'high'"),
-        (["interpolate", "m", "a", "b", "--out", "o", "--path", "bow"], ["--path must be one of", "arc", "line", "got 'bow'"]),
-        (["restore", "color"], "missing: IMAGE, --out; see --help"),
-        (["sample", "m", "--out"], "--out wants a value (one that begins with - as --out=…)"),
-        (["measure", "psnr_y", "--pairs", "a"], "--pairs wants 2 values"),
-        (["upscale", "a.png", "--json=yes"], "--json takes no value, got 'yes'"),
-    ],
-)
-def test_mistakes_of_kind_in_plain_words(refuses, words, says):
-    refuses(*words, says=says)
-
-
 def test_measure_files_and_folders(cli, photo, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -208,14 +208,26 @@ def test_shipped_weights_restore(cli, pictures, tmp_path):
     assert max(json.loads(out)["files"][0]["departure"]) < 5  # black has no such components among digits
 
 
-def test_a_ruined_jpeg_is_restored_by_shipped_weights(cli, refuses, pictures, tmp_path):
+def test_a_ruined_jpeg_is_restored_by_shipped_weights(cli, pictures, tmp_path):
     with Image.open(pictures / "colour.jpg") as photo:
         photo.save(tmp_path / "ruined.jpg", quality=5)
     cli("restore", "decompression", tmp_path / "ruined.jpg", "--answers", "2", "--exact", "--out", tmp_path / "o")
     first, second = (array(tmp_path / "o" / f"ruined-{i}.png") for i in (1, 2))
     assert first.shape == array(tmp_path / "ruined.jpg").shape and (first != second).mean() > 0.1
-    says = ["no weights of tower_sr16 are shipped", "predella train tower_sr16 --data PICTURES/"]
-    refuses("restore", "super_resolution", pictures / "grey.png", "--out", tmp_path / "s", says=says)
+
+
+def test_a_face_of_few_pixels_is_enlarged_by_shipped_weights(cli, pictures, tmp_path):
+    with Image.open(pictures / "colour.jpg") as photo:
+        photo.convert("RGB").resize((4, 4)).save(tmp_path / "few.png")
+        photo.convert("RGB").resize((8, 4)).save(tmp_path / "more.png")
+    words = ("restore", "super_resolution", tmp_path / "few.png", "--answers", "2", "--exact", "--json", "--out", tmp_path / "o")
+    status, said, err = cli(*words)
+    assert status == 0 and "knows pictures of" not in err
+    first, second = (array(tmp_path / "o" / f"few-{i}.png") for i in (1, 2))
+    assert first.shape == (64, 64, 3) and (first != second).mean() > 0.5
+    assert max(json.loads(said)["files"][0]["departure"]) < 1
+    _, _, err = cli("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
+    assert "more.png has 8×4 pixels; the model knows pictures of 4×4" in err
 
 
 def test_restoring_from_python():
@@ -266,8 +278,8 @@ def test_what_jpeglib_would_say_is_named(cli, towers, pictures, tmp_path, monkey
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
-    says = ["no weights of tower_sr16 are shipped", "predella train tower_sr16 --data PICTURES/ makes them in runs/tower_sr16"]
-    refuses("restore", "super_resolution", grey, "--out", out, says=says)
+    says = ["no weights of tower_color_chimle are shipped", "predella train tower_color_chimle --data PICTURES/ makes them in runs/"]
+    refuses("restore", "colorization", grey, "--model", "tower_color_chimle", "--out", out, says=says)
     refuses("restore", "colorization", grey, "--answers", "0", "--out", out, says="1…1000, got 0")
     refuses("restore", "colorization", grey, "--answers", "10000", "--out", out, says="1…1000, got 10000")
     refuses(

@@ -1,4 +1,4 @@
-"""The demo's panel of the tower: colours for a grey photo, a ruined JPEG restored, houses of a drawing, digits from ten numbers."""
+"""The demo's panel of the tower: colours of a grey photo, a JPEG restored, faces of 16 pixels, houses of a drawing, digits."""
 
 from pathlib import Path
 
@@ -9,15 +9,18 @@ from torch import Tensor
 
 from predella.apps import restore
 from predella.apps.demo_page import Figure, Panel, Row
+from predella.apps.demo_reversible import FACE
 from predella.apps.sheet import sheet
 from predella.image.contract import quantize
 from predella.image.files import Picture
+from predella.image.fit import fit_square
 from predella.image.resize import resize
 from predella.models.tower import Tower
 from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression, compress
 from predella.tasks.layout import FACADES, Layout
 from predella.tasks.pca import PrincipalComponents
+from predella.tasks.super_resolution import SuperResolution, degrade
 
 PAINTED = 32  # pixels of an edge that the shipped painter was trained at
 DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a five
@@ -25,7 +28,8 @@ DIGITS = (0, 4, 15)  # of scikit-learn's handwritten digits: a zero, a four, a f
 
 def towers(photos: dict[str, Tensor]) -> Panel:
     """System 2: many right answers."""
-    painter, mender, builder, writer = (Tower.from_pretrained(f"tower_{name}") for name in ("color", "jpeg", "layout", "mnist_pca"))
+    names = ("color", "jpeg", "sr16", "layout", "mnist_pca")
+    painter, mender, enlarger, builder, writer = (Tower.from_pretrained(f"tower_{name}") for name in names)
     painting = Colorization(edge=PAINTED)
     grey = lightness(photos["china"][..., 40:400, 100:580])
     colours = _answers(painter, painting, grey, 5)
@@ -33,6 +37,9 @@ def towers(photos: dict[str, Tensor]) -> Panel:
     task = Decompression()
     ruined = compress(part, task.quality)
     mended = list(restore.answers(task, mender, ruined, (ruined.shape[-2], ruined.shape[-1]), 3, torch.Generator().manual_seed(0)))
+    face = fit_square(photos["astronaut"], 64, FACE)
+    few = degrade(face, (4, 4))
+    faces = restore.restore(Picture(few), enlarger, SuperResolution(patch=4, scales=(16.0, 16.0)), 6)
     drawing = house()
     houses = restore.restore(Picture(drawing), builder, Layout(), 5)
     components = PrincipalComponents()
@@ -51,6 +58,14 @@ def towers(photos: dict[str, Tensor]) -> Panel:
                 Figure("tower-jpeg", _twice(ruined), "the JPEG"),
                 *(Figure(f"tower-jpeg-{i}", _twice(m), f"answer {i}") for i, m in enumerate(mended, 1)),
                 Figure("tower-jpeg-true", _twice(part), "the photo"),
+            ),
+        ),
+        Row(
+            "A face of 4×4 pixels, and faces that it may have been.",
+            (
+                Figure("tower-few", F.interpolate(few, scale_factor=32), "16 pixels"),
+                *(Figure(f"tower-face-{i}", _twice(f.pixels), f"answer {i}") for i, f in enumerate(faces, 1)),
+                Figure("tower-face-true", _twice(face), "the photo"),
             ),
         ),
         Row(

@@ -141,6 +141,9 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
         yield f"{path} looks dark on bright; the model knows digits bright on dark: invert it"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
+    if isinstance(task, SuperResolution) and picture.size != (task.patch, task.patch):
+        width, height = picture.size[1], picture.size[0]
+        yield f"{path} has {width}×{height} pixels; the model knows pictures of {task.patch}×{task.patch}, and may see other things in more"
     if picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
     if isinstance(task, Layout) and task.encoding == "colors":

@@ -1,0 +1,18 @@
+"""Mistakes that argparse finds, in plain words."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["upscale", "a.png", "--scale", "2", "--out", "b.png", "--quality", "high"], "--quality must be a whole number, got 'high'"),
+        (["interpolate", "m", "a", "b", "--out", "o", "--path", "bow"], ["--path must be one of", "arc", "line", "got 'bow'"]),
+        (["restore", "color"], "missing: IMAGE, --out; see --help"),
+        (["sample", "m", "--out"], "--out wants a value (one that begins with - as --out=…)"),
+        (["measure", "psnr_y", "--pairs", "a"], "--pairs wants 2 values"),
+        (["upscale", "a.png", "--json=yes"], "--json takes no value, got 'yes'"),
+    ],
+)
+def test_mistakes_of_kind_in_plain_words(refuses, words, says):
+    refuses(*words, says=says)
