@@ -113,21 +113,14 @@ VARIANTS: tuple = (cimle, cimle_single, chimle, regression, no_hs, no_hs_mn, no_
 
 def _as_large(model: TowerConfig, doublings: int, whole: TowerConfig) -> TowerConfig:
     """`model` with one level, of the coarsest one's width, which has as many parameters as `whole` has in all of its levels."""
-    first = whole.levels[0]
-
-    def of(level: TowerLevel) -> TowerConfig:
-        return replace(model, levels=(level,), doublings=doublings)
-
-    rest = _parameters(whole) - (_parameters(of(first)) - first.blocks * _of_block(first))  # for the blocks
-    growths = range(max(1, first.growth - 4), first.growth + 5)
-    near = [replace(first, growth=g, blocks=max(1, round(rest / _of_block(replace(first, growth=g))))) for g in growths]
-    return of(min(near, key=lambda level: abs(level.blocks * _of_block(level) - rest)))
-
-
-def _of_block(level: TowerLevel) -> int:
-    """Parameters of an RRDB without weight normalisation."""
-    width, growth = level.width, level.growth
-    return 3 * (sum(9 * (width + i * growth) * growth + growth for i in range(4)) + 9 * (width + 4 * growth) * width + width)
+    first, wanted, sizes = whole.levels[0], _parameters(whole), {}
+    for growth in range(max(1, first.growth - 4), first.growth + 5):
+        one, two = (replace(model, levels=(replace(first, growth=growth, blocks=b),), doublings=doublings) for b in (1, 2))
+        least = _parameters(one)
+        block = _parameters(two) - least
+        more = max(0, round((wanted - least) / block))
+        sizes[abs(least + more * block - wanted)] = replace(one, levels=(replace(first, growth=growth, blocks=1 + more),))
+    return sizes[min(sizes)]
 
 
 def _parameters(model: TowerConfig) -> int:
