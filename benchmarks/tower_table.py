@@ -7,7 +7,8 @@ Faces of 64 pixels; a row is one training of `--steps` steps, with as many evalu
 evaluation. Rows "" (the tower), cimle, regression, and the ablations no_hs, no_hs_mn, no_hs_mn_is, no_hs_mn_is_wn; beside them the
 input by itself. With `--distance` the rows are trained by other features than the recipe's, with `--times` on so many times as many
 candidates, with `--deeper` on a network of one more level, with `--muon` at another learning rate, with `--unnormalised` without
-weight normalisation; they are named after it. Stop it at any time: what is in the record is not done again.
+weight normalisation, with `--below` on levels below the last that count less, with `--precision` mixed; they are named after it, or as
+`--named` says. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -35,14 +36,7 @@ def main() -> None:
         for seed in options.seeds:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
-                made = (
-                    f"_{options.distance}" * bool(options.distance)
-                    + f"_x{options.times}" * (options.times > 1)
-                    + "_deeper" * options.deeper
-                    + f"_muon{options.muon}" * bool(options.muon)
-                    + "_unnormalised" * options.unnormalised
-                )
-                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{made}"
+                run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{_made(options)}"
                 if recorded(options.record, run.name, seed):
                     continue
                 fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
@@ -59,6 +53,10 @@ def main() -> None:
                     fields["model.weight_norm"] = "false"
                 if options.distance:
                     fields["stages.0.objective.distance"] = options.distance
+                if options.precision:
+                    fields["precision"] = options.precision
+                if options.below != 1 and _weights(recipe, options.below):
+                    fields["stages.0.objective.weights"] = json.dumps(_weights(recipe, options.below))
                 if options.box:
                     fields["data.box"] = options.box
                 words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
@@ -87,9 +85,34 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--replay", type=int, default=4)
     parser.add_argument("--distance", default="", help="features that train, such as vgg16 (default: the recipe's)")
+    parser.add_argument("--below", type=float, default=1.0, help="weight of each level below the last, where all are supervised")
+    parser.add_argument("--precision", default="", help="of training, such as bf16 (default: the recipe's)")
+    parser.add_argument("--named", default="", help="what follows the steps in a row's name (default: the settings)")
     parser.add_argument("--out", type=Path, default=Path("runs/tower_table"))
     parser.add_argument("--record", type=Path, default=RECORD)
     return parser.parse_args()
+
+
+def _weights(recipe: str, below: float) -> tuple[float, ...]:
+    """Of the levels' distances in the loss, if the levels below the last count `below`; none where the last alone is supervised."""
+    objective = find_recipe(recipe)().stages[0].objective
+    assert isinstance(objective, TowerObjectiveConfig)
+    return () if objective.supervise == "last" else (below,) * (len(objective.samples) - 1) + (1.0,)
+
+
+def _made(options: argparse.Namespace) -> str:
+    """What a row's name says of its settings."""
+    if options.named:
+        return f"_{options.named}"
+    return (
+        f"_{options.distance}" * bool(options.distance)
+        + f"_x{options.times}" * (options.times > 1)
+        + "_deeper" * options.deeper
+        + f"_muon{options.muon}" * bool(options.muon)
+        + "_unnormalised" * options.unnormalised
+        + f"_below{options.below:g}" * (options.below != 1)
+        + f"_{options.precision}" * bool(options.precision)
+    )
 
 
 def _deeper(recipe: str) -> dict[str, str]:

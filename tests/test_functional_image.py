@@ -37,6 +37,18 @@ def test_render_is_query_on_the_grid(name, size):
 
 
 @pytest.mark.parametrize("name", GRAINS)
+def test_mixed_precision_leaves_functions_exact(name):
+    model, x = make(name).float(), image().float()
+    theta, coords = model.weights(x), grid(7, 9, dtype=torch.float32)
+    wanted = model.render(theta, (22, 26)), model.query(theta, coords)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for got, want in zip((model.render(theta, (22, 26)), model.query(theta, coords)), wanted, strict=True):
+            assert torch.equal(got, want)
+        rough = model.weights(x)  # 16 bits, some of them
+        assert model.render(rough, (22, 26)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", GRAINS)
 def test_a_subset_or_another_order_of_coordinates_changes_nothing(name):
     model = make(name)
     theta = model.weights(image())

@@ -93,7 +93,7 @@ class Recipe:
         stages: in order.
         ema: decay of the moving average that is saved.
         seed: of weights, batches and everything drawn.
-        precision: "no" = float32, "tf32", or "bf16" = mixed (accelerators).
+        precision: "no" = float32, "tf32" (accelerators), or "bf16" = mixed (accelerators, and processors that have AVX512-BF16).
         log_every, save_every, sample_every: in steps.
         keep_every: in steps; a copy of the averaged model stays in checkpoints/, for learning curves; 0 = none.
         samples: items on a sample sheet.

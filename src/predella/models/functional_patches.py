@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.coords import grid
-from predella.nn.coordinate import CosineMLP, fold_normalization
+from predella.nn.coordinate import CosineMLP, fold_normalization, in_single_precision
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
 
@@ -125,6 +125,7 @@ class PatchPaint(HyperNetwork):
         out["extent"] = torch.tensor([[height, width]], dtype=x.dtype, device=x.device).expand(batch, -1)
         return out
 
+    @in_single_precision
     def evaluate(self, weights: Weights, points: Tensor, scale) -> Tensor:
         """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3).
 

@@ -1,9 +1,31 @@
 """Coordinate networks: a position → a value."""
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Theta = dict[str, Tensor]
+
+
+def in_single_precision(method: Callable[Concatenate[Any, Theta, Tensor, P], R]) -> Callable[Concatenate[Any, Theta, Tensor, P], R]:
+    """Decorator of methods (self, weights, positions, …): outside autocast, on weights of at least 32 bits.
+
+    In 16 bits a phase of several turns has no digits left for its place in the turn.
+    """
+
+    @wraps(method)
+    def exact(self: Any, weights: Theta, at: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast(at.device.type, enabled=False):
+            theta = {k: w.float() if w.dtype in (torch.bfloat16, torch.float16) else w for k, w in weights.items()}
+            return method(self, theta, at, *args, **kwargs)
+
+    return exact
 
 
 class HeatField(nn.Module):
