@@ -44,6 +44,8 @@ def main() -> None:
                           "stages.0.objective.replay": str(options.replay)}  # fmt: skip
                 if options.deeper:
                     fields |= _deeper(recipe)
+                if options.levels:
+                    fields["model.levels"] = options.levels
                 if options.times > 1 and row != "regression":
                     (stage,) = override(find_recipe(recipe)(), {k: v for k, v in fields.items() if v}).stages
                     fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
@@ -80,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--times", type=int, default=1, help="as many candidates as the recipe's (default: 1)")
     parser.add_argument("--deeper", action="store_true", help="one more level, half as fine as the coarsest")
+    parser.add_argument("--levels", default="", help="of the tower, as JSON (default: the recipe's); wants --named")
     parser.add_argument("--muon", default="", help="learning rate of Muon (default: the recipe's)")
     parser.add_argument("--unnormalised", action="store_true", help="without weight normalisation; wants --muon 0.02")
     parser.add_argument("--pool", type=int, default=10)
