@@ -77,15 +77,14 @@ def test_nothing_but_the_command_line_imports_recipes():
 
 
 def test_blocks_know_only_torch():
+    allowed = {"torch", "math", "collections", "typing", "predella", "dataclasses", "contextlib", "functools"}
     for file in (SOURCE / "nn").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = (
                 [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
             )
             for name in names:
-                assert name.split(".")[0] in {"torch", "math", "collections", "typing", "predella", "dataclasses", "contextlib"}, (
-                    f"{file.name} imports {name}"
-                )
+                assert name.split(".")[0] in allowed, f"{file.name} imports {name}"
                 assert not name.startswith("predella") or name.startswith("predella.nn"), f"{file.name} imports {name}"
 
 

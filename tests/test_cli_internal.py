@@ -7,6 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from predella.cli import internal
+from predella.image.files import Picture, read
+from predella.metrics.internal import copy_score
 from predella.models.base import load
 
 
@@ -114,6 +117,16 @@ def test_a_change_beyond_the_mask_is_told(cli, internals, photo, tmp_path):
 def test_patches_vary_without_a_network(cli, photo, tmp_path):
     assert cli("vary", photo, "--method", "patch", "--count", "2", "--size", "60x36", "--out", tmp_path / "o")[0] == 0
     assert size(tmp_path / "o" / "photo-2.png") == (60, 36)
+
+
+def test_copies_by_patches_are_named(cli, photo, tmp_path, monkeypatch):
+    words = ("vary", photo, "--method", "patch", "--count", "1", "--out", tmp_path / "o")
+    (share,) = json.loads(cli(*words, "--json")[1])["files"][0]["copied"]
+    picture, varied = (Picture.rgb(read(f)) for f in (photo, tmp_path / "o" / "photo-1.png"))
+    assert share == pytest.approx(copy_score(varied, picture), abs=0.1)
+    for least, named in ((share - 0.01, True), (share + 0.01, False)):
+        monkeypatch.setattr(internal, "LIKE_IT", least)
+        assert (f"keeps {share:.0%} of its neighbouring patches" in cli(*words, "--force")[2]) is named
 
 
 def test_models_of_both_kinds_are_kept_with_their_scales(internals):

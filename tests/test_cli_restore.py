@@ -69,7 +69,7 @@ def test_sixteen_times_as_large(cli, towers, tmp_path):
 def test_a_folder_of_jpegs(cli, towers, pictures, tmp_path):
     (pictures / "broken.png").write_bytes(b"none")
     status, _, err = cli("restore", "decompression", pictures, "--answers", "2", "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
-    assert status == 0 and "left out" in err
+    assert status == 0 and "left out: " in err and "1 of 3 left out" in err
     assert {p.name for p in (tmp_path / "o").iterdir()} == {f"{n}-{k}.png" for n in ("grey", "colour") for k in (1, 2, "sheet")}
 
 
@@ -245,7 +245,7 @@ def test_notes_on_what_is_taken(cli, towers, tmp_path):
     Image.new("RGB", (40, 40), "white").save(tmp_path / "fine.jpg", quality=95)
     words = ("--answers", "1", "--out", tmp_path / "o", "--model")
     _, _, err = cli("restore", "pca", tmp_path / "digit.png", *words, towers / "tower_mnist_pca")
-    assert "looks dark on bright" in err
+    assert "looks dark on bright" in err and "--invert" in err
     assert "only its lightness" not in err and "its central square is made 28×28" in err
     _, _, err = cli("restore", "decompression", tmp_path / "fine.jpg", *words, towers / "tower_jpeg")
     assert "the model knows" in err and "(quality 5)" in err
@@ -257,6 +257,26 @@ def test_notes_on_what_is_taken(cli, towers, tmp_path):
     _, out, err = cli("restore", "colorization", tmp_path / "nothing.png", *words, towers / "tower_color")
     assert "has 20×1 pixels; too few" in err or "has 1×20 pixels; too few" in err
     assert "wholly transparent" in err and "1 answer  " in out and "up to 0.3 is rounding" in out
+
+
+def test_a_digit_in_ink_is_the_digit_in_light(cli, refuses, towers, tmp_path):
+    light = np.zeros((28, 28), np.uint8)
+    light[6:22, 12:16] = 255
+    Image.fromarray(light).save(tmp_path / "light.png")
+    Image.fromarray(255 - light).save(tmp_path / "ink.png")
+    words = ("--answers", "1", "--model", towers / "tower_mnist_pca", "--out", tmp_path / "o")
+    cli("restore", "pca", tmp_path / "light.png", *words)
+    _, _, err = cli("restore", "pca", tmp_path / "ink.png", "--invert", *words)
+    assert "looks dark" not in err
+    assert (array(tmp_path / "o" / "ink-1.png") == array(tmp_path / "o" / "light-1.png")).all()
+    colours = ("restore", "colorization", tmp_path / "ink.png", "--invert", "--model", towers / "tower_color", "--out", tmp_path / "p")
+    refuses(*colours, says="--invert is for digits")
+
+
+def test_what_16_bits_become_is_said(cli, towers, tmp_path):
+    Image.fromarray(np.arange(24 * 24, dtype=np.uint16).reshape(24, 24) * 100).save(tmp_path / "deep.png")
+    words = ("restore", "colorization", tmp_path / "deep.png", "--answers", "1", "--model", towers / "tower_color", "--out", tmp_path / "o")
+    assert "deep.png has 16 bits a channel; its answers have 8" in cli(*words)[2]
 
 
 def test_sheets_can_be_enlarged(cli, refuses, towers, tmp_path):

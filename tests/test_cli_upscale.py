@@ -1,5 +1,6 @@
 """Enlarging from the command line: transparency, folders, the same size."""
 
+import errno
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 import predella
+from predella import atomic
 from test_cli import files
 
 
@@ -34,6 +36,15 @@ def test_a_folder_of_pictures_and_what_is_left_out(cli, refuses, runs, photo, tm
     words = ("upscale", photo, place / "a.png", "--scale", "2", "--model", runs / "functional_sr")
     refuses(*words, "--out", tmp_path / "o.png", says="2 images need a folder")
     assert not (tmp_path / "o.png").exists()
+
+
+def test_a_place_that_takes_no_folder_is_found_before_the_work(refuses, runs, photo, tmp_path, monkeypatch):
+    def refused(**_):
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(atomic.tempfile, "mkdtemp", refused)  # as /proc does, whatever its permissions say
+    words = ("upscale", photo, "--scale", "2", "--model", runs / "functional_sr", "--out", tmp_path / "new" / "x.png")
+    refuses(*words, says=f"{tmp_path} can't be written to; choose another place")
 
 
 def test_the_same_size_is_the_same_picture(cli, runs, photo, tmp_path):

@@ -18,7 +18,7 @@ def check_free(path: Path, force: bool) -> Path:
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not force:
-        raise UserError(f"{path} exists; choose another name or overwrite it with --force")
+        raise UserError(f"{path} exists; choose another name or overwrite it with --force (in Python force=True)")
     check_folder(path.parent)
     return path
 
@@ -30,10 +30,19 @@ def check_folder(folder: Path) -> Path:
         if part.exists():
             if not part.is_dir():
                 raise UserError(f"{part} is a file, a folder is needed there; choose another place")
-            if not os.access(part, os.W_OK):
+            if not os.access(part, os.W_OK) or (part != folder and not _holds_folders(part)):
                 raise UserError(f"{part} can't be written to; choose another place or change its permissions")
             break
     return folder
+
+
+def _holds_folders(place: Path) -> bool:
+    """Whether folders can be made in it: tried, for permissions do not say so everywhere (such as in /proc)."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".predella-", dir=place))
+    except OSError:
+        return False
+    return True
 
 
 def check_writable(folder: Path) -> None:
@@ -76,7 +85,7 @@ def atomic_write(path: Path | str, force: bool = True) -> Generator[BinaryIO]:
             except OSError:
                 break
         if isinstance(error, OSError) and not isinstance(error, UserError):
-            raise UserError(f"{path} could not be written: {error.strerror or error}; nothing was changed") from error
+            raise UserError(f"{path} could not be written: {error.strerror or error}; nothing was changed, choose another place") from error
         raise
 
 

@@ -57,7 +57,7 @@ def export_onnx(model: FunctionalImage, path: Path | str, force: bool = False) -
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"exporting needs {error.name}; install it with pip install 'predella[onnx]'") from None
+        raise UserError(f"exporting needs {error.name}; install it with pip install onnx onnxscript") from None
     import logging
 
     for noisy in ("torch.onnx", "onnxscript", "onnx_ir"):

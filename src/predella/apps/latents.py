@@ -123,8 +123,8 @@ def read_latents(file: Path, model: Encodes) -> Iterator[Latent]:
         with safe_open(file, "pt") as opened:
             about = opened.metadata() or {}
             tensors = {k: opened.get_tensor(k) for k in opened.keys()}
-    except SafetensorError as error:
-        raise UserError(f"{file} is no readable safetensors file ({error}); give a file written by `predella encode`") from None
+    except SafetensorError:
+        raise UserError(f"{file} is no safetensors file, or a damaged one; give a file written by `predella encode`") from None
     if about.get("format") != FORMAT:
         raise UserError(f"{file} holds no latents; give a file written by `predella encode`")
     if about.get("model") != fingerprint(model):

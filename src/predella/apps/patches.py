@@ -13,6 +13,8 @@ from torch import Tensor
 from predella.errors import UserError
 from predella.image.pyramid import Size, pyramid, scale_edges, scale_sizes
 from predella.image.resize import resize
+from predella.metrics.internal import PATCH as COMPARED
+from predella.metrics.internal import copy_score
 
 PATCH = 7  # pixels of an edge
 RATIO = 0.75  # between scales
@@ -128,3 +130,9 @@ def variations(picture: Tensor, size: Size | None, count: int, generator: torch.
     small = resize(picture, _worked_on(own)).clamp(-1, 1) if max(own) > LONGEST else picture
     asked = size or (small.shape[-2], small.shape[-1])
     return small, (patch_variation(small, asked, generator) for _ in range(count))
+
+
+def copied(variation: Tensor, picture: Tensor) -> float:
+    """`metrics.internal.copy_score` of a variation, 0 where it or the picture is too small for one."""
+    small = min(*variation.shape[-2:], *picture.shape[-2:]) < 2 * COMPARED
+    return 0.0 if small else copy_score(variation, picture)

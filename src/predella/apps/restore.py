@@ -138,12 +138,15 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
     if isinstance(task, PrincipalComponents) and picture.rgb().mean() > 0:
-        yield f"{path} looks dark on bright; the model knows digits bright on dark: invert it"
+        yield f"{path} looks dark on bright; the model knows digits bright on dark: --invert"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
     if isinstance(task, SuperResolution) and picture.size != (task.patch, task.patch):
         width, height = picture.size[1], picture.size[0]
-        yield f"{path} has {width}×{height} pixels; the model knows pictures of {task.patch}×{task.patch}, and may see other things in more"
+        known = f"{path} has {width}×{height} pixels, the model knows pictures of {task.patch}×{task.patch}"
+        yield f"{known} and may see other things in more; make it so small first"
+    if picture.bits > 8:
+        yield f"{path} has {picture.bits} bits a channel; its answers have 8"
     if picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
     if isinstance(task, Layout) and task.encoding == "colors":

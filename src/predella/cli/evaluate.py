@@ -11,6 +11,8 @@ import shlex
 import sys
 from pathlib import Path
 
+ENOUGH = 1000  # pictures of a Fréchet distance
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("run", help="a run folder, a shipped model's name, or a baseline")
@@ -33,7 +35,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.atomic import check_folder
-    from predella.cli.shared import check_seed, parse_box
+    from predella.cli.shared import check_seed, parse_box, say
     from predella.errors import UserError
     from predella.evaluation import Asked, evaluate
 
@@ -55,6 +57,9 @@ def run(options, rest) -> int:
         rows.append(row)
         if not options.json:
             print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {_shown(row['value'])}", flush=True)
+    few = min((row["images"] for row in rows if row["measure"].startswith("fd_")), default=ENOUGH)
+    if few < ENOUGH:
+        say(f"a Fréchet distance of {few} pictures is noise for a large part, it falls with their number; compare {ENOUGH:,} or more")
     if options.json:
         print(json.dumps({"rows": rows}))
     return 0

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+LOOKED_AT, LIKE_IT = 3, 0.5  # variations whose copies are counted; share of copies that is worth a word
+
 
 def vary(options, model) -> int:
     """`predella vary` for images: by `model`, by one trained on each image (None), or by nearest patches."""
@@ -14,7 +16,7 @@ def vary(options, model) -> int:
 
     from predella.apps import internal, patches
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, check_zoom, leave_out, parse_size, several_each, usable
+    from predella.cli.shared import check_seed, check_zoom, leave_out, parse_size, say, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
     from predella.recipes.meta_internal import MODEL
@@ -53,7 +55,7 @@ def vary(options, model) -> int:
 
     if options.keep and len(images) > 1:
         raise UserError(f"--keep is for the model of one image, got {len(images)} images; train the others by themselves")
-    done = []
+    done: list[dict] = []
     for file, picture in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
         start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
         if options.method == "patch":
@@ -72,6 +74,10 @@ def vary(options, model) -> int:
                 tell(len(made) / options.count)
         _write(made, source, paths[file], options)
         done.append({"input": str(file), "variations": [str(p) for p in paths[file][:-1]], "sheet": str(paths[file][-1])})
+        if options.method == "patch":
+            done[-1]["copied"] = copied = [patches.copied(p, source) for p in made[:LOOKED_AT]]
+            if max(copied) > LIKE_IT:
+                say(f"{file}: a variation keeps {max(copied):.0%} of its neighbouring patches as they are there; a network copies less")
         if not options.json:
             size = made[0].shape
             print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")

@@ -19,8 +19,8 @@ from predella.cli.shared import add_common, add_zoom
 
 def add_arguments(parser) -> None:
     parser.add_argument("model", help="a shipped name or a run folder")
-    parser.add_argument("a", type=Path)
-    parser.add_argument("b", type=Path)
+    parser.add_argument("a", type=Path, metavar="A", help="the first image or shape")
+    parser.add_argument("b", type=Path, metavar="B", help="the second")
     parser.add_argument("--steps", type=int, default=9, help="pictures, both ends included (default: 9)")
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; weights; pixels")

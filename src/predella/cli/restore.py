@@ -1,12 +1,12 @@
 """Several plausible answers to one picture.
 
-predella restore TASK IMAGE … --answers K --out DIR [--exact] [--model M] [--seed N]
+predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--model M] [--seed N]
 
 TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
 super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
 a label map, a quarter of its size). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers,
 and where they differ. --exact moves each answer until it has the input's own data: its lightness, its pixels once made small
-again, its components, or the quantised coefficients of the JPEG file.
+again, its components, or the quantised coefficients of the JPEG file. --invert reads a digit that is dark on bright.
 """
 
 import json
@@ -25,6 +25,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--answers", type=int, default=8, help="how many (default: 8)")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
     parser.add_argument("--exact", action="store_true", help="keep the input's own data exactly, up to rounding to 8 bits")
+    parser.add_argument("--invert", action="store_true", help="read a digit that is dark on bright")
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     add_zoom(parser)
@@ -52,14 +53,16 @@ def run(options, rest) -> int:
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
     task = _checked(task_of(source), source, options.task)
+    if options.invert and task.kind != "pca":
+        raise UserError(f"--invert is for digits that are dark on bright (pca); {options.task} takes pictures as they are, leave it out")
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
     def refuse(file: Path) -> None:
-        _prepare(task, model, file, options.exact)  # what it makes is made again, one picture at a time in memory
+        _prepare(task, model, file, options)  # what it makes is made again, one picture at a time in memory
 
     for file, _ in list(usable(images, lenient, refuse)):  # all are looked at before anything is written
         row = paths[file]
-        picture, condition, own = _prepare(task, model, file, options.exact)
+        picture, condition, own = _prepare(task, model, file, options)
         for note in restore.notes(task, picture, file, model):
             print(f"predella: {note}", file=sys.stderr)
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
@@ -83,18 +86,19 @@ def run(options, rest) -> int:
     return 0
 
 
-def _prepare(task, model, file: Path, exact: bool):
+def _prepare(task, model, file: Path, options):
     """The picture, its condition, and its own data (None where it has none, which --exact refuses)."""
     from predella.apps import restore
     from predella.errors import UserError
     from predella.image.files import read
 
     picture = read(file)
+    picture = picture.with_pixels(-picture.pixels, picture.alpha) if options.invert else picture
     condition = restore.condition_of(task, picture, model, str(file))
     try:
         return picture, condition, restore.own_data(task, condition, file)
     except UserError:
-        if exact:
+        if options.exact:
             raise
         return picture, condition, None
 

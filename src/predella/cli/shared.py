@@ -62,7 +62,7 @@ def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
             say(f"{file} has {width:.0f}×{height:.0f} pixels; its central square is traced")
         if not shape.upward and shape.density.mean() > 0.5:
             remedy = "leave out --invert" if invert else "--invert"
-            say(f"{file} is probable nearly everywhere; {remedy}, if it is drawn the other way round")
+            say(f"{file} is ink nearly everywhere; {remedy}, if it is a drawing the other way round (a photo is no shape)")
 
 
 def leave_out(options, words: str, what: str) -> None:
@@ -150,7 +150,7 @@ def usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) 
     """
     from predella.errors import UserError
 
-    found = False
+    found = left = 0
     for image in images:
         try:
             seen = look(image)
@@ -158,11 +158,14 @@ def usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) 
             if image not in lenient:
                 raise
             print(f"predella: left out: {error}", file=sys.stderr)
+            left += 1
             continue
-        found = True
+        found += 1
         yield image, seen
     if not found:
         raise UserError(f"none of {len(images)} images could be used; see the lines above")
+    if left:
+        say(f"{left} of {len(images)} left out")
 
 
 def is_file(out: Path) -> bool:

@@ -53,7 +53,7 @@ def _opencv(flag: str) -> Fill:
         try:
             import cv2
         except ImportError:
-            raise ModuleNotFoundError("OpenCV's inpainting needs opencv-python-headless; pip install 'predella[dev]'") from None
+            raise ModuleNotFoundError("OpenCV's inpainting needs opencv-python-headless; pip install opencv-python-headless") from None
 
         array = ((image[0] + 1) * 127.5).round().permute(1, 2, 0).byte().numpy()
         mask = (known[0, 0].numpy() < 0.5).astype("uint8")

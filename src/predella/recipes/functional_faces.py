@@ -6,7 +6,7 @@
 
 PSNR of unseen faces 23.7 dB, 21.3 with arcs; the paper gives no number (RESULTS.md has all distances).
 
-CelebA: the usual crop is `--data.box 25,45,153,173` of the aligned originals, 10,20,80,90 of those at half size.
+CelebA: the usual crop is `--data.box 20,40,160,180` of the aligned originals, 10,20,80,90 of those at half size.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@
     predella train reversible_faces_mmd --data FACES.zip --start runs/reversible_faces_reconstruct     # 3 min
     predella train reversible_gan --data FACES.zip              # 2 CPU cores, 16 min
 
-FACES: CelebA at 178×218 (cut by --data.box 19,39,159,179) or any folder of faces. Paper: FID 65 (VAE 63) with 60 M parameters on
+FACES: CelebA at 178×218 (cut by --data.box 20,40,160,180) or any folder of faces. Paper: FID 65 (VAE 63) with 60 M parameters on
 all of CelebA. Here, on 1,000 held-out faces at 32×32: restricted PSNR 23.2 dB, Fréchet distance in VGG16 features 470 from the
 prior, 450 from the mixture (a VAE of its size: 22.9 dB, 1419, 472); reversible_gan 1311 from the prior; all rows in RESULTS.md.
 """
