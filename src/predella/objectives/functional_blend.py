@@ -122,7 +122,7 @@ class FunctionalBlend(Objective):
         """The data are real, blends fake."""
         with torch.no_grad():
             image = split_condition(batch.condition)[0]
-            self.paint.mean.lerp_(batch.gather(self.paint.embed(image)).mean(0), FOLLOWS)
+            self.paint.mean.lerp_(batch.gather(self.paint.embed(image)).mean(0).to(self.paint.mean), FOLLOWS)
             fake = self.blends(self.model.weights(image), batch)
         return {"real": LOG_RATIO.real(self.judged(batch.target)), "fake": LOG_RATIO.fake(self.judged(fake))}
 
