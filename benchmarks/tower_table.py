@@ -30,6 +30,10 @@ FOUR = (24, 16, 8, 6)  # candidates a level, of four
 
 def main() -> None:
     options = _options()
+    if options.levels and (not options.named or options.deeper):
+        raise SystemExit("--levels wants --named, for rows are known by their names, and goes without --deeper")
+    if options.deeper and options.below != 1:
+        raise SystemExit("--deeper and --below don't go together; leave one out")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
     for task in options.tasks:

@@ -140,7 +140,7 @@ def test_evaluate(cli, densities, pictures, vgg_weights, tmp_path):
     assert status == 0, err
     values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
     assert {r["ask"] for r in json.loads(out)["rows"] if r["measure"].startswith("fd_")} == {"samples", "means"}
-    assert "a Fréchet distance of 8 pictures is noise for a large part" in err
+    assert "a Fréchet distance of 8 pictures is too large" in err
     assert values["bpd_iw20"] <= values["bpd_elbo"] and values["fd_vgg16_relu4_3_8"] > 0
     elbo = next(r for r in json.loads(out)["rows"] if r["measure"] == "bpd_elbo")
     assert elbo["images"] == 8 and elbo["error"] > 0 and "768 dimensions" in elbo["protocol"]

@@ -227,7 +227,7 @@ def test_a_face_of_few_pixels_is_enlarged_by_shipped_weights(cli, pictures, tmp_
     assert first.shape == (64, 64, 3) and (first != second).mean() > 0.5
     assert max(json.loads(said)["files"][0]["departure"]) < 1
     _, _, err = cli("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
-    assert "more.png has 8×4 pixels; the model knows pictures of 4×4" in err
+    assert "more.png has 8×4 pixels, the model knows pictures of 4×4" in err
 
 
 def test_restoring_from_python():
@@ -268,6 +268,11 @@ def test_a_digit_in_ink_is_the_digit_in_light(cli, refuses, towers, tmp_path):
     cli("restore", "pca", tmp_path / "light.png", *words)
     _, _, err = cli("restore", "pca", tmp_path / "ink.png", "--invert", *words)
     assert "looks dark" not in err
+    assert "bright on dark: leave out --invert" in cli("restore", "pca", tmp_path / "light.png", "--invert", "--force", *words)[2]
+    cli("restore", "pca", tmp_path / "light.png", "--force", *words)
+    Image.merge("LA", (Image.new("L", (28, 28)), Image.fromarray(light))).save(tmp_path / "clear.png")  # ink on nothing
+    cli("restore", "pca", tmp_path / "clear.png", "--invert", *words)
+    assert (array(tmp_path / "o" / "clear-1.png")[..., :3] == array(tmp_path / "o" / "light-1.png")[..., :3]).all()
     assert (array(tmp_path / "o" / "ink-1.png") == array(tmp_path / "o" / "light-1.png")).all()
     colours = ("restore", "colorization", tmp_path / "ink.png", "--invert", "--model", towers / "tower_color", "--out", tmp_path / "p")
     refuses(*colours, says="--invert is for digits")

@@ -42,9 +42,9 @@ def test_a_place_that_takes_no_folder_is_found_before_the_work(refuses, runs, ph
     def refused(**_):
         raise OSError(errno.ENOENT, "No such file or directory")
 
-    monkeypatch.setattr(atomic.tempfile, "mkdtemp", refused)  # as /proc does, whatever its permissions say
+    monkeypatch.setattr(atomic.tempfile, "TemporaryFile", refused)  # as /proc does, whatever its permissions say
     words = ("upscale", photo, "--scale", "2", "--model", runs / "functional_sr", "--out", tmp_path / "new" / "x.png")
-    refuses(*words, says=f"{tmp_path} can't be written to; choose another place")
+    refuses(*words, says=f"{tmp_path} can't be written to (No such file or directory); choose another place")
 
 
 def test_the_same_size_is_the_same_picture(cli, runs, photo, tmp_path):

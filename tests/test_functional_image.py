@@ -7,6 +7,7 @@ from predella.image.coords import grid
 from predella.image.resize import resize
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_patches import PatchNetworks
+from predella.models.functional_whole import WholeNetworks
 from predella.objectives.functional_image import FunctionalImageObjective, _offset, pixels_in_cells
 from predella.tasks.base import Batch
 
@@ -36,16 +37,37 @@ def test_render_is_query_on_the_grid(name, size):
     assert torch.allclose(model.render(theta, size), asked.transpose(1, 2).view(2, 3, *size), atol=1e-10)
 
 
-@pytest.mark.parametrize("name", GRAINS)
+@pytest.mark.parametrize("name", [*GRAINS, "whole"])
 def test_mixed_precision_leaves_functions_exact(name):
-    model, x = make(name).float(), image().float()
+    field = WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)) if name == "whole" else GRAINS[name]
+    model, x = FunctionalImage(FunctionalImageConfig(field=field)).float().eval(), image().float()
     theta, coords = model.weights(x), grid(7, 9, dtype=torch.float32)
-    wanted = model.render(theta, (22, 26)), model.query(theta, coords)
+    asks = [lambda: model.render(theta, (22, 26)), lambda: model.query(weights=theta, coords=coords),
+            lambda: model.query(theta, coords, derivatives=1)[1]]  # fmt: skip
+    if isinstance(field, CellFields):
+        offset = torch.rand(*model.paint.cells(theta), 5, 2) - 0.5
+        asks.append(lambda: model.paint.query_cells(theta, offset.float(), (2.0, 2.0)))
+    wanted = [ask() for ask in asks]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for got, want in zip((model.render(theta, (22, 26)), model.query(theta, coords)), wanted, strict=True):
-            assert torch.equal(got, want)
+        for ask, want in zip(asks, wanted, strict=True):
+            assert torch.equal(ask(), want)
         rough = model.weights(x)  # 16 bits, some of them
         assert model.render(rough, (22, 26)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["patches", "whole"])
+def test_a_model_in_half_precision_stays_one(name):
+    field = WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)) if name == "whole" else GRAINS[name]
+    model = FunctionalImage(FunctionalImageConfig(field=field)).bfloat16().eval()
+    theta = model.weights(image(16, 16).bfloat16())
+    assert model.query(theta, grid(3, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert model.render(theta, (20, 18)).shape == (2, 3, 20, 18)
+
+
+def test_sixteen_bits_do_not_count_pixels():
+    model = FunctionalImage(FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)))).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model.paint.cells(model.weights(image(321, 481, 1).float())) == (321, 481)
 
 
 @pytest.mark.parametrize("name", GRAINS)

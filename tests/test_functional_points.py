@@ -253,3 +253,11 @@ def test_smoke_run_and_evaluation(cli, tmp_path):
     assert status == 0, err
     values = {r["ask"]: r["value"] for r in json.loads(out)["rows"]}
     assert values.keys() == {"hypernetwork", "circle", "gaussian"}
+
+
+def test_mixed_precision_leaves_maps_of_the_circle_exact():
+    model = FunctionalPoints(TOY).float()
+    theta, circle = model.weights(torch.rand(2, 1, 8, 8).float()), FunctionalPoints.circle(9).float()
+    wanted = model.query(theta, z=circle)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.query(theta, z=circle), wanted)

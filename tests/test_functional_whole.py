@@ -178,11 +178,23 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
 
 
+def test_blends_by_other_features(refuses, curves, faces):
+    words = ("evaluate", curves / "functional_faces", "--data", faces[0].parent)
+    refuses(*words, "--features", "inception", says="--features inception is not for blends; take vgg16 or alexnet")
+
+
 def test_a_second_stage_with_an_adversary(cli, curves, faces, tmp_path):
     run = curves / "functional_faces_blends"
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {r.get("stage") for r in rows} >= {"train", "blends"} and "critic_fake" in rows[-1]
     assert cli("interpolate", run, *faces, "--out", tmp_path / "row.png")[0] == 0
+
+
+def test_blends_train_in_mixed_precision(cli, tmp_path):
+    run = tmp_path / "run"
+    status, _, err = cli("train", "functional_faces_sharp", "--smoke", "--precision", "bf16", "--out", run)
+    assert status == 0, err
+    assert "critic_fake" in (run / "metrics.jsonl").read_text().splitlines()[-1]
 
 
 def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):

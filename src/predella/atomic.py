@@ -13,47 +13,51 @@ TRIED = 2**20  # bytes
 
 
 def check_free(path: Path, force: bool) -> Path:
-    """Raise UserError if `path` can't be written: it exists and `force` is off, or its folder is a file."""
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file in it")
-    if path.exists() and not force:
-        raise UserError(f"{path} exists; choose another name or overwrite it with --force (in Python force=True)")
+    """Raise UserError if `path` can't be written: it exists and `force` is off, or its folder is a file or takes none."""
+    path = check_name(path, force)
     check_folder(path.parent)
     return path
 
 
+def check_name(path: Path, force: bool) -> Path:
+    """Raise UserError if `path` is a folder, or exists and `force` is off; `check_folder` is asked apart."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file in it")
+    if path.exists() and not force:
+        raise UserError(f"{path} exists; choose another name or overwrite it with --force")
+    return path
+
+
 def check_folder(folder: Path) -> Path:
-    """Raise UserError if `folder`, or a folder above it, is a file."""
+    """Raise UserError if `folder`, or a folder above it, is a file, or if nothing can be written where it is or would be made."""
     folder = Path(folder)
     for part in (folder, *folder.parents):
         if part.exists():
             if not part.is_dir():
                 raise UserError(f"{part} is a file, a folder is needed there; choose another place")
-            if not os.access(part, os.W_OK) or (part != folder and not _holds_folders(part)):
-                raise UserError(f"{part} can't be written to; choose another place or change its permissions")
+            if error := _refusal(part, b""):
+                raise UserError(f"{part} can't be written to ({error}); choose another place or change its permissions")
             break
     return folder
 
 
-def _holds_folders(place: Path) -> bool:
-    """Whether folders can be made in it: tried, for permissions do not say so everywhere (such as in /proc)."""
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".predella-", dir=place))
-    except OSError:
-        return False
-    return True
-
-
 def check_writable(folder: Path) -> None:
-    """Raise UserError if nothing can be written to `folder`, or where it would be made: tried, and nothing stays of it."""
+    """Raise UserError if a megabyte can't be written to `folder`, or where it would be made: tried, and nothing stays of it."""
     there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
+    if error := _refusal(there, bytes(TRIED)):
+        raise UserError(f"{there} can't be written to ({error}); choose another place")
+
+
+def _refusal(place: Path, data: bytes) -> str:
+    """Why a file of `data` can't be made in `place`, "" if it can: tried, for permissions do not say so everywhere (such as in /proc)."""
     try:
-        with tempfile.TemporaryFile(dir=there) as stream:
-            stream.write(bytes(TRIED))
+        with tempfile.TemporaryFile(dir=place) as stream:
+            stream.write(data)
             stream.flush()
     except OSError as error:
-        raise UserError(f"{there} can't be written to ({error.strerror or error}); choose another place") from None
+        return error.strerror or str(error)
+    return ""
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def atomic_write(path: Path | str, force: bool = True) -> Generator[BinaryIO]:
             except OSError:
                 break
         if isinstance(error, OSError) and not isinstance(error, UserError):
-            raise UserError(f"{path} could not be written: {error.strerror or error}; nothing was changed, choose another place") from error
+            raise UserError(f"{path} could not be written: {error.strerror or error}; nothing was changed; choose another place") from error
         raise
 
 

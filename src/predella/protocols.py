@@ -57,7 +57,10 @@ AS_GIVEN: dict[str, Task] = {  # the one answer without a network
 FACES = "vgg16_relu4_3"  # features of the faces' table
 JUDGE = "mnist_classifier"
 EACH = 100  # samples a class
-BLENDS = "vgg16_relu4_3", "vgg16_relu5_3"  # texture, and what is where
+BLENDS = {  # texture, and what is where; AlexNet for models that VGG16 has trained
+    "vgg16": ("vgg16_relu4_3", "vgg16_relu5_3"),
+    "alexnet": ("alexnet_relu4", "alexnet_relu5"),
+}
 PAIRINGS = 3  # of the pictures of a set with one another, for blends
 ANSWERS = 10  # a condition
 PLACES = "vgg16_relu2_2"  # features at all places of a picture
@@ -75,7 +78,8 @@ class Asked:
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
         samples, tune: of each picture's own model, and steps of training it first.
-        features: by which a tower's answers are compared, and samples of a density are judged; "vgg16" there means what suits its size.
+        features: by which a tower's answers and blends are compared, and samples of a density are judged; "vgg16" there means what suits
+            its size.
     """
 
     scales: tuple[float, ...] | None = None
@@ -87,7 +91,7 @@ class Asked:
     box: tuple[int, ...] | None = None
     samples: int = 20
     tune: int = 0
-    features: Literal["vgg16", "cifar_classifier", "inception"] = "vgg16"
+    features: Literal["vgg16", "alexnet", "cifar_classifier", "inception"] = "vgg16"
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -187,10 +191,10 @@ def as_given(run: str) -> Task | None:
 
 def _answers_distance(asked: Asked) -> Perceptual:
     if asked.features == "inception":
-        raise UserError("--features inception is for densities; answers are compared by vgg16 or cifar_classifier")
-    if asked.features == "vgg16":
+        raise UserError("--features inception is for densities; answers are compared by vgg16, alexnet or cifar_classifier")
+    if asked.features in ("vgg16", "alexnet"):
         try:
-            return lpips("vgg16", asked.weights)
+            return lpips(asked.features, asked.weights)
         except UserError as error:
             raise UserError(f"{error}; or measure by the shipped --features cifar_classifier") from None
     distance = perceptual(asked.features)
@@ -256,6 +260,9 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
     """Reconstruction, and how far pictures halfway between two are from true ones: blended weights, layers, pixels."""
     device, field = device_of(model), model.config.field
     assert isinstance(field, WholeNetworks)
+    if asked.features not in BLENDS:
+        raise UserError(f"--features {asked.features} is not for blends; take {' or '.join(BLENDS)}")
+    names = BLENDS[asked.features]
     size, layers = (field.edge, field.edge), len(field.target) + 1
     again = lambda x: model(x.to(device), size).cpu()  # noqa: E731
     yield generation.likeness(images, again, "function", f"of the function at {field.edge}×{field.edge}")
@@ -290,7 +297,7 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
             return mix(pictures[some], pictures[other[some]])
 
         draws[name + f", pairs {i}" * (i > 1)] = torch.no_grad()(draw)
-    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(BLENDS, asked.weights), *BLENDS)
+    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(names, asked.weights), *names)
 
 
 def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:
@@ -339,6 +346,8 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
     else of 32×32 digits our own classifier, of photographs CIFAR-10's ResNet-20; of other sizes VGG16, which names no classes."""
     size, channels, device = model.config.size, model.config.channels, device_of(model)
     which = asked.features
+    if which == "alexnet":
+        raise UserError("--features alexnet is for answers and blends; a density has vgg16, inception or cifar_classifier")
     if which == "vgg16" and size == 32:
         which = JUDGE if channels == 1 else "resnet20"
     if which in ("inception", "resnet20"):

@@ -13,6 +13,7 @@ from predella.image.files import Picture
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_points import FunctionalPoints
 from predella.models.reversible import Reversible
+from predella.models.tower import Tower, fitted
 from predella.nn.hyper import Weights
 
 EDGE, POINTS = 140, 2000
@@ -23,10 +24,8 @@ WAYS = ((3, 8), (4, 9))
 
 def functions(photos: dict[str, Tensor]) -> Panel:
     """System 1, one network a picture: a morph of faces in the space of weights, and shapes drawn from a circle."""
-    faces = FunctionalImage.from_pretrained("functional_faces")
-    with torch.no_grad():
-        other = Reversible.from_pretrained("reversible_faces").sample(1, torch.Generator().manual_seed(1), "mixture").clamp(-1, 1)
-    pair = Picture(photos["astronaut"]), Picture(other)
+    faces = FunctionalImage.from_pretrained("functional_faces_sharp")
+    pair = Picture(photos["astronaut"]), Picture(nobody())
     by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE), (FACE, None))[0] for how in WAYS_OF_FACES)
     model, hand = FunctionalPoints.from_pretrained("functional_digits"), Reversible.from_pretrained("reversible_mnist_ot")
     with torch.no_grad():
@@ -36,7 +35,7 @@ def functions(photos: dict[str, Tensor]) -> Panel:
     ways = [torch.cat([_drawn(model, shapes[a], w) for w in trace.between(model, shapes[a], shapes[b], 10)]) for a, b in WAYS]
     seen = F.interpolate(digits, (EDGE, EDGE)).expand(-1, 3, -1, -1)
     rows = (
-        Row(f"Two faces, each one network, asked at {EDGE} by {EDGE} pixels; and what lies between.", (
+        Row(f"A face and one that nobody has, each one network, asked at {EDGE} by {EDGE} pixels; and what lies between.", (
             Figure("functions-faces", sheet([by_weights, by_pixels]), "above: blended weights; below: blended pixels"),
         )),
         Row("Ten digits of the reversible network, and the closed line of each: the circle, mapped by a network of its own.", (
@@ -49,6 +48,14 @@ def functions(photos: dict[str, Tensor]) -> Panel:
     face, shape = (f"{sum(p.numel() for p in m.parameters()):,}" for m in (faces, model))
     text = f"A hypernetwork of {face} parameters turns a face into one small function, one of {shape} a digit into a map of the circle."
     return Panel("Networks as answers", text, rows)
+
+
+@torch.no_grad()
+def nobody(seed: int = 2) -> Tensor:
+    """(1, 3, 64, 64): a face that the reversible network drew, as 16 pixels, and as the tower thinks it may be."""
+    generator, size = torch.Generator().manual_seed(seed), (64, 64)
+    drawn, tower = Reversible.from_pretrained("reversible_faces").sample(1, generator, "mixture"), Tower.from_pretrained("tower_sr16")
+    return tower(fitted(drawn.clamp(-1, 1), (4, 4)), tower.draw(1, size, generator), size)[-1].clamp(-1, 1)
 
 
 def _drawn(model: FunctionalPoints, shape: trace.Shape, weights: Weights) -> Tensor:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from predella.errors import UserError
+from predella.image.contract import quantize
 from predella.image.pyramid import Size, pyramid, scale_edges, scale_sizes
 from predella.image.resize import resize
-from predella.metrics.internal import PATCH as COMPARED
+from predella.metrics.internal import PATCH as COPY_PATCH
 from predella.metrics.internal import copy_score
 
 PATCH = 7  # pixels of an edge
@@ -132,7 +133,7 @@ def variations(picture: Tensor, size: Size | None, count: int, generator: torch.
     return small, (patch_variation(small, asked, generator) for _ in range(count))
 
 
-def copied(variation: Tensor, picture: Tensor) -> float:
-    """`metrics.internal.copy_score` of a variation, 0 where it or the picture is too small for one."""
-    small = min(*variation.shape[-2:], *picture.shape[-2:]) < 2 * COMPARED
-    return 0.0 if small else copy_score(variation, picture)
+def copied(variation: Tensor, picture: Tensor) -> float | None:
+    """`metrics.internal.copy_score` of a variation in 8 bits, None where it or the picture is too small for one."""
+    small = min(*variation.shape[-2:], *picture.shape[-2:]) < 2 * COPY_PATCH
+    return None if small else copy_score(quantize(variation), picture)

@@ -130,7 +130,7 @@ def own_data(task: Restoration, condition: Tensor, path: Path) -> OwnData:
     return OwnData(lambda x: task.project(condition, x), lambda x: task.residual(condition, quantize(x)) * 127.5)
 
 
-def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iterator[str]:
+def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverted: bool = False) -> Iterator[str]:
     """What a user should know of how the picture is taken."""
     spread = (picture.pixels.amax(1) - picture.pixels.amin(1)).max() * 127.5
     if spread > 2 and (isinstance(task, Colorization) or model.config.condition == 1):
@@ -138,13 +138,14 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower) -> Iter
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
     if isinstance(task, PrincipalComponents) and picture.rgb().mean() > 0:
-        yield f"{path} looks dark on bright; the model knows digits bright on dark: --invert"
+        remedy = "leave out --invert" if inverted else "--invert"
+        yield f"{path} looks dark on bright; the model knows digits bright on dark: {remedy}"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
     if isinstance(task, SuperResolution) and picture.size != (task.patch, task.patch):
         width, height = picture.size[1], picture.size[0]
         known = f"{path} has {width}×{height} pixels, the model knows pictures of {task.patch}×{task.patch}"
-        yield f"{known} and may see other things in more; make it so small first"
+        yield known + f"; it may see other things in more, shrink it to {task.patch}×{task.patch} first" * (max(height, width) > task.patch)
     if picture.bits > 8:
         yield f"{path} has {picture.bits} bits a channel; its answers have 8"
     if picture.alpha is not None and picture.alpha.max() <= -1:

@@ -22,9 +22,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--part", help="pictures FIRST,LAST of each set, last excluded, such as 9000,10000")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut from each picture, or 'none' (default: the recipe's)")
     parser.add_argument("--weights", type=Path, help="a folder with the features' weights (default: $PREDELLA_WEIGHTS, else fetched)")
-    parser.add_argument("--features", choices=("vgg16", "cifar_classifier", "inception"), default="vgg16",
-                        help="of a tower's answers: LPIPS (default), or the shipped classifier's; of a density's samples: what suits "
-                        "their size (default), the shipped classifier, or Inception")  # fmt: skip
+    parser.add_argument("--features", choices=("vgg16", "alexnet", "cifar_classifier", "inception"), default="vgg16",
+                        help="of a tower's answers: LPIPS (default), or the shipped classifier's; of blends: VGG16 (default) or AlexNet; "
+                        "of a density's samples: what suits their size (default), the shipped classifier, or Inception")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--samples", type=int, default=20, help="variations of a picture, or draws of z for its bits (default: 20)")
     parser.add_argument("--tune", type=int, default=0, help="for such models: steps of training each picture's first (default: 0)")
@@ -57,9 +57,9 @@ def run(options, rest) -> int:
         rows.append(row)
         if not options.json:
             print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {_shown(row['value'])}", flush=True)
-    few = min((row["images"] for row in rows if row["measure"].startswith("fd_")), default=ENOUGH)
+    few = min((row["images"] for row in rows if row["measure"].startswith(("fd_", "fid_"))), default=ENOUGH)
     if few < ENOUGH:
-        say(f"a Fréchet distance of {few} pictures is noise for a large part, it falls with their number; compare {ENOUGH:,} or more")
+        say(f"a Fréchet distance of {few} pictures is too large, the more so the fewer they are; compare it with those of as many only")
     if options.json:
         print(json.dumps({"rows": rows}))
     return 0

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-LOOKED_AT, LIKE_IT = 3, 0.5  # variations whose copies are counted; share of copies that is worth a word
+SURVEYED, COPIED_MUCH = 3, 0.5  # variations whose copies are counted; share of copies that is worth a word
 
 
 def vary(options, model) -> int:
@@ -75,9 +75,10 @@ def vary(options, model) -> int:
         _write(made, source, paths[file], options)
         done.append({"input": str(file), "variations": [str(p) for p in paths[file][:-1]], "sheet": str(paths[file][-1])})
         if options.method == "patch":
-            done[-1]["copied"] = copied = [patches.copied(p, source) for p in made[:LOOKED_AT]]
-            if max(copied) > LIKE_IT:
-                say(f"{file}: a variation keeps {max(copied):.0%} of its neighbouring patches as they are there; a network copies less")
+            done[-1]["copied"] = copied = [patches.copied(p, source) for p in made[:SURVEYED]]
+            if max(c or 0 for c in copied) > COPIED_MUCH:
+                say(f"{file}: {max(c or 0 for c in copied):.0%} of a variation's patches are copied with their neighbours; --keep trains a "
+                    "network, which copies less")  # fmt: skip
         if not options.json:
             size = made[0].shape
             print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")

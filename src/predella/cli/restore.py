@@ -63,7 +63,7 @@ def run(options, rest) -> int:
     for file, _ in list(usable(images, lenient, refuse)):  # all are looked at before anything is written
         row = paths[file]
         picture, condition, own = _prepare(task, model, file, options)
-        for note in restore.notes(task, picture, file, model):
+        for note in restore.notes(task, picture, file, model, options.invert):
             print(f"predella: {note}", file=sys.stderr)
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
         generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
@@ -93,7 +93,7 @@ def _prepare(task, model, file: Path, options):
     from predella.image.files import read
 
     picture = read(file)
-    picture = picture.with_pixels(-picture.pixels, picture.alpha) if options.invert else picture
+    picture = picture.with_pixels(-picture.on_white()) if options.invert else picture
     condition = restore.condition_of(task, picture, model, str(file))
     try:
         return picture, condition, restore.own_data(task, condition, file)

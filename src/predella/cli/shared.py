@@ -186,10 +186,12 @@ def is_file(out: Path) -> bool:
 
 def check_outputs(paths: list[Path], force: bool) -> None:
     """Refuse before the work what could not be written after it."""
-    from predella.atomic import check_free
+    from predella.atomic import check_folder, check_name
 
     for path in paths:
-        check_free(path, force)
+        check_name(path, force)
+    for folder in {p.parent for p in paths}:
+        check_folder(folder)
 
 
 def output_paths(images: list[Path], out: Path) -> list[Path]:

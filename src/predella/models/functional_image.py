@@ -19,7 +19,7 @@ from predella.image.coords import WHOLE, Region, centres, check_inside
 from predella.models.base import Model
 from predella.models.functional_patches import PatchNetworks, PatchPaint
 from predella.models.functional_whole import WholeNetworks, WholePaint
-from predella.nn.coordinate import HeatField, in_single_precision, quadratic_basis, quadratic_coefficients
+from predella.nn.coordinate import HeatField, outside_autocast, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights, first_layers, interpolate_on_arc, interpolate_weights
 
@@ -217,7 +217,7 @@ class CellPaint(HyperNetwork):
         parabola = quadratic_coefficients(x[:, :3]).permute(0, 3, 4, 1, 2)
         return {"sine": sine, "cosine": cosine, "parabola": parabola}
 
-    @in_single_precision
+    @outside_autocast
     def query_cells(self, weights: Weights, offset: Tensor, scale: tuple[float, float]) -> Tensor:
         """offset (h, w, Q, 2) in [-.5, .5] around every cell's centre, equal for all items → (B, h, w, Q, 3)."""
         time = torch.tensor([1 / scale[0] ** 2, 1 / scale[1] ** 2], dtype=torch.float64).to(offset)
@@ -226,7 +226,7 @@ class CellPaint(HyperNetwork):
         theta = torch.cat([weights["sine"], weights["cosine"], weights["parabola"]], -1)  # (B, h, w, 3, P)
         return torch.einsum("bhwcp,hwqp->bhwqc", theta, basis)
 
-    @in_single_precision
+    @outside_autocast
     def query(self, weights, coords, scale, derivatives, blur):
         h, w = self.cells(weights)
         weights, variance = _blurred(weights, blur)
@@ -252,7 +252,7 @@ class CellPaint(HyperNetwork):
         time = torch.zeros(2) if scale is None else torch.as_tensor(scale, dtype=torch.float64) ** -2
         return self.field.decay(time.to(self.field.frequency), variance)
 
-    @in_single_precision
+    @outside_autocast
     def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
         """Rows y (H,) and columns x (W,), ascending coordinates → (B, 3, H, W).
 

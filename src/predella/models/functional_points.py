@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.models.base import Model
-from predella.nn.coordinate import CosineMLP, in_single_precision
+from predella.nn.coordinate import CosineMLP, outside_autocast
 from predella.nn.heads import DenseHeads
 from predella.nn.hyper import Weights, apply_weights
 
@@ -88,7 +88,7 @@ class FunctionalPoints(Model):
         gains = {k: self.config.omega if k == "layers.0.weight" else 1.0 for k in raw}
         return {k: v * (gains[k] / math.sqrt(v.shape[2])) if v.ndim == 3 else v for k, v in raw.items()}
 
-    @in_single_precision
+    @outside_autocast
     def query(self, weights: Weights, z: Tensor) -> Tensor:
         """T(z; θ): z (Q, 2) or (B, Q, 2) on the unit circle → (B, Q, 2) as (y, x) in (-1, 1)."""
         batch = len(next(iter(weights.values())))

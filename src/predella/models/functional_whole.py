@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.nn.coordinate import CosineMLP, in_single_precision
+from predella.nn.coordinate import CosineMLP, outside_autocast
 from predella.nn.heads import DenseHeads
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
@@ -137,10 +137,11 @@ class WholePaint(HyperNetwork):
             theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta
             gain = self.grain.omega if name == "layers.0.weight" else 1.0
             out[name] = theta * (gain / math.sqrt(theta.shape[2])) if theta.ndim == 3 else theta
-        out["extent"] = torch.tensor([extent], dtype=code.dtype, device=code.device).expand(len(code), -1)
+        whole = torch.promote_types(code.dtype, torch.float32)  # 16 bits can't count 321 pixels
+        out["extent"] = torch.tensor([extent], dtype=whole, device=code.device).expand(len(code), -1)
         return out
 
-    @in_single_precision
+    @outside_autocast
     def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):
         """T((y, x); θ), and its slopes; `scale` is not used, values are those of points."""
         if blur:
@@ -157,10 +158,10 @@ class WholePaint(HyperNetwork):
             rows = [torch.autograd.grad(value[..., c].sum(), at, retain_graph=True, create_graph=wanted)[0] for c in range(3)]
         return value if wanted else value.detach(), torch.stack(rows, 2)
 
-    @in_single_precision
+    @outside_autocast
     def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
         """Rows y (H,) and columns x (W,) → (B, 3, H, W), a band of rows at a time."""
-        dtype = weights["extent"].dtype
+        dtype = weights["layers.0.bias"].dtype
         bands = []
         for rows in y.to(dtype).split(max(1, 65536 // len(x))):
             points = torch.stack(torch.meshgrid(rows, x.to(dtype), indexing="ij"), -1).view(-1, 2)

@@ -3,29 +3,35 @@
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-P = ParamSpec("P")
 R = TypeVar("R")
-Theta = dict[str, Tensor]
 
 
-def in_single_precision(method: Callable[Concatenate[Any, Theta, Tensor, P], R]) -> Callable[Concatenate[Any, Theta, Tensor, P], R]:
-    """Decorator of methods (self, weights, positions, …): outside autocast, on weights of at least 32 bits.
+def outside_autocast(function: Callable[..., R]) -> Callable[..., R]:
+    """Decorator of `function(_, weights, …)`: under autocast it is evaluated in 32 bits, and so are tensors of 16 that are handed to it.
 
-    In 16 bits a phase of several turns has no digits left for its place in the turn.
+    A phase of several turns has few digits left in 16 bits for its place in the turn. Without autocast nothing is changed: a model in
+    half precision stays one.
     """
 
-    @wraps(method)
-    def exact(self: Any, weights: Theta, at: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast(at.device.type, enabled=False):
-            theta = {k: w.float() if w.dtype in (torch.bfloat16, torch.float16) else w for k, w in weights.items()}
-            return method(self, theta, at, *args, **kwargs)
+    @wraps(function)
+    def evaluated(owner: Any, weights: dict[str, Tensor], *args: Any, **kwargs: Any) -> R:
+        device = next(iter(weights.values())).device.type
+        if not torch.is_autocast_enabled(device):
+            return function(owner, weights, *args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            weights, kwargs = ({k: _in_32_bits(v) for k, v in some.items()} for some in (weights, kwargs))
+            return function(owner, weights, *(_in_32_bits(a) for a in args), **kwargs)
 
-    return exact
+    return evaluated
+
+
+def _in_32_bits(x: Any) -> Any:
+    return x.float() if isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 class HeatField(nn.Module):
@@ -127,6 +133,7 @@ def _fit(h: Tensor, width: int) -> Tensor:
     return nn.functional.pad(h, (0, width - h.shape[-1]))  # a negative pad cuts
 
 
+@outside_autocast
 def fold_normalization(mlp: CosineMLP, weights: dict[str, Tensor], grid: Tensor, eps: float = 1e-5) -> dict[str, Tensor]:
     """Weights of `mlp` in which every layer but the last is normalised to mean 0 and variance 1 over `grid`.
 

@@ -23,7 +23,8 @@ class Engine:
     """
 
     def __init__(self, device: Literal["auto", "cpu"] = "auto", precision: Precision = "no"):
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self._mixed = precision == "bf16"  # not accelerate's: its precision is the whole process's, two runs could not differ
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self.device = self._accelerator.device
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
@@ -32,7 +33,7 @@ class Engine:
     @contextmanager
     def autocast(self) -> Generator[None]:
         """Mixed precision, if chosen."""
-        with self._accelerator.autocast():
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed):
             yield
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
