@@ -194,7 +194,7 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
     save_file({"latent.0": values}, tmp_path / "size.safetensors", {**about, "sizes": "[[80, 56]]"})
     refuses("decode", faces, tmp_path / "size.safetensors", "--out", tmp_path / "d", says="don't fit together")
     (tmp_path / "text.safetensors").write_text("no tensors")
-    refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no readable safetensors")
+    refuses("decode", faces, tmp_path / "text.safetensors", "--out", tmp_path / "d", says="no safetensors file, or a damaged one")
     assert not (tmp_path / "d").exists()
 
 
