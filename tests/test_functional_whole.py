@@ -178,6 +178,11 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
     assert asks == {"function", "no blend", *(name + more for name in blended for more in ("", ", pairs 2", ", pairs 3"))}
 
 
+def test_a_recipe_without_weights_names_a_shipped_one_like_it(refuses, faces, tmp_path):
+    says = "no weights of functional_faces are shipped; take functional_faces_sharp, or predella train functional_faces"
+    refuses("interpolate", "functional_faces", *faces, "--out", tmp_path / "x.png", says=says)
+
+
 def test_blends_by_other_features(refuses, curves, faces):
     words = ("evaluate", curves / "functional_faces", "--data", faces[0].parent)
     refuses(*words, "--features", "inception", says="--features inception is not for blends; take vgg16 or alexnet")

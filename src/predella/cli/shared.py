@@ -39,10 +39,10 @@ def open_model(source: str, verb: str, cpu: bool):
     from predella.recipes import RECIPES
 
     if source in RECIPES and source not in list_pretrained() and not Path(source).exists():
-        run = f"runs/{source}"
-        raise UserError(
-            f"no weights of {source} are shipped; predella train {source} --data PICTURES/ makes them in {run}: name that as model"
-        )
+        like = [name for name in list_pretrained() if name.startswith(f"{source}_")]
+        instead = f"take {' or '.join(like)}, or " if like else ""
+        makes = f"predella train {source} --data PICTURES/ makes them in runs/{source}: name that as model"
+        raise UserError(f"no weights of {source} are shipped; {instead}{makes}")
 
     model = load(source)
     model.check_verb(verb, source)
