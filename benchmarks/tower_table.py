@@ -32,8 +32,6 @@ def main() -> None:
     options = _options()
     if options.levels and (not options.named or options.deeper):
         raise SystemExit("--levels wants --named, for rows are known by their names, and goes without --deeper")
-    if options.deeper and options.below != 1:
-        raise SystemExit("--deeper and --below don't go together; leave one out")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
     for task in options.tasks:
@@ -43,29 +41,8 @@ def main() -> None:
                 run = options.out / f"seed{seed}" / f"{recipe}_{options.steps}{_made(options)}"
                 if recorded(options.record, run.name, seed):
                     continue
-                fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms,
-                          "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
-                          "stages.0.objective.replay": str(options.replay)}  # fmt: skip
-                if options.deeper:
-                    fields |= _deeper(recipe)
-                if options.levels:
-                    fields["model.levels"] = options.levels
-                if options.times > 1 and row != "regression":
-                    (stage,) = override(find_recipe(recipe)(), {k: v for k, v in fields.items() if v}).stages
-                    fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in stage.objective.samples])
-                if options.muon:
-                    fields["stages.0.optim.generator.muon_lr"] = options.muon
-                if options.unnormalised:
-                    fields["model.weight_norm"] = "false"
-                if options.distance:
-                    fields["stages.0.objective.distance"] = options.distance
-                if options.precision:
-                    fields["precision"] = options.precision
-                if options.below != 1 and _weights(recipe, options.below):
-                    fields["stages.0.objective.weights"] = json.dumps(_weights(recipe, options.below))
-                if options.box:
-                    fields["data.box"] = options.box
-                words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
+                fields = _fields(options, recipe, seed)
+                words = [w for field, value in fields.items() for w in (f"--{field}", value)]
                 resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
                 predella("train", recipe, *source, *words, "--out", str(run), *resume)
                 predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
@@ -76,7 +53,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tower_table")
     parser.add_argument("--data", required=True, help="pictures of faces")
-    parser.add_argument("--box", help="cut from each picture first: left,top,right,bottom")
+    parser.add_argument("--box", default="", help="cut from each picture first: left,top,right,bottom")
     parser.add_argument("--train", required=True, help="first,last picture of training")
     parser.add_argument("--test", required=True, help="first,last picture of measuring")
     parser.add_argument("--terms", default="", help="of the pictures")
@@ -100,11 +77,23 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _weights(recipe: str, below: float) -> tuple[float, ...]:
-    """Of the levels' distances in the loss, if the levels below the last count `below`; none where the last alone is supervised."""
-    objective = find_recipe(recipe)().stages[0].objective
+def _fields(options: argparse.Namespace, recipe: str, seed: int) -> dict[str, str]:
+    """Of the recipe, what the options change."""
+    fields = {"data.part": options.train, "data.edge": "64", "augment.shrink": "1", "data.terms": options.terms, "data.box": options.box,
+              "seed": str(seed), "stages.0.steps": str(options.steps), "stages.0.objective.pool": str(options.pool),
+              "stages.0.objective.replay": str(options.replay), "stages.0.objective.distance": options.distance,
+              "stages.0.optim.generator.muon_lr": options.muon, "model.weight_norm": "false" * options.unnormalised,
+              "model.levels": options.levels, "precision": options.precision}  # fmt: skip
+    if options.deeper:
+        fields |= _deeper(recipe)
+    fields = {k: v for k, v in fields.items() if v}
+    objective = override(find_recipe(recipe)(), fields).stages[0].objective
     assert isinstance(objective, TowerObjectiveConfig)
-    return () if objective.supervise == "last" else (below,) * (len(objective.samples) - 1) + (1.0,)
+    if options.times > 1 and not recipe.endswith("_regression"):
+        fields["stages.0.objective.samples"] = json.dumps([options.times * m for m in objective.samples])
+    if options.below != 1 and objective.supervise == "all":
+        fields["stages.0.objective.weights"] = json.dumps([options.below] * (len(objective.samples) - 1) + [1.0])
+    return fields
 
 
 def _made(options: argparse.Namespace) -> str:

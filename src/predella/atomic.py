@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from predella.errors import UserError
 
-TRIED = 2**20  # bytes
+ROOM = 2**20  # bytes that a long work wants to find before it begins
 
 
 def check_free(path: Path, force: bool) -> Path:
@@ -29,35 +29,25 @@ def check_name(path: Path, force: bool) -> Path:
     return path
 
 
-def check_folder(folder: Path) -> Path:
-    """Raise UserError if `folder`, or a folder above it, is a file, or if nothing can be written where it is or would be made."""
+def check_folder(folder: Path, room: int = 0) -> Path:
+    """Raise UserError if `folder`, or a folder above it, is a file, or if a file of `room` bytes can't be made where it is or would be.
+
+    It is tried, and nothing stays of it: permissions do not say so everywhere (such as in /proc), nor that a disk is full.
+    """
     folder = Path(folder)
-    for part in (folder, *folder.parents):
+    for part in (folder, *folder.absolute().parents):
         if part.exists():
             if not part.is_dir():
                 raise UserError(f"{part} is a file, a folder is needed there; choose another place")
-            if error := _refusal(part, b""):
-                raise UserError(f"{part} can't be written to ({error}); choose another place or change its permissions")
+            try:
+                with tempfile.TemporaryFile(dir=part) as stream:
+                    stream.write(bytes(room))
+                    stream.flush()
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(f"{part} can't be written to ({reason}); choose another place or change its permissions") from None
             break
     return folder
-
-
-def check_writable(folder: Path) -> None:
-    """Raise UserError if a megabyte can't be written to `folder`, or where it would be made: tried, and nothing stays of it."""
-    there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
-    if error := _refusal(there, bytes(TRIED)):
-        raise UserError(f"{there} can't be written to ({error}); choose another place")
-
-
-def _refusal(place: Path, data: bytes) -> str:
-    """Why a file of `data` can't be made in `place`, "" if it can: tried, for permissions do not say so everywhere (such as in /proc)."""
-    try:
-        with tempfile.TemporaryFile(dir=place) as stream:
-            stream.write(data)
-            stream.flush()
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
 
 
 @contextmanager

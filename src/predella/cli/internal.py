@@ -75,10 +75,11 @@ def vary(options, model) -> int:
         _write(made, source, paths[file], options)
         done.append({"input": str(file), "variations": [str(p) for p in paths[file][:-1]], "sheet": str(paths[file][-1])})
         if options.method == "patch":
-            done[-1]["copied"] = copied = [patches.copied(p, source) for p in made[:SURVEYED]]
-            if max(c or 0 for c in copied) > COPIED_MUCH:
-                say(f"{file}: {max(c or 0 for c in copied):.0%} of a variation's patches are copied with their neighbours; --keep trains a "
-                    "network, which copies less")  # fmt: skip
+            done[-1]["copied"] = [patches.copied(p, source) for p in made[:SURVEYED]]
+            most = max(share or 0 for share in done[-1]["copied"])
+            if most > COPIED_MUCH:
+                told = f"{most:.0%} of a variation's patches are copied with their neighbours"
+                say(f"{file}: {told}; --keep trains a network, which copies less")
         if not options.json:
             size = made[0].shape
             print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")
@@ -120,7 +121,7 @@ def train_on(image: Path, options, writes: Path):
     from tempfile import TemporaryDirectory
 
     from predella.apps.device import placed
-    from predella.atomic import check_writable
+    from predella.atomic import ROOM, check_folder
     from predella.cli.progress import progress
     from predella.cli.train import keep_freed_memory
     from predella.errors import UserError
@@ -134,11 +135,11 @@ def train_on(image: Path, options, writes: Path):
         raise UserError(f"--train-steps must lie in 1…100000, got {options.train_steps}")
     steps = {f"stages.{i}.steps": str(options.train_steps) for i in range(len(recipe.stages))}
     recipe = override(recipe, {"data.paths": json.dumps([str(image)]), "data.smallest": "1", "sample_every": "1000000", **steps})
-    check_writable(writes)
+    check_folder(writes, ROOM)
     if options.keep:
         if options.keep.exists() and (not options.keep.is_dir() or any(options.keep.iterdir())):
             raise UserError(f"--keep {options.keep} exists; name a new folder, or use the model that is in it by --model {options.keep}")
-        check_writable(options.keep)
+        check_folder(options.keep, ROOM)
     keep_freed_memory()
     log = logging.getLogger("predella")
     with ExitStack() as stack:

@@ -112,6 +112,7 @@ class FunctionalImage(Model):
             return self.paint(torch.cat([image * known, known], 1))
         return self.paint(image)
 
+    @outside_autocast
     def query(self, weights: Weights, coords: Tensor, scale: tuple[float, float] | Tensor | None = None, *,
               derivatives: int = 0, blur: float = 0.0) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
         """T((y, x); θ) at any coordinates.
@@ -140,6 +141,7 @@ class FunctionalImage(Model):
         assert isinstance(value, Tensor)
         return value
 
+    @outside_autocast
     def render(self, weights: Weights, size: tuple[int, int], region: Region = WHOLE, blur: float = 0.0) -> Tensor:
         """(B, 3, H, W): the function on a grid of `size` = (H, W) pixels over `region`, faster than `query`.
 
@@ -226,7 +228,6 @@ class CellPaint(HyperNetwork):
         theta = torch.cat([weights["sine"], weights["cosine"], weights["parabola"]], -1)  # (B, h, w, 3, P)
         return torch.einsum("bhwcp,hwqp->bhwqc", theta, basis)
 
-    @outside_autocast
     def query(self, weights, coords, scale, derivatives, blur):
         h, w = self.cells(weights)
         weights, variance = _blurred(weights, blur)
@@ -252,7 +253,6 @@ class CellPaint(HyperNetwork):
         time = torch.zeros(2) if scale is None else torch.as_tensor(scale, dtype=torch.float64) ** -2
         return self.field.decay(time.to(self.field.frequency), variance)
 
-    @outside_autocast
     def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
         """Rows y (H,) and columns x (W,), ascending coordinates → (B, 3, H, W).
 

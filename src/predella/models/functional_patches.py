@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.coords import grid
-from predella.nn.coordinate import CosineMLP, fold_normalization, outside_autocast
+from predella.nn.coordinate import CosineMLP, fold_normalization
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
 
@@ -125,7 +125,6 @@ class PatchPaint(HyperNetwork):
         out["extent"] = torch.tensor([[height, width]], dtype=x.dtype, device=x.device).expand(batch, -1)
         return out
 
-    @outside_autocast
     def evaluate(self, weights: Weights, points: Tensor, scale) -> Tensor:
         """points (B, N, Q, 2) in [-1, 1] of each of the N patches → (B, N, Q, 3).
 
@@ -138,7 +137,6 @@ class PatchPaint(HyperNetwork):
         theta = {k: v.flatten(0, 2) for k, v in weights.items() if k != "extent"}
         return apply_weights(self.target, theta, inputs.view(batch * count, queries, 3)).view(batch, count, queries, 3)
 
-    @outside_autocast
     def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):
         """The window-weighted mean of the networks of all patches that cover a coordinate (Sec. 3.2)."""
         if blur:

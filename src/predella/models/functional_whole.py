@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.nn.coordinate import CosineMLP, outside_autocast
+from predella.nn.coordinate import CosineMLP
 from predella.nn.heads import DenseHeads
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
@@ -141,7 +141,6 @@ class WholePaint(HyperNetwork):
         out["extent"] = torch.tensor([extent], dtype=whole, device=code.device).expand(len(code), -1)
         return out
 
-    @outside_autocast
     def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):
         """T((y, x); θ), and its slopes; `scale` is not used, values are those of points."""
         if blur:
@@ -158,7 +157,6 @@ class WholePaint(HyperNetwork):
             rows = [torch.autograd.grad(value[..., c].sum(), at, retain_graph=True, create_graph=wanted)[0] for c in range(3)]
         return value if wanted else value.detach(), torch.stack(rows, 2)
 
-    @outside_autocast
     def render(self, weights: Weights, y: Tensor, x: Tensor, scale: tuple[float, float], blur: float) -> Tensor:
         """Rows y (H,) and columns x (W,) → (B, 3, H, W), a band of rows at a time."""
         dtype = weights["layers.0.bias"].dtype
