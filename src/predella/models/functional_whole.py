@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.nn.coordinate import CosineMLP
-from predella.nn.heads import DenseHeads
+from predella.nn.heads import DenseHeads, PlaceHeads
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
 SURVEY = 2000  # images whose mean is taken
@@ -31,6 +31,9 @@ class WholeNetworks:
         omega: factor on the first layer, which sets the finest detail the cosines start with.
         rank: of what is an image's own in a layer's weights, a matrix for all besides; 0: all of it. At the default sizes 1.9 million
             numbers instead of 5.2.
+        places: edge of a grid of places at which the layers have weights of their own besides (`CosineMLP`), made from `detail` numbers a
+            place; 0: none, the paper's.
+        detail: numbers a place.
     """
 
     kind: Literal["whole"] = "whole"
@@ -40,14 +43,17 @@ class WholeNetworks:
     target: tuple[int, ...] = (64, 96, 96, 64)
     omega: float = 8.0
     rank: int = 16
+    places: int = 0
+    detail: int = 64
 
     def __post_init__(self):
         if self.edge < 16 or self.edge % 16:
             raise ValueError(f"edge must be a multiple of 16 of at least 16, got {self.edge}")
         if not self.target or min(self.width, self.embedding, *self.target) < 1 or not self.omega > 0:
             raise ValueError("width, embedding, target and omega must be positive")
-        if self.rank < 0:
-            raise ValueError(f"rank must not be negative, got {self.rank}")
+        for name, least in (("rank", 0), ("places", 0), ("detail", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 def _without_mean(paint, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
@@ -56,7 +62,8 @@ def _without_mean(paint, state_dict: dict[str, Tensor], prefix: str, *_) -> None
 
 
 class WholePaint(HyperNetwork):
-    """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), "extent" (B, 2) = (h, w) of the input."""
+    """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), with places "places.i.weight" (B, out, places²), and
+    "extent" (B, 2) = (h, w) of the input."""
 
     radius = 1_000_000  # everything depends on the whole image
     mean: Tensor
@@ -65,7 +72,7 @@ class WholePaint(HyperNetwork):
         super().__init__()
         self.grain = grain
         with torch.device("meta"):  # its own parameters are never used
-            self._target = (CosineMLP(2, grain.target, 3),)  # in a tuple: it is no part of the state
+            self._target = (CosineMLP(2, grain.target, 3, grain.places),)  # in a tuple: it is no part of the state
         w = grain.width
         wide = (channels, w, 2 * w, 4 * w, 8 * w)
         layers: list[nn.Module] = []
@@ -73,11 +80,15 @@ class WholePaint(HyperNetwork):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8 if b % 8 == 0 else 1, b), nn.ReLU()]
         last = nn.Linear(8 * w * (grain.edge // 16) ** 2, grain.embedding)
         self.encoder = nn.Sequential(*layers, nn.Flatten(), last, nn.LayerNorm(grain.embedding))
-        shapes, rank = {k: p.shape for k, p in self._target[0].named_parameters()}, grain.rank
+        shapes, rank = {k: p.shape for k, p in self._target[0].layers.named_parameters("layers")}, grain.rank
+        self.code = self.places = None
+        if grain.places:
+            self.code = nn.Conv2d(12 * w, grain.detail, 3, padding=1)
+            self.places = PlaceHeads(grain.detail, {f"places.{i}.weight": n for i, n in enumerate((*grain.target, 3))})
         between = [k for k, s in shapes.items() if len(s) == 2 and 0 < rank < min(s)]  # the rest is small
         self.shared = nn.ParameterDict({k.replace(".", "_"): torch.randn(shapes[k]) for k in between})
         self.rows = nn.ParameterDict({k.replace(".", "_"): torch.randn(rank, shapes[k][1]) / math.sqrt(rank) for k in between})
-        self.register_buffer("mean", torch.zeros(grain.embedding))  # embedding of the mean image's weights, see `fit_mean`
+        self.register_buffer("mean", torch.zeros(grain.embedding + grain.detail * grain.places**2))  # of embeddings, see `fit_mean`
         self.register_load_state_dict_pre_hook(_without_mean)
         self.heads = DenseHeads(grain.embedding, {k: torch.Size((s[0], rank)) if k in between else s for k, s in shapes.items()})
         with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
@@ -95,14 +106,23 @@ class WholePaint(HyperNetwork):
         return int(h), int(w)
 
     def forward(self, x: Tensor) -> Weights:
-        return self._weights(self.embed(x), (x.shape[-2], x.shape[-1]))
+        code, device = self.embed(x), x.device.type
+        code = code.float() if torch.is_autocast_enabled(device) else code
+        with torch.autocast(device, enabled=False):  # functions are evaluated in 32 bits: so are their weights
+            return self._weights(code, (x.shape[-2], x.shape[-1]))
 
     def embed(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) → (B, embedding), what the weights are linear in."""
+        """(B, C, h, w) → (B, embedding + detail · places²), what the weights are linear in."""
         edge = self.grain.edge
         if x.shape[-2:] != (edge, edge):
             x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
-        return self.encoder(x)
+        if self.code is None:
+            return self.encoder(x)
+        fine = self.encoder[:9](x)  # an eighth of the edge
+        coarse = self.encoder[9:12](fine)
+        grid = (self.grain.places, self.grain.places)
+        maps = [F.interpolate(m, grid, mode="bilinear", antialias=True, align_corners=False) for m in (fine, coarse)]
+        return torch.cat([self.encoder[12:](coarse), self.code(torch.cat(maps, 1)).flatten(1)], 1)
 
     @property
     def fitted(self) -> bool:
@@ -130,8 +150,9 @@ class WholePaint(HyperNetwork):
         self.mean.copy_(total / count)
 
     def _weights(self, code: Tensor, extent: tuple[int, int]) -> Weights:
-        """(B, embedding) → the weights."""
-        out: Weights = {}
+        """(B, embedding + detail · places²) → the weights."""
+        code, places = code.split([self.grain.embedding, code.shape[1] - self.grain.embedding], 1)
+        out: Weights = {} if self.places is None else self.places(places.unflatten(1, (self.grain.detail, self.grain.places, -1)))
         for name, theta in self.heads(code).items():
             key = name.replace(".", "_")
             theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta

@@ -105,16 +105,22 @@ class CosineMLP(nn.Module):
     norm: batch statistics would make the value at a position depend on which other positions are asked for. See
     `fold_normalization` for the statistics of a fixed grid, carried in the weights.
 
+    With `places`, every layer also sees the position through that many by that many bumps (`spline_basis`): parts of an image have
+    weights of their own in one network, which still has a value at every position (spatial functa, Bauer et al. 2023).
+
     Args:
-        inputs: coordinates a position.
+        inputs: coordinates a position; with `places` 2, (y, x) in [-1, 1].
         widths: of the layers between, e.g. (24, 48, 48, 24).
         outputs: channels of the value.
+        places: edge of the grid of bumps; 0: none.
     """
 
-    def __init__(self, inputs: int, widths: tuple[int, ...], outputs: int):
+    def __init__(self, inputs: int, widths: tuple[int, ...], outputs: int, places: int = 0):
         super().__init__()
         sizes = [inputs, *widths, outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.grid = places
+        self.places = nn.ModuleList(nn.Linear(places**2, b, bias=False) for b in sizes[1:] if places)
 
     def linear(self) -> list[nn.Linear]:
         """The layers, in order."""
@@ -122,11 +128,25 @@ class CosineMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Q, inputs) → (B, Q, outputs)."""
-        first, *middle, last = self.linear()
-        h = first(x).cos()
-        for layer in middle:
-            h = layer(h).cos() + _fit(h, layer.out_features)
-        return 2 * last(h).sigmoid() - 1
+        bumps = spline_basis(x, self.grid) if self.grid else None
+        layers, h = self.linear(), x
+        for i, layer in enumerate(layers):
+            z = layer(h) if bumps is None else layer(h) + self.places[i](bumps)
+            if i == len(layers) - 1:
+                return 2 * z.sigmoid() - 1
+            h = z.cos() if i == 0 else z.cos() + _fit(h, layer.out_features)
+        raise AssertionError("a network has layers")
+
+
+def spline_basis(x: Tensor, places: int) -> Tensor:
+    """(…, 2) positions (y, x) in [-1, 1] → (…, places²): products of quadratic B-splines (de Boor 1978) around the cells' centres.
+
+    Smooth once, at most nine are not 0, and they add up to 1 half a cell and more from the border.
+    """
+    cell = torch.arange(places, dtype=x.dtype, device=x.device) + 0.5
+    far = ((x[..., None] + 1) * (places / 2) - cell).abs()  # (…, 2, places), in cells
+    bump = torch.where(far < 0.5, 0.75 - far**2, 0.5 * (1.5 - far).clamp(min=0) ** 2)
+    return (bump[..., 0, :, None] * bump[..., 1, None, :]).flatten(-2)
 
 
 def _fit(h: Tensor, width: int) -> Tensor:

@@ -66,6 +66,27 @@ class DenseHeads(nn.ModuleDict):
         return {k: self[k.replace(".", "_")](e).view(len(e), *shape) for k, shape in self.shapes.items()}
 
 
+class PlaceHeads(nn.Module):
+    """(B, C, g, g) → weights (B, out, g²) of layers that see a position through g × g bumps: the same linear map at every place.
+
+    Args:
+        shapes: name → out; the last layer's begin twenty times as large as the others'.
+    """
+
+    def __init__(self, channels: int, shapes: Mapping[str, int]):
+        super().__init__()
+        self.shapes = dict(shapes)
+        self.head = nn.Conv2d(channels, sum(shapes.values()), 1)
+        nn.init.kaiming_normal_(self.head.weight, nonlinearity="linear")
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.weight[: -list(shapes.values())[-1]].mul_(0.05)
+
+    def forward(self, maps: Tensor) -> Weights:
+        return dict(zip(self.shapes, self.head(maps).flatten(2).split(list(self.shapes.values()), 1)))
+
+
 class EqualLinear(nn.Linear):
     """A linear layer whose stored weights are of unit size and divided by `fan` ** 0.5 at use, so that Adam moves any width alike
     (Karras et al. 2018, Sec. 4.1)."""

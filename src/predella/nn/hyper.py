@@ -101,8 +101,8 @@ def interpolate_on_arc(a: Weights, b: Weights, t: float | Tensor, centre: Weight
 
 
 def first_layers(weights: Weights, count: int) -> list[str]:
-    """The names `layers.i.…` of the first `count` layers."""
-    return [name for name in weights if name.startswith("layers.") and int(name.split(".")[1]) < count]
+    """The names `layers.i.…` and `places.i.…` of the first `count` layers."""
+    return [name for name in weights if name.startswith(("layers.", "places.")) and int(name.split(".")[1]) < count]
 
 
 def _chosen(a: Weights, b: Weights, names: Iterable[str] | None) -> set[str]:
