@@ -70,7 +70,7 @@ class PlaceHeads(nn.Module):
     """(B, C, g, g) → weights (B, out, g²) of layers that see a position through g × g bumps: the same linear map at every place.
 
     Args:
-        shapes: name → out; the last layer's begin twenty times as large as the others'.
+        shapes: name → out.
     """
 
     def __init__(self, channels: int, shapes: Mapping[str, int]):
@@ -80,8 +80,6 @@ class PlaceHeads(nn.Module):
         nn.init.kaiming_normal_(self.head.weight, nonlinearity="linear")
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            self.head.weight[: -list(shapes.values())[-1]].mul_(0.05)
 
     def forward(self, maps: Tensor) -> Weights:
         return dict(zip(self.shapes, self.head(maps).flatten(2).split(list(self.shapes.values()), 1)))
