@@ -1,6 +1,7 @@
 """One network an image: any size, exact slopes, blends by layer, on the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from predella.objectives.functional_image import FunctionalImageObjective
 from predella.tasks.base import Batch
 
 TOY = FunctionalImageConfig(field=WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)))
+PLACES = FunctionalImageConfig(field=replace(TOY.field, places=3, detail=5))
+both = pytest.mark.parametrize("config", [TOY, PLACES], ids=["one code", "places"])
 
 
 @pytest.fixture
@@ -31,9 +34,10 @@ def array(path):
     return np.asarray(Image.open(path))
 
 
-def test_a_function_of_any_size_and_its_slopes():
+@both
+def test_a_function_of_any_size_and_its_slopes(config):
     torch.manual_seed(0)
-    model = FunctionalImage(TOY)
+    model = FunctionalImage(config)
     theta = model.weights(torch.rand(2, 3, 16, 16) * 2 - 1)
     small, odd = model.render(theta, (16, 16)), model.render(theta, (37, 90))
     assert small.shape == (2, 3, 16, 16) and odd.shape == (2, 3, 37, 90) and small.abs().max() < 1
@@ -58,9 +62,10 @@ def test_images_of_another_size_are_seen_as_squares():
     assert model.paint.cells(theta) == (24, 40) and model(wide, (24, 40)).shape == (1, 3, 24, 40)
 
 
-def test_blends_go_over_layer_by_layer():
+@both
+def test_blends_go_over_layer_by_layer(config):
     torch.manual_seed(0)
-    model = FunctionalImage(TOY)
+    model = FunctionalImage(config)
     a, b = (model.weights(torch.rand(1, 3, 16, 16)) for _ in "ab")
     for t, whole in ((0.0, a), (1.0, b)):
         torch.testing.assert_close(model.render(model.between(a, b, t), (9, 9)), model.render(whole, (9, 9)))
@@ -68,24 +73,52 @@ def test_blends_go_over_layer_by_layer():
     assert all(torch.equal(none[k], a[k]) for k in a) and torch.equal(all_["layers.2.bias"], b["layers.2.bias"])
     first = model.between(a, b, 1.0, 1)
     assert torch.equal(first["layers.0.weight"], b["layers.0.weight"]) and torch.equal(first["layers.1.weight"], a["layers.1.weight"])
+    for name in (k for k in a if k.startswith("places.")):
+        assert torch.equal(first[name], b[name] if name == "places.0.weight" else a[name])
     with pytest.raises(ValueError, match="layers must lie in 0…3, got 4"):
         model.between(a, b, 0.5, 4)
     with pytest.raises(ValueError, match="where an image has one network, this model has cells"):
         FunctionalImage(FunctionalImageConfig(field=CellFields(width=4, blocks=1, hidden=2))).between(a, b, 0.5)
     with pytest.raises(ValueError, match="edge must be a multiple of 16"):
         WholeNetworks(edge=20)
+    with pytest.raises(ValueError, match="places must be at least 0, got -1"):
+        WholeNetworks(places=-1)
 
 
-def test_arcs_go_around_the_mean():
+def test_a_place_has_weights_of_its_own():
     torch.manual_seed(0)
-    model, x = FunctionalImage(TOY), torch.rand(6, 3, 16, 16) * 2 - 1
+    model = FunctionalImage(PLACES)
+    theta = model.weights(torch.rand(1, 3, 16, 16) * 2 - 1)
+    assert theta["places.0.weight"].shape == (1, 12, 9) and theta["places.2.weight"].shape == (1, 3, 9)
+    other = {k: v.clone() for k, v in theta.items()}
+    other["places.1.weight"][:, :, 0] += 1  # the first of nine
+    change = (model.render(other, (48, 48)) - model.render(theta, (48, 48))).abs().amax((0, 1))
+    assert change[:16, :16].max() > 0.01
+    assert change[32:].max() == 0 and change[:, 32:].max() == 0  # a bump ends a cell and a half from its centre
+
+
+def test_a_change_in_one_part_of_a_picture_moves_the_weights_of_its_places():
+    torch.manual_seed(0)
+    model = FunctionalImage(FunctionalImageConfig(field=replace(PLACES.field, edge=64, places=8))).eval()
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    y = x.clone()
+    y[..., :8, :8] *= -1
+    a, b = (model.weights(z)["places.1.weight"].unflatten(2, (8, 8)) for z in (x, y))
+    moved = (a - b).abs().mean((0, 1))
+    assert moved[:2, :2].min() > 3 * moved[5:, 5:].max()
+
+
+@both
+def test_arcs_go_around_the_mean(config):
+    torch.manual_seed(0)
+    model, x = FunctionalImage(config), torch.rand(6, 3, 16, 16) * 2 - 1
     theta = model.weights(x)
     a, b = ({k: v[i : i + 1] for k, v in theta.items()} for i in (0, 1))
     with pytest.raises(ValueError, match="does not know the mean of its images' weights; take the path 'line'"):
         model.between(a, b, 0.5, path="arc")
     model.paint.fit_mean([x[:4], x[4:]])
     centre = model.paint.centre()
-    for name in ("layers.0.bias", "layers.1.weight", "layers.2.weight"):  # linear in the embedding, so the mean of all weights
+    for name in (k for k in theta if k != "extent"):  # linear in the embedding, so the mean of all weights
         torch.testing.assert_close(centre[name], theta[name].mean(0, keepdim=True))
     far = lambda w: sum((w[k] - centre[k]).square().sum() for k in w if k != "extent").sqrt()  # noqa: E731
     line, arc = model.between(a, b, 0.5), model.between(a, b, 0.5, path="arc")

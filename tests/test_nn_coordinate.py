@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from predella.image.coords import grid
-from predella.nn.coordinate import CosineMLP, HeatField, fold_normalization, quadratic_basis, quadratic_coefficients
+from predella.nn.coordinate import CosineMLP, HeatField, fold_normalization, quadratic_basis, quadratic_coefficients, spline_basis
 
 
 def test_derivatives_of_the_basis_equal_autograd():
@@ -91,3 +91,31 @@ def test_folded_normalization_is_batch_norm_on_the_grid():
         assert torch.allclose(got, out, atol=1e-10)
         some = functional_call(mlp, {k: w[b] for k, w in folded.items()}, (points[b][:5],))
         assert torch.allclose(some, out[:5], atol=1e-10)  # and yet pointwise
+    with pytest.raises(ValueError, match="without places"):
+        fold_normalization(CosineMLP(2, (5,), 3, places=2), weights, points)
+
+
+def test_bumps_are_quadratic_splines():
+    y = torch.linspace(-1, 1, 61, dtype=torch.float64)
+    x = torch.stack(torch.meshgrid(y, y, indexing="ij"), -1).view(-1, 2).requires_grad_(True)
+    bumps = spline_basis(x, 4)
+    assert bumps.shape == (61 * 61, 16) and bumps.min() >= 0 and (bumps > 0).sum(1).max() == 9
+    inside = x.detach().abs().amax(1) <= 0.75  # half a cell from the border
+    torch.testing.assert_close(bumps[inside].sum(1), torch.ones(int(inside.sum()), dtype=torch.float64))
+    centre = (torch.arange(16) // 4 * 0.5 - 0.75, torch.arange(16) % 4 * 0.5 - 0.75)
+    torch.testing.assert_close(
+        spline_basis(torch.stack(centre, -1).double(), 4).diagonal(), torch.full((16,), 0.75**2, dtype=torch.float64)
+    )
+    for axis in (0, 1):  # a place's coordinate is found again: ∑ centre · bump = position
+        torch.testing.assert_close((bumps[inside] * centre[axis].double()).sum(1), x.detach()[inside][:, axis])
+    slope = torch.autograd.grad(bumps[:, 5].sum(), x)[0].view(61, 61, 2)
+    assert slope.diff(dim=0).abs().max() < 4 * 4 / 60 and slope.isfinite().all()  # no jump at a knot
+
+
+def test_places_let_parts_differ():
+    mlp = CosineMLP(2, (5, 6), 3, places=3).double()
+    assert [tuple(p.weight.shape) for p in mlp.places] == [(5, 9), (6, 9), (3, 9)]
+    x = torch.rand(2, 7, 2, dtype=torch.float64) * 2 - 1
+    h = (mlp.layers[0](x) + mlp.places[0](spline_basis(x, 3))).cos()
+    h = (mlp.layers[1](h) + mlp.places[1](spline_basis(x, 3))).cos() + F.pad(h, (0, 1))
+    torch.testing.assert_close(mlp(x), 2 * (mlp.layers[2](h) + mlp.places[2](spline_basis(x, 3))).sigmoid() - 1)

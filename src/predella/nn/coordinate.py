@@ -163,7 +163,12 @@ def fold_normalization(mlp: CosineMLP, weights: dict[str, Tensor], grid: Tensor,
 
     Returns:
         the same names: a normalised linear layer is a linear layer with other weights.
+
+    Raises:
+        ValueError: a network with places.
     """
+    if mlp.grid:
+        raise ValueError(f"statistics are folded into networks without places, this one has {mlp.grid}")
     out, h = dict(weights), grid
     for i, layer in enumerate(mlp.linear()[:-1]):
         weight, bias = weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"]
