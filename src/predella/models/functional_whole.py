@@ -121,7 +121,7 @@ class WholePaint(HyperNetwork):
         fine = self.encoder[:9](x)  # an eighth of the edge
         coarse = self.encoder[9:12](fine)
         grid = (self.grain.places, self.grain.places)
-        maps = [F.interpolate(m, grid, mode="bilinear", antialias=True, align_corners=False) for m in (fine, coarse)]
+        maps = [F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (fine, coarse)]
         return torch.cat([self.encoder[12:](coarse), self.code(torch.cat(maps, 1)).flatten(1)], 1)
 
     @property
