@@ -230,7 +230,7 @@ def test_a_second_stage_with_an_adversary(cli, curves, faces, tmp_path):
 
 def test_blends_train_in_mixed_precision(cli, tmp_path):
     run = tmp_path / "run"
-    status, _, err = cli("train", "functional_faces_sharp", "--smoke", "--precision", "bf16", "--out", run)
+    status, _, err = cli("train", "functional_faces_places", "--smoke", "--precision", "bf16", "--out", run)
     assert status == 0, err
     assert "critic_fake" in (run / "metrics.jsonl").read_text().splitlines()[-1]
 

@@ -141,7 +141,7 @@ class CosineMLP(nn.Module):
 def spline_basis(x: Tensor, places: int) -> Tensor:
     """(…, 2) positions (y, x) in [-1, 1] → (…, places²): products of quadratic B-splines (de Boor 1978) around the cells' centres.
 
-    Smooth once, at most nine are not 0, and they add up to 1 half a cell and more from the border.
+    Smooth once, at most nine are not 0, and they add up to 1 a cell and more from the border.
     """
     cell = torch.arange(places, dtype=x.dtype, device=x.device) + 0.5
     far = ((x[..., None] + 1) * (places / 2) - cell).abs()  # (…, 2, places), in cells

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
+from predella.image.coords import WHOLE, Region, centres
 from predella.losses.adversarial import LOG_RATIO
 from predella.losses.distances import Perceptual
 from predella.models.functional_image import FunctionalImage
@@ -39,6 +41,8 @@ class FunctionalBlendObjectiveConfig:
     critic: "pixels", or the features that it looks at: those of the shipped "cifar_classifier", or of "vgg16" or "alexnet", with
         their weights.
     critic_width: channels of its first layer.
+    off_grid: the features' distance and the critic see functions on a grid one pixel narrower than the images, at a random place, which
+        meets them everywhere between pixels; else only at the pixels' centres, and larger sizes show what nothing has trained.
     """
 
     kind: Literal["functional_blend"] = "functional_blend"
@@ -51,6 +55,7 @@ class FunctionalBlendObjectiveConfig:
     ends: float = 0.0
     critic: Name = "pixels"
     critic_width: int = 32
+    off_grid: bool = False
 
     def __post_init__(self):
         positive = {k: getattr(self, k) for k in ("quality", "perceptual_weight", "queries", "critic_width")}
@@ -134,9 +139,10 @@ class FunctionalBlend(Objective):
             "quality": LOG_RATIO.generator(self.judged(self.blends(theta, batch))),
         }
         if self.likeness is not None:
-            some = {name: w[::2] for name, w in theta.items()}
-            again = self.model.render(some, (self.edge, self.edge))
-            losses["perceptual"] = self.likeness.to(again.device)(again, batch.target[::2]).mean()  # it is no part: nothing of it trains
+            some, window = {name: w[::2] for name, w in theta.items()}, self.window(batch, 2)
+            again = self.model.render(some, (self.edge, self.edge), window)
+            target = batch.target[::2] if window == WHOLE else window_of(batch.target[::2], window)
+            losses["perceptual"] = self.likeness.to(again.device)(again, target).mean()  # it is no part: nothing of it trains
         return losses
 
     def judged(self, images: Tensor) -> Tensor:
@@ -153,7 +159,16 @@ class FunctionalBlend(Objective):
         t = batch.share(torch.rand(half * batch.part[1], generator=generator)).to(batch.target)
         t = self.config.ends + (1 - 2 * self.config.ends) * t
         a, b = ({name: w[i : 2 * half : 2] for name, w in theta.items()} for i in (0, 1))
-        return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge))
+        return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge), self.window(batch, 3))
+
+    def window(self, batch: Batch, purpose: int) -> Region:
+        """What is rendered of functions: all, or off the grid a pixel less, anywhere; equal for all items of the step."""
+        if not self.config.off_grid:
+            return WHOLE
+        generator, pixel = batch.generator(), 2 / self.edge
+        generator.manual_seed(generator.initial_seed() ^ purpose)
+        top, left = (pixel * torch.rand(2, generator=generator) - 1).tolist()
+        return top, left, top + 2 - pixel, left + 2 - pixel
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
@@ -163,3 +178,11 @@ class FunctionalBlend(Objective):
         size = (self.edge, self.edge)
         ways = (self.model.between(a, b, t, path=self.config.path) for t in (0.0, 0.25, 0.5, 0.75, 1.0))
         return torch.cat([self.model.render(w, size).clamp(-1, 1) for w in ways], -1)
+
+
+def window_of(images: Tensor, window: Region) -> Tensor:
+    """(B, C, H, W) on a grid of as many pixels over `window`, bicubic."""
+    top, left, bottom, right = window
+    y, x = centres(images.shape[-2], top, bottom), centres(images.shape[-1], left, right)
+    at = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).to(images)
+    return F.grid_sample(images, at.expand(len(images), -1, -1, -1), "bicubic", "border", align_corners=False).clamp(-1, 1)
