@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from predella.errors import UserError
+from predella.image.coords import centres
 from predella.models.base import load
 from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
 from predella.models.functional_whole import WholeNetworks
 from predella.nn.critics import FeatureCritic
-from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig
+from predella.objectives.functional_blend import FunctionalBlendObjectiveConfig, window_of
 from predella.objectives.functional_image import FunctionalImageObjective
 from predella.tasks.base import Batch
 
@@ -160,6 +161,37 @@ def test_a_mean_is_of_the_weights_it_was_fitted_to(tmp_path):
     FunctionalImageObjective(queries=16).build(masked).end(iter([Batch(x, torch.cat([x, x[:, :1]], 1))]))  # asked for no arcs
     with pytest.raises(ValueError, match="and no mask"):
         FunctionalBlendObjectiveConfig().build(masked)
+
+
+def test_a_critic_looks_between_pixels():
+    torch.manual_seed(0)
+    model, x = FunctionalImage(PLACES), torch.rand(4, 3, 16, 16) * 2 - 1
+    objective = FunctionalBlendObjectiveConfig(off_grid=True, critic_width=4).build(model)
+    windows = [objective.window(Batch(x, x, seed=seed), 3) for seed in range(0, 400, 4)]
+    assert windows[0] == objective.window(Batch(x, x, seed=0), 3) != objective.window(Batch(x, x, seed=0), 2)
+    corners = torch.tensor(windows)
+    torch.testing.assert_close(corners[:, 2:] - corners[:, :2], torch.full((100, 2), 2 - 2 / 16))  # a pixel less than all
+    assert corners.min() >= -1 and corners.max() <= 1 and ((corners[:, :2] + 1) * 8).std(0).min() > 0.2  # anywhere in that pixel
+    closer = torch.tensor([objective.window(Batch(x, x, seed=seed), 2, closer=True) for seed in range(0, 400, 4)])
+    sides = closer[:, 2] - closer[:, 0]
+    assert 0.3 < (sides < 1.5).double().mean() < 0.7 and sides.min() > 0.999 and closer.abs().max() <= 1
+    with torch.no_grad():
+        theta = model.weights(x)
+        half = {name: (w[::2] + w[1::2]) / 2 for name, w in theta.items()}
+        objective.config = replace(objective.config, ends=0.5)  # the middle alone
+        torch.testing.assert_close(objective.blends(theta, Batch(x, x)), model.render(half, (16, 16), objective.window(Batch(x, x), 3)))
+    assert FunctionalBlendObjectiveConfig(critic_width=4).build(model).window(Batch(x, x), 3) == (-1, -1, 1, 1)
+
+
+def test_a_window_of_images_is_what_a_function_of_them_has_there():
+    y, x = torch.meshgrid(centres(32), centres(32), indexing="ij")
+    images, window = torch.stack([(3 * y).sin(), (2 * x - y).cos(), x * y])[None], (-0.99, -0.95, 0.9475, 0.9875)
+    torch.testing.assert_close(window_of(images, (-1, -1, 1, 1)), images)
+    y, x = torch.meshgrid(centres(32, -0.99, 0.9475), centres(32, -0.95, 0.9875), indexing="ij")
+    inside = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(
+        window_of(images, window)[inside], torch.stack([(3 * y).sin(), (2 * x - y).cos(), x * y])[None][inside], atol=6e-3, rtol=0
+    )
 
 
 def test_training_makes_functions_of_the_images(tmp_path):

@@ -42,7 +42,8 @@ class FunctionalBlendObjectiveConfig:
         their weights.
     critic_width: channels of its first layer.
     off_grid: the features' distance and the critic see functions on a grid one pixel narrower than the images, at a random place, which
-        meets them everywhere between pixels; else only at the pixels' centres, and larger sizes show what nothing has trained.
+        meets them everywhere between pixels, the distance in half of the steps a quarter of the image, twice as large (its target is
+        bicubic); else only at the pixels' centres, and larger sizes show what nothing has trained.
     """
 
     kind: Literal["functional_blend"] = "functional_blend"
@@ -139,7 +140,7 @@ class FunctionalBlend(Objective):
             "quality": LOG_RATIO.generator(self.judged(self.blends(theta, batch))),
         }
         if self.likeness is not None:
-            some, window = {name: w[::2] for name, w in theta.items()}, self.window(batch, 2)
+            some, window = {name: w[::2] for name, w in theta.items()}, self.window(batch, 2, closer=True)
             again = self.model.render(some, (self.edge, self.edge), window)
             target = batch.target[::2] if window == WHOLE else window_of(batch.target[::2], window)
             losses["perceptual"] = self.likeness.to(again.device)(again, target).mean()  # it is no part: nothing of it trains
@@ -161,14 +162,16 @@ class FunctionalBlend(Objective):
         a, b = ({name: w[i : 2 * half : 2] for name, w in theta.items()} for i in (0, 1))
         return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge), self.window(batch, 3))
 
-    def window(self, batch: Batch, purpose: int) -> Region:
-        """What is rendered of functions: all, or off the grid a pixel less, anywhere; equal for all items of the step."""
+    def window(self, batch: Batch, purpose: int, closer: bool = False) -> Region:
+        """What is rendered of functions: all, or off the grid a pixel less, anywhere; `closer`: or, as likely, half of each edge."""
         if not self.config.off_grid:
             return WHOLE
-        generator, pixel = batch.generator(), 2 / self.edge
+        generator = batch.generator()
         generator.manual_seed(generator.initial_seed() ^ purpose)
-        top, left = (pixel * torch.rand(2, generator=generator) - 1).tolist()
-        return top, left, top + 2 - pixel, left + 2 - pixel
+        half, down, right = torch.rand(3, generator=generator).tolist()
+        side = 1.0 if closer and half < 0.5 else 2 - 2 / self.edge
+        top, left = (share * (2 - side) - 1 for share in (down, right))
+        return top, left, top + side, left + side
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:

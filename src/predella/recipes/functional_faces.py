@@ -106,7 +106,7 @@ def functional_faces_places(smoke: bool = False) -> Recipe:
     field = replace(recipe.model.field, places=2, detail=4) if smoke else WholeNetworks(target=(64, 64, 64, 64), places=8)
     stages = (
         replace(regression, steps=regression.steps if smoke else 9000),
-        replace(sharp, steps=sharp.steps if smoke else 4000, objective=replace(sharp.objective, quality=0.01, off_grid=True)),
+        replace(sharp, steps=sharp.steps if smoke else 4000, objective=replace(sharp.objective, quality=0.02, ends=0.4, off_grid=True)),
     )
     return replace(recipe, name="functional_faces_places", model=FunctionalImageConfig(field=field), stages=stages)
 
