@@ -118,3 +118,16 @@ def test_refuses_empty_sizes(size):
 def test_refuses_unknown_kernels():
     with pytest.raises(ValueError, match="'lanczos9'"):
         resize(torch.rand(1, 1, 4, 4), (2, 2), kernel="lanczos9")
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
+def test_a_region_is_a_part_of_the_whole(kernel):
+    x = torch.rand(2, 12, 20, dtype=torch.float64)
+    whole = resize(x, (18, 10), kernel)  # the rows enlarged, the columns shrunk
+    torch.testing.assert_close(resize(x, (6, 4), kernel, (-1, -0.2, -1 / 3, 0.6)), whole[:, :6, 4:8])
+    assert resize(x, (12, 20), kernel) is x
+    shifted = resize(x, (11, 20), kernel, (-1 + 1 / 24, -1, 1 - 3 / 24, 1))  # from a quarter of a pixel on, a pixel less
+    assert shifted.shape == (2, 11, 20) and not torch.allclose(shifted, x[:, :11])
+    for region, says in (((0, 0, 0, 1), "top < bottom and left < right"), ((-1.5, 0, 0, 1), "-1.5")):
+        with pytest.raises(ValueError, match=says):
+            resize(x, (4, 4), kernel, region)

@@ -118,3 +118,6 @@ def test_places_let_parts_differ():
     h = (mlp.layers[0](x) + mlp.places[0](spline_basis(x, 3))).cos()
     h = (mlp.layers[1](h) + mlp.places[1](spline_basis(x, 3))).cos() + F.pad(h, (0, 1))
     torch.testing.assert_close(mlp(x), 2 * (mlp.layers[2](h) + mlp.places[2](spline_basis(x, 3))).sigmoid() - 1)
+    for places, inputs in ((-1, 2), (2, 3)):
+        with pytest.raises(ValueError, match=f"got {places} places of {inputs} coordinates"):
+            CosineMLP(inputs, (5,), 3, places=places)

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from predella.image.coords import WHOLE, Region, check_inside
+
 
 def cubic(x: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -0.5, support [-2, 2]."""
@@ -22,18 +24,18 @@ def triangle(x: Tensor) -> Tensor:
 KERNELS = {"bicubic": (cubic, 2.0), "bilinear": (triangle, 1.0)}
 
 
-def taps(old: int, new: int, kernel: str = "bicubic") -> tuple[Tensor, Tensor]:
-    """Source indices and weights of each of `new` output samples over `old` input samples.
+def taps(old: int, new: int, kernel: str = "bicubic", low: float = -1.0, high: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Source indices and weights of each of `new` output samples over `old` input samples, of [low, high] of their [-1, 1].
 
-    The kernel is widened by old / new when that shrinks (antialiasing); outside the image is its mirror.
+    The kernel is widened by the ratio of their sizes when that shrinks (antialiasing); outside the image is its mirror.
 
     Returns:
         index (new, T) int64 in [0, old), weight (new, T) float64 with rows summing to 1.
     """
     shape, support = KERNELS[kernel]
-    ratio = old / new
+    ratio = old * (high - low) / 2 / new
     wide = max(1.0, ratio)
-    centre = (torch.arange(new, dtype=torch.float64) + 0.5) * ratio - 0.5
+    centre = (low + 1) / 2 * old + (torch.arange(new, dtype=torch.float64) + 0.5) * ratio - 0.5
     first = torch.floor(centre - support * wide) + 1
     count = math.ceil(2 * support * wide)
     position = first[:, None] + torch.arange(count, dtype=torch.float64)
@@ -52,8 +54,8 @@ def matrix(old: int, new: int, kernel: str = "bicubic") -> Tensor:
     return torch.zeros(new, old, dtype=torch.float64).scatter_add_(1, index, weight)
 
 
-def _resize_axis(x: Tensor, new: int, dim: int, kernel: str) -> Tensor:
-    index, weight = taps(x.shape[dim], new, kernel)
+def _resize_axis(x: Tensor, new: int, dim: int, kernel: str, low: float, high: float) -> Tensor:
+    index, weight = taps(x.shape[dim], new, kernel, low, high)
     keep = weight.abs().amax(0) > 1e-12  # columns that no output uses
     index, weight = index[:, keep].to(x.device), weight[:, keep].to(x)
     shape = [1] * x.ndim
@@ -66,8 +68,8 @@ def _resize_axis(x: Tensor, new: int, dim: int, kernel: str) -> Tensor:
     return out
 
 
-def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic") -> Tensor:
-    """Resample the last two axes to `size` = (height, width); any ratio, each axis its own; differentiable.
+def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic", region: Region = WHOLE) -> Tensor:
+    """Resample the last two axes, or a region of them, to `size` = (height, width); any ratio, each axis its own; differentiable.
 
     Equal to MATLAB's `imresize(x, size, kernel)` with antialiasing, before MATLAB's rounding to 8 bits. Values are
     not clamped: cubic interpolation overshoots at edges.
@@ -76,9 +78,10 @@ def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic") -> Tensor:
         x: (..., H, W) floating, any range.
         size: target (height, width), both ≥ 1.
         kernel: "bicubic" or "bilinear".
+        region: (top, left, bottom, right) in [-1, 1], see image.coords.
 
     Raises:
-        ValueError: if a size is below 1 or the kernel is unknown.
+        ValueError: if a size is below 1, the kernel is unknown or the region empty or not inside.
 
     Example:
         >>> resize(torch.tensor([[[[0., 1., 2., 3.]]]]), (1, 2))
@@ -91,8 +94,12 @@ def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic") -> Tensor:
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"size must be at least 1×1, got {height}×{width}")
-    axes = [(height / x.shape[-2], height, -2), (width / x.shape[-1], width, -1)]
-    for ratio, new, dim in sorted(axes):  # the axis that shrinks the most first
-        if ratio != 1:
-            x = _resize_axis(x, new, dim % x.ndim, kernel)
+    top, left, bottom, right = region
+    check_inside(*region)
+    if not (bottom > top and right > left):
+        raise ValueError(f"region must be (top, left, bottom, right) with top < bottom and left < right, got {region}")
+    axes = [(height / x.shape[-2], height, -2, top, bottom), (width / x.shape[-1], width, -1, left, right)]
+    for ratio, new, dim, low, high in sorted(axes):  # the axis that shrinks the most first
+        if (ratio, low, high) != (1, -1, 1):
+            x = _resize_axis(x, new, dim % x.ndim, kernel, low, high)
     return x

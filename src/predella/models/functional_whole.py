@@ -12,11 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
+from predella.image.resize import matrix
 from predella.nn.coordinate import CosineMLP
 from predella.nn.heads import DenseHeads, PlaceHeads
 from predella.nn.hyper import HyperNetwork, Weights, apply_weights
 
 SURVEY = 2000  # images whose mean is taken
+BLOCK = 3  # modules of the encoder that halve the edge: convolution, normalisation, ReLU
+LAST = 3 * BLOCK  # of them to an eighth of the edge
 
 
 @config
@@ -31,8 +34,8 @@ class WholeNetworks:
         omega: factor on the first layer, which sets the finest detail the cosines start with.
         rank: of what is an image's own in a layer's weights, a matrix for all besides; 0: all of it. At the default sizes 1.9 million
             numbers instead of 5.2.
-        places: edge of a grid of places at which the layers have weights of their own besides (`CosineMLP`), made from `detail` numbers a
-            place; 0: none, the paper's.
+        places: edge of a grid of places, each with numbers of its own that shift the layers' sums around it (`CosineMLP`), made from
+            `detail` numbers a place; 0: none, the paper's. At most an eighth of `edge`.
         detail: numbers a place.
     """
 
@@ -54,6 +57,8 @@ class WholeNetworks:
         for name, least in (("rank", 0), ("places", 0), ("detail", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.places > self.edge // 8:
+            raise ValueError(f"places must be at most edge / 8 = {self.edge // 8}, got {self.places}; take fewer, or a larger edge")
 
 
 def _without_mean(paint, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
@@ -62,8 +67,8 @@ def _without_mean(paint, state_dict: dict[str, Tensor], prefix: str, *_) -> None
 
 
 class WholePaint(HyperNetwork):
-    """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), with places "places.i.weight" (B, out, places²), and
-    "extent" (B, 2) = (h, w) of the input."""
+    """Weights: "layers.i.weight" (B, out, in), "layers.i.bias" (B, out), with places "places.i.weight" (B, out, places²), row
+    by row, and "extent" (B, 2) = (h, w) of the input."""
 
     radius = 1_000_000  # everything depends on the whole image
     mean: Tensor
@@ -91,7 +96,7 @@ class WholePaint(HyperNetwork):
         self.register_buffer("mean", torch.zeros(grain.embedding + grain.detail * grain.places**2))  # of embeddings, see `fit_mean`
         self.register_load_state_dict_pre_hook(_without_mean)
         self.heads = DenseHeads(grain.embedding, {k: torch.Size((s[0], rank)) if k in between else s for k, s in shapes.items()})
-        with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer
+        with torch.no_grad():  # at the start all images share one basis of functions and differ in the last layer, and in places' shifts
             layers_ = len(grain.target)
             for name, head in self.heads.items():
                 assert isinstance(head, nn.Linear)
@@ -106,23 +111,22 @@ class WholePaint(HyperNetwork):
         return int(h), int(w)
 
     def forward(self, x: Tensor) -> Weights:
-        code, device = self.embed(x), x.device.type
-        code = code.float() if torch.is_autocast_enabled(device) else code
-        with torch.autocast(device, enabled=False):  # functions are evaluated in 32 bits: so are their weights
-            return self._weights(code, (x.shape[-2], x.shape[-1]))
+        return self._weights(self.embed(x), (x.shape[-2], x.shape[-1]))
 
     def embed(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) → (B, embedding + detail · places²), what the weights are linear in."""
+        """(B, C, h, w) → (B, embedding + detail · places²), what the weights are linear in: the whole image's numbers, then the places'."""
         edge = self.grain.edge
         if x.shape[-2:] != (edge, edge):
             x = F.interpolate(x, (edge, edge), mode="bilinear", antialias=True, align_corners=False)
         if self.code is None:
             return self.encoder(x)
-        fine = self.encoder[:9](x)  # an eighth of the edge
-        coarse = self.encoder[9:12](fine)
-        grid = (self.grain.places, self.grain.places)
-        maps = [F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (fine, coarse)]
-        return torch.cat([self.encoder[12:](coarse), self.code(torch.cat(maps, 1)).flatten(1)], 1)
+        fine = self.encoder[:LAST](x)  # an eighth of the edge
+        coarse = self.encoder[LAST : LAST + BLOCK](fine)
+        maps = []
+        for m in (fine, coarse):
+            across = matrix(m.shape[-1], self.grain.places, "bilinear").to(m)
+            maps.append(across @ m @ across.T)
+        return torch.cat([self.encoder[LAST + BLOCK :](coarse), self.code(torch.cat(maps, 1)).flatten(1)], 1)
 
     @property
     def fitted(self) -> bool:
@@ -150,10 +154,14 @@ class WholePaint(HyperNetwork):
         self.mean.copy_(total / count)
 
     def _weights(self, code: Tensor, extent: tuple[int, int]) -> Weights:
-        """(B, embedding + detail · places²) → the weights."""
-        code, places = code.split([self.grain.embedding, code.shape[1] - self.grain.embedding], 1)
-        out: Weights = {} if self.places is None else self.places(places.unflatten(1, (self.grain.detail, self.grain.places, -1)))
-        for name, theta in self.heads(code).items():
+        """(B, embedding + detail · places²) → the weights; under autocast in 32 bits, too, as functions are evaluated in them."""
+        with torch.autocast(code.device.type, enabled=False):
+            return self._linear(code.to(self.mean.dtype), extent)
+
+    def _linear(self, code: Tensor, extent: tuple[int, int]) -> Weights:
+        whole, local = code.split([self.grain.embedding, code.shape[1] - self.grain.embedding], 1)
+        out: Weights = {} if self.places is None else self.places(local.unflatten(1, (self.grain.detail, self.grain.places, -1)))
+        for name, theta in self.heads(whole).items():
             key = name.replace(".", "_")
             theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta
             gain = self.grain.omega if name == "layers.0.weight" else 1.0
@@ -182,7 +190,8 @@ class WholePaint(HyperNetwork):
         """Rows y (H,) and columns x (W,) → (B, 3, H, W), a band of rows at a time."""
         dtype = weights["layers.0.bias"].dtype
         bands = []
-        for rows in y.to(dtype).split(max(1, 65536 // len(x))):
+        wide = max(1, self.grain.places**2 // 64)  # bumps are numbers of a position as a layer's are
+        for rows in y.to(dtype).split(max(1, 65536 // (len(x) * wide))):
             points = torch.stack(torch.meshgrid(rows, x.to(dtype), indexing="ij"), -1).view(-1, 2)
             value = self.query(weights, points, scale, 0, blur)
             assert isinstance(value, Tensor)

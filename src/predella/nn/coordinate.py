@@ -105,22 +105,29 @@ class CosineMLP(nn.Module):
     norm: batch statistics would make the value at a position depend on which other positions are asked for. See
     `fold_normalization` for the statistics of a fixed grid, carried in the weights.
 
-    With `places`, every layer also sees the position through that many by that many bumps (`spline_basis`): parts of an image have
-    weights of their own in one network, which still has a value at every position (spatial functa, Bauer et al. 2023).
+    With `places`, every layer's sum also gets a shift that depends on the position, smoothly, through bumps β (`spline_basis`):
+    z_i = W_i h_i + b_i + P_i β(y, x), h_(i+1) = cos z_i + h_i. So parts of an image have numbers of their own in one network, which still
+    has a value at every position. Source: the shift modulations on a grid of spatial functa (Bauer et al. 2023), here of B-splines, and in
+    the last layer, too.
 
     Args:
         inputs: coordinates a position; with `places` 2, (y, x) in [-1, 1].
         widths: of the layers between, e.g. (24, 48, 48, 24).
         outputs: channels of the value.
         places: edge of the grid of bumps; 0: none.
+
+    Raises:
+        ValueError: places of positions that are no (y, x).
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...], outputs: int, places: int = 0):
+        if places < 0 or (places and inputs != 2):
+            raise ValueError(f"places need two coordinates and must not be negative, got {places} places of {inputs} coordinates")
         super().__init__()
         sizes = [inputs, *widths, outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
-        self.grid = places
-        self.places = nn.ModuleList(nn.Linear(places**2, b, bias=False) for b in sizes[1:] if places)
+        self.edge = places
+        self.places = nn.ModuleList(nn.Linear(places**2, b, bias=False) for b in sizes[1:]) if places else nn.ModuleList()
 
     def linear(self) -> list[nn.Linear]:
         """The layers, in order."""
@@ -128,20 +135,20 @@ class CosineMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Q, inputs) → (B, Q, outputs)."""
-        bumps = spline_basis(x, self.grid) if self.grid else None
-        layers, h = self.linear(), x
-        for i, layer in enumerate(layers):
-            z = layer(h) if bumps is None else layer(h) + self.places[i](bumps)
-            if i == len(layers) - 1:
-                return 2 * z.sigmoid() - 1
-            h = z.cos() if i == 0 else z.cos() + _fit(h, layer.out_features)
-        raise AssertionError("a network has layers")
+        bumps = spline_basis(x, self.edge) if self.edge else x
+        shifts = [place(bumps) for place in self.places] or [0.0] * len(self.layers)
+        first, *middle, last = self.linear()
+        h = (first(x) + shifts[0]).cos()
+        for layer, shift in zip(middle, shifts[1:]):
+            h = (layer(h) + shift).cos() + _fit(h, layer.out_features)
+        return 2 * (last(h) + shifts[-1]).sigmoid() - 1
 
 
 def spline_basis(x: Tensor, places: int) -> Tensor:
-    """(…, 2) positions (y, x) in [-1, 1] → (…, places²): products of quadratic B-splines (de Boor 1978) around the cells' centres.
+    """(…, 2) positions (y, x) in [-1, 1] → (…, places²), row by row: products of quadratic B-splines around the cells' centres.
 
-    Smooth once, at most nine are not 0, and they add up to 1 a cell and more from the border.
+    Of a distance d in cells: ¾ − d² to ½, ½ (3/2 − d)² to 3/2, then 0 (de Boor 1978). Their slopes are continuous, at most nine are not
+    0, and they add up to 1 but in the outermost cells, where they fade to ½ on an edge and ¼ in a corner.
     """
     cell = torch.arange(places, dtype=x.dtype, device=x.device) + 0.5
     far = ((x[..., None] + 1) * (places / 2) - cell).abs()  # (…, 2, places), in cells
@@ -167,8 +174,8 @@ def fold_normalization(mlp: CosineMLP, weights: dict[str, Tensor], grid: Tensor,
     Raises:
         ValueError: a network with places.
     """
-    if mlp.grid:
-        raise ValueError(f"statistics are folded into networks without places, this one has {mlp.grid}")
+    if mlp.edge:
+        raise ValueError(f"statistics are folded into networks without places, this one has {mlp.edge}×{mlp.edge}")
     out, h = dict(weights), grid
     for i, layer in enumerate(mlp.linear()[:-1]):
         weight, bias = weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"]

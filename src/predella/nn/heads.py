@@ -1,4 +1,4 @@
-"""Heads of hypernetworks: an embedding (B, E) → the weights of a primary network, one projection a tensor.
+"""Heads of hypernetworks: an embedding (B, E), or one at each place, → the weights of a primary network, one projection a tensor.
 
 Convolutions use their weights divided by the root of their fan-in (`scaled`), so heads give numbers of unit size (Littwin et al. 2020).
 """
@@ -67,10 +67,11 @@ class DenseHeads(nn.ModuleDict):
 
 
 class PlaceHeads(nn.Module):
-    """(B, C, g, g) → weights (B, out, g²) of layers that see a position through g × g bumps: the same linear map at every place.
+    """A code at each of g × g places → what layers get of bumps at those places, by the same linear map everywhere.
 
     Args:
-        shapes: name → out.
+        channels: numbers a place.
+        shapes: name → how many outputs the layer has.
     """
 
     def __init__(self, channels: int, shapes: Mapping[str, int]):
@@ -82,6 +83,7 @@ class PlaceHeads(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, maps: Tensor) -> Weights:
+        """(B, channels, g, g) → name → (B, out, g²), row by row."""
         return dict(zip(self.shapes, self.head(maps).flatten(2).split(list(self.shapes.values()), 1)))
 
 

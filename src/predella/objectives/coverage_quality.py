@@ -134,8 +134,7 @@ class CoverageQualityObjective(Objective):
 
     def generated(self, batch: Batch) -> Tensor:
         """As many samples as the batch has images."""
-        generator = batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the likelihood draws
+        generator = batch.generator(1)  # apart from what the likelihood draws
         z = batch.share(torch.randn(batch.whole, self.model.config.latent, generator=generator)).to(batch.target)
         noise = None
         if not self.model.config.noiseless:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from predella.config import config
-from predella.image.coords import WHOLE, Region, centres
+from predella.image.coords import WHOLE, Region
+from predella.image.resize import resize
 from predella.losses.adversarial import LOG_RATIO
 from predella.losses.distances import Perceptual
 from predella.models.functional_image import FunctionalImage
@@ -26,6 +26,7 @@ from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
 FOLLOWS = 0.02  # how far the mean goes towards a batch's in a step
+WAY, LIKENESS, CRITIC = 1, 2, 3  # what is drawn for a step besides the regression's pixels: how far to blend, where to look
 
 
 @config
@@ -42,8 +43,8 @@ class FunctionalBlendObjectiveConfig:
         their weights.
     critic_width: channels of its first layer.
     off_grid: the features' distance and the critic see functions on a grid one pixel narrower than the images, at a random place, which
-        meets them everywhere between pixels, the distance in half of the steps a quarter of the image, twice as large (its target is
-        bicubic); else only at the pixels' centres, and larger sizes show what nothing has trained.
+        meets them between pixels, the distance in half of the steps a quarter of the image, twice as large (its target is bicubic);
+        else only at the pixels' centres, and larger sizes show what nothing has trained.
     """
 
     kind: Literal["functional_blend"] = "functional_blend"
@@ -128,7 +129,7 @@ class FunctionalBlend(Objective):
         """The data are real, blends fake."""
         with torch.no_grad():
             image = split_condition(batch.condition)[0]
-            self.paint.mean.lerp_(batch.gather(self.paint.embed(image)).mean(0).to(self.paint.mean), FOLLOWS)
+            self.paint.mean.lerp_(batch.gather(self.paint.embed(image)).to(self.paint.mean).mean(0), FOLLOWS)
             fake = self.blends(self.model.weights(image), batch)
         return {"real": LOG_RATIO.real(self.judged(batch.target)), "fake": LOG_RATIO.fake(self.judged(fake))}
 
@@ -140,9 +141,9 @@ class FunctionalBlend(Objective):
             "quality": LOG_RATIO.generator(self.judged(self.blends(theta, batch))),
         }
         if self.likeness is not None:
-            some, window = {name: w[::2] for name, w in theta.items()}, self.window(batch, 2, closer=True)
-            again = self.model.render(some, (self.edge, self.edge), window)
-            target = batch.target[::2] if window == WHOLE else window_of(batch.target[::2], window)
+            some, size = {name: w[::2] for name, w in theta.items()}, (self.edge, self.edge)
+            window = self.window(batch, LIKENESS, closer=True)
+            again, target = self.model.render(some, size, window), resize(batch.target[::2], size, region=window)
             losses["perceptual"] = self.likeness.to(again.device)(again, target).mean()  # it is no part: nothing of it trains
         return losses
 
@@ -155,20 +156,19 @@ class FunctionalBlend(Objective):
     def blends(self, theta: Weights, batch: Batch) -> Tensor:
         """(B // 2, 3, edge, edge): somewhere between each two neighbours of the batch, every place that is judged as likely."""
         half = len(batch.target) // 2
-        generator = batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from what the regression draws
-        t = batch.share(torch.rand(half * batch.part[1], generator=generator)).to(batch.target)
+        t = batch.share(torch.rand(half * batch.part[1], generator=batch.generator(WAY))).to(batch.target)
         t = self.config.ends + (1 - 2 * self.config.ends) * t
         a, b = ({name: w[i : 2 * half : 2] for name, w in theta.items()} for i in (0, 1))
-        return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge), self.window(batch, 3))
+        return self.model.render(self.model.between(a, b, t, path=self.config.path), (self.edge, self.edge), self.window(batch, CRITIC))
 
     def window(self, batch: Batch, purpose: int, closer: bool = False) -> Region:
-        """What is rendered of functions: all, or off the grid a pixel less, anywhere; `closer`: or, as likely, half of each edge."""
+        """What is rendered of functions: all, or off the grid a pixel less, anywhere; `closer`: or, as likely, half of each edge.
+
+        Real images stay on their grid: resampled ones are softer, and blends should be as sharp between pixels as images are on them.
+        """
         if not self.config.off_grid:
             return WHOLE
-        generator = batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ purpose)
-        half, down, right = torch.rand(3, generator=generator).tolist()
+        half, down, right = torch.rand(3, generator=batch.generator(purpose)).tolist()
         side = 1.0 if closer and half < 0.5 else 2 - 2 / self.edge
         top, left = (share * (2 - side) - 1 for share in (down, right))
         return top, left, top + side, left + side
@@ -181,11 +181,3 @@ class FunctionalBlend(Objective):
         size = (self.edge, self.edge)
         ways = (self.model.between(a, b, t, path=self.config.path) for t in (0.0, 0.25, 0.5, 0.75, 1.0))
         return torch.cat([self.model.render(w, size).clamp(-1, 1) for w in ways], -1)
-
-
-def window_of(images: Tensor, window: Region) -> Tensor:
-    """(B, C, H, W) on a grid of as many pixels over `window`, bicubic."""
-    top, left, bottom, right = window
-    y, x = centres(images.shape[-2], top, bottom), centres(images.shape[-1], left, right)
-    at = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).to(images)
-    return F.grid_sample(images, at.expand(len(images), -1, -1, -1), "bicubic", "border", align_corners=False).clamp(-1, 1)

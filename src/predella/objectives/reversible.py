@@ -150,8 +150,7 @@ class ReversibleMatch(_StandardNormalObjective):
 
     def _prior(self, batch: Batch, whole: bool = False) -> Tensor:
         """One draw of the prior for each image of this process, or of the whole batch."""
-        generator = batch.generator()
-        generator.manual_seed(generator.initial_seed() ^ 1)  # apart from the sliced distance's directions
+        generator = batch.generator(1)  # apart from the sliced distance's directions
         draws = self.model.sample_code(batch.whole, generator)
         return draws if whole else batch.share(draws)
 

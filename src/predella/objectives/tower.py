@@ -128,8 +128,7 @@ class TowerObjective(Objective):
         while True:
             batches = [self._chosen(next(source)) for _ in range(pool)]
             for again in range(replay):
-                generator = batches[0].generator()
-                generator.manual_seed(generator.initial_seed() ^ (again + 1))
+                generator = batches[0].generator(again + 1)
                 for i in torch.randperm(pool, generator=generator).tolist():
                     yield batches[i]
 

@@ -95,20 +95,22 @@ def functional_faces_sharp(smoke: bool = False) -> Recipe:
 
 
 def functional_faces_places(smoke: bool = False) -> Recipe:
-    """The same of networks whose layers have weights of their own at 8×8 places: more of a face is kept, and blends start from more.
+    """The same of networks with numbers of their own at 8×8 places: more of a face is kept, and blends start from more.
 
-    21 minutes of regression and an hour with the critic on 2 CPU cores with `precision` bf16 in the second stage.
+    21 minutes of regression and about an hour with the critic, on 2 CPU cores, where the second is run by itself with `precision` bf16.
     """
     recipe = functional_faces_sharp(smoke)
     regression, sharp = recipe.stages
     assert isinstance(recipe.model, FunctionalImageConfig) and isinstance(recipe.model.field, WholeNetworks)
     assert isinstance(sharp.objective, FunctionalBlendObjectiveConfig)
-    field = replace(recipe.model.field, places=2, detail=4) if smoke else WholeNetworks(target=(64, 64, 64, 64), places=8)
+    field = recipe.model.field
+    field = replace(field, places=2, detail=4) if smoke else replace(field, target=(64, 64, 64, 64), places=8)
+    objective = replace(sharp.objective, quality=0.02, ends=0.4, off_grid=True)
     stages = (
         replace(regression, steps=regression.steps if smoke else 9000),
-        replace(sharp, steps=sharp.steps if smoke else 4000, objective=replace(sharp.objective, quality=0.02, ends=0.4, off_grid=True)),
+        replace(sharp, steps=sharp.steps if smoke else 3700, objective=objective),
     )
-    return replace(recipe, name="functional_faces_places", model=FunctionalImageConfig(field=field), stages=stages)
+    return replace(recipe, name="functional_faces_places", model=replace(recipe.model, field=field), stages=stages)
 
 
 ALL = (functional_faces, functional_faces_blends, functional_faces_arcs, functional_faces_sharp, functional_faces_places)

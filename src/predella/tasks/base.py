@@ -70,9 +70,9 @@ class Batch:
             raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
         return self.label
 
-    def generator(self) -> torch.Generator:
-        """A fresh CPU generator that starts from the batch's seed."""
-        return torch.Generator().manual_seed(self.seed)
+    def generator(self, purpose: int = 0) -> torch.Generator:
+        """A fresh CPU generator that starts from the batch's seed; one of another `purpose` (1, 2, …) draws apart from it."""
+        return torch.Generator().manual_seed(self.seed ^ purpose)
 
 
 class Pictures(Protocol):
