@@ -24,7 +24,7 @@ WAYS = ((3, 8), (4, 9))
 
 def functions(photos: dict[str, Tensor]) -> Panel:
     """System 1, one network a picture: a morph of faces in the space of weights, and shapes drawn from a circle."""
-    faces = FunctionalImage.from_pretrained("functional_faces_sharp")
+    faces = FunctionalImage.from_pretrained("functional_faces_places")
     pair = Picture(photos["astronaut"]), Picture(nobody())
     by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE), (FACE, None))[0] for how in WAYS_OF_FACES)
     model, hand = FunctionalPoints.from_pretrained("functional_digits"), Reversible.from_pretrained("reversible_mnist_ot")

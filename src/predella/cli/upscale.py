@@ -3,7 +3,7 @@
 predella upscale IMAGE … (--scale S | --scale SX,SY | --size WxH) --out PATH [--box L,T,R,B] [--model M]
 
 PATH is a file for one image, or a folder. With --box a part of each image is enlarged alone. A model with one network an image
-(functional_faces_sharp) makes any size, smaller ones, too, and anew also the image's own. Transparency, colour profile, EXIF and bit depth
+(functional_faces_places) makes any size, smaller ones, too, and anew also the image's own. Transparency, colour profile, EXIF and bit depth
 are kept.
 """
 
