@@ -1,11 +1,12 @@
 """Faces as functions: one coordinate network a face, whose weights can be blended (Klocek et al. 2019, Sec. 3.3).
 
     predella train functional_faces --data FACES --data.box LEFT,TOP,RIGHT,BOTTOM      # 2 CPU cores
-    predella train functional_faces_sharp --data FACES --data.box LEFT,TOP,RIGHT,BOTTOM # 25 minutes more, with VGG16's weights: shipped
+    predella train functional_faces_places --data FACES --data.box LEFT,TOP,RIGHT,BOTTOM # an hour and a half, with VGG16's weights: shipped
+    predella train functional_faces_sharp --data FACES --data.box LEFT,TOP,RIGHT,BOTTOM # 25 minutes more than the first, with them
     predella train functional_faces_arcs --data FACES --data.box LEFT,TOP,RIGHT,BOTTOM # an hour more, without them
     predella train functional_faces --smoke                                            # 2 CPU cores, 20 s
 
-PSNR of unseen faces 23.7 dB, 21.3 with arcs; the paper gives no number (RESULTS.md has all distances).
+PSNR of unseen faces 23.7 dB, 22.6 with places and critics; the paper gives no number (RESULTS.md has all distances).
 
 CelebA: the usual crop is `--data.box 20,40,160,180` of the aligned originals, 10,20,80,90 of those at half size.
 """
@@ -97,7 +98,7 @@ def functional_faces_sharp(smoke: bool = False) -> Recipe:
 def functional_faces_places(smoke: bool = False) -> Recipe:
     """The same of networks with numbers of their own at 8×8 places: more of a face is kept, and blends start from more.
 
-    21 minutes of regression and about an hour with the critic, on 2 CPU cores, where the second is run by itself with `precision` bf16.
+    21 minutes of regression and 65 with critics, on 2 CPU cores, where these run by themselves (`--start`) with `precision` bf16.
     """
     recipe = functional_faces_sharp(smoke)
     regression, sharp = recipe.stages
@@ -106,9 +107,12 @@ def functional_faces_places(smoke: bool = False) -> Recipe:
     field = recipe.model.field
     field = replace(field, places=2, detail=4) if smoke else replace(field, target=(64, 64, 64, 64), places=8)
     objective = replace(sharp.objective, quality=0.02, ends=0.4, off_grid=True)
+    heavier = {"hypernetwork": replace(sharp.optim["hypernetwork"], lr=3e-4), "critic": replace(sharp.optim["critic"], lr=4e-4)}
+    middle = replace(sharp, name="middle", objective=replace(objective, quality=0.04, ends=0.45), optim=heavier)
     stages = (
         replace(regression, steps=regression.steps if smoke else 9000),
         replace(sharp, steps=sharp.steps if smoke else 3700, objective=objective),
+        replace(middle, steps=middle.steps if smoke else 800),
     )
     return replace(recipe, name="functional_faces_places", model=replace(recipe.model, field=field), stages=stages)
 
