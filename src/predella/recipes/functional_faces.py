@@ -98,7 +98,8 @@ def functional_faces_sharp(smoke: bool = False) -> Recipe:
 def functional_faces_places(smoke: bool = False) -> Recipe:
     """The same of networks with numbers of their own at 8×8 places: more of a face is kept, and blends start from more.
 
-    21 minutes of regression and 65 with critics, on 2 CPU cores, where these run by themselves (`--start`) with `precision` bf16.
+    21 minutes of regression and 65 with critics, on 2 CPU cores, where these run by themselves (`--start`) with `precision` bf16;
+    not run in one piece (docs/functions.md).
     """
     recipe = functional_faces_sharp(smoke)
     regression, sharp = recipe.stages
