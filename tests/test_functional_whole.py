@@ -189,6 +189,7 @@ def test_faces_are_measured(cli, curves, vgg_weights, tmp_path):
 def test_a_recipe_without_weights_names_a_shipped_one_like_it(refuses, faces, tmp_path):
     says = "no weights of functional_faces are shipped; take functional_faces_places, or predella train functional_faces"
     refuses("interpolate", "functional_faces", *faces, "--out", tmp_path / "x.png", says=says)
+    refuses("upscale", faces[0], "--model", "functional_faces", "--size", "8x8", "--out", tmp_path / "x.png", says=says)
 
 
 def test_blends_by_other_features(refuses, curves, faces):

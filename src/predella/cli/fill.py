@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common
+from predella.cli.shared import add_common, check_shipped
 
 
 def add_arguments(parser) -> None:
@@ -30,6 +30,7 @@ def run(options, rest) -> int:
     picture = read(options.image, options.max_pixels)
     known = read_mask(read(options.mask, options.max_pixels), picture.size)
     check_output(options.out, picture, options.force)
+    check_shipped(options.model)
     model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
     start = time.monotonic()
     write(fill(picture, known, model), options.out, options.force)

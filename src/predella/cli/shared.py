@@ -27,15 +27,10 @@ def add_training(parser) -> None:
     parser.add_argument("--keep", type=Path, metavar="RUN", help="keep the model that is trained here in this folder, for --model RUN")
 
 
-def open_model(source: str, verb: str, cpu: bool):
-    """The model, on its device, if it serves `verb`.
-
-    Raises:
-        UserError: nothing of that name; of a recipe whose weights are not shipped, how to get them.
-    """
-    from predella.apps.device import placed
+def check_shipped(source: str) -> None:
+    """Raise UserError for the name of a recipe whose weights are not shipped, and say how to get them."""
     from predella.errors import UserError
-    from predella.models.base import list_pretrained, load
+    from predella.models.base import list_pretrained
     from predella.recipes import RECIPES
 
     if source in RECIPES and source not in list_pretrained() and not Path(source).exists():
@@ -44,6 +39,17 @@ def open_model(source: str, verb: str, cpu: bool):
         makes = f"predella train {source} --data PICTURES/ makes them in runs/{source}: name that as model"
         raise UserError(f"no weights of {source} are shipped; {instead}{makes}")
 
+
+def open_model(source: str, verb: str, cpu: bool):
+    """The model, on its device, if it serves `verb`.
+
+    Raises:
+        UserError: nothing of that name; of a recipe whose weights are not shipped, how to get them.
+    """
+    from predella.apps.device import placed
+    from predella.models.base import load
+
+    check_shipped(source)
     model = load(source)
     model.check_verb(verb, source)
     return placed(model, cpu)

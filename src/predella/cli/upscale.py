@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, parse_box, parse_size
+from predella.cli.shared import add_common, check_shipped, parse_box, parse_size
 
 
 def add_arguments(parser) -> None:
@@ -56,6 +56,7 @@ def run(options, rest) -> int:
     for source, picture in usable(images, lenient, look):
         path = paths[source]
         if model is None:
+            check_shipped(options.model)
             model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
             if model.config.mask:
                 raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")

@@ -166,8 +166,8 @@ class WholePaint(HyperNetwork):
             theta = self.shared[key] + theta @ self.rows[key] if key in self.rows else theta
             gain = self.grain.omega if name == "layers.0.weight" else 1.0
             out[name] = theta * (gain / math.sqrt(theta.shape[2])) if theta.ndim == 3 else theta
-        whole = torch.promote_types(code.dtype, torch.float32)  # 16 bits can't count 321 pixels
-        out["extent"] = torch.tensor([extent], dtype=whole, device=code.device).expand(len(code), -1)
+        counts = torch.promote_types(code.dtype, torch.float32)  # 16 bits can't count 321 pixels
+        out["extent"] = torch.tensor([extent], dtype=counts, device=code.device).expand(len(code), -1)
         return out
 
     def query(self, weights: Weights, coords: Tensor, scale, derivatives: int, blur: float):
