@@ -213,6 +213,15 @@ def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):
     refuses(*words, tmp_path / "x.png", "--scale", "0.01", says="scale must be a number from 0.015625 to 64, got 0.01")
 
 
+def test_what_is_no_square_is_told(cli, curves, faces, tmp_path):
+    words = ("interpolate", curves / "functional_faces", *faces, "--steps", "2", "--out")
+    status, _, err = cli(*words, tmp_path / "box.png", "--box", "0,0,16,16", "--box", "0,4,16,14")
+    assert status == 0, err
+    assert f"{faces[1]} is cut to 16×10 pixels; their central square is seen" in err and str(faces[0]) not in err
+    assert cli(*words, tmp_path / "square.png", "--box", "0,0,16,16", "--box", "3,4,13,14")[0] == 0
+    assert (array(tmp_path / "box.png") == array(tmp_path / "square.png")).all()
+
+
 def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     run, out = curves / "functional_faces", ("--out", tmp_path / "x.png")
     refuses("interpolate", run, *faces, "--layers", "9", *out, says="--layers must lie in 1…3 for this model, or be 'all'; got 9")
@@ -225,7 +234,7 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave out --layers or")
     refuses("interpolate", run, *faces, "--space", "pixels", "--path", "line", *out, says="--path line is a way between weights")
     refuses("interpolate", runs / "reversible_faces", *faces, "--path", "arc", *out, says="--path: of no use for a reversible network")
-    refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says="must lie inside the picture")
+    refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says=[faces[0].name, "must lie inside the picture", "--box"])
     refuses("interpolate", run, *faces, "--size", "0x5", *out, says="--size must be at least 1x1, got '0x5'")
     refuses("interpolate", "functional_sr", *faces, *out, says="functional_sr can't interpolate; it can upscale, export")
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")

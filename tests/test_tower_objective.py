@@ -23,6 +23,12 @@ def batch(seed=1, count=2):
     return Batch(target, target * 0.5, seed)
 
 
+def since(number):
+    while True:
+        yield batch(seed=number)
+        number += 1
+
+
 def far(built, answers, target, level):
     return (answers[level] - fitted(target, tuple(answers[level].shape[-2:]))).square().flatten(1).mean(1)
 
@@ -96,13 +102,11 @@ def test_a_pool_is_replayed_with_its_codes_and_the_next_has_new_ones():
     built = CONFIG.build(tower())
     asked = []
 
-    def since(number):
+    def asking(number):
         asked.append(number)
-        while True:
-            yield batch(seed=number)
-            number += 1
+        return since(number)
 
-    stream = built.stream(since, 12)
+    stream = built.stream(asking, 12)
     seen = [next(stream) for _ in range(12)]
     assert asked == [6] and built.pause == 6  # two pools of three batches, each batch twice
     for first, seeds in ((0, {6, 7, 8}), (6, {9, 10, 11})):
@@ -111,6 +115,20 @@ def test_a_pool_is_replayed_with_its_codes_and_the_next_has_new_ones():
         for b in pool:
             others = [o for o in pool if o.seed == b.seed]
             assert len(others) == 2 and all(torch.equal(x, y) for o in others for x, y in zip(b.codes, o.codes))
+
+
+def test_observed_features_are_kept_for_the_replays_or_computed_again(monkeypatch):
+    built = CONFIG.build(tower())
+    kept = next(built.stream(since, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr("predella.objectives.tower.KEPT", 0)
+        again = next(built.stream(since, 0))
+    assert [w.shape[0] for w in kept.wanted] == [2, 2] and not again.wanted
+    assert all(torch.equal(a, b) for a, b in zip(kept.codes, again.codes))
+    for level, loss in built.losses(kept).items():
+        assert torch.equal(loss, built.losses(again)[level])
+    other = replace(kept, wanted=tuple(w + 1 for w in kept.wanted))  # they are what is compared with
+    assert all(loss > built.losses(kept)[level] for level, loss in built.losses(other).items())
 
 
 def test_processes_choose_what_one_would():

@@ -137,7 +137,7 @@ def _all_layers(options, count: int) -> list[int | None]:
 def _functions(options, model, paths: list[Path], boxes) -> int:
     """From the weights of one image's function to those of the other's."""
     from predella.apps.blend import blends
-    from predella.cli.shared import parse_size, say, write_pictures
+    from predella.cli.shared import cut, parse_size, say, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
     from predella.models.functional_whole import WholeNetworks
@@ -151,14 +151,18 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     if options.space == "pixels" and options.path:
         raise UserError(f"--path {options.path} is a way between weights; leave out --path or --space pixels")
     way = "pixels" if options.space == "pixels" else options.path or "arc"
-    pictures = [read(f) for f in (options.a, options.b)]
+    files = options.a, options.b
+    pictures = [read(f) for f in files]
     sizes = [f"{p.size[1]}×{p.size[0]}" for p in pictures]
     if sizes[0] != sizes[1] and len(options.box or []) < 2:
         raise UserError(f"{options.a} is {sizes[0]}, {options.b} {sizes[1]}; make them one size, or give --box twice: the face in each")
-    rows = blends(model, *pictures, options.steps, layers, way, parse_size(options.size), boxes)
-    for file, picture, box in zip((options.a, options.b), pictures, boxes):
-        if box is None and picture.size[0] != picture.size[1]:
-            say(f"{file} has {picture.size[1]}×{picture.size[0]} pixels; its central square is seen; --box LEFT,TOP,RIGHT,BOTTOM: the face")
+    pictures = [cut(p, box, f) for p, box, f in zip(pictures, boxes, files)]
+    rows = blends(model, *pictures, options.steps, layers, way, parse_size(options.size))
+    for file, picture, box in zip(files, pictures, boxes):
+        height, width = picture.size
+        if height != width:
+            part = f"has {width}×{height} pixels; its" if box is None else f"is cut to {width}×{height} pixels; their"
+            say(f"{file} {part} central square is seen; --box LEFT,TOP,RIGHT,BOTTOM: the face")
     write_pictures(rows, paths, options.out, options.force, options.zoom)
     if options.json:
         record = {"model": options.model, "steps": options.steps, "path": way, "layers": options.layers, "output": str(options.out)}

@@ -106,6 +106,20 @@ def parse_box(text: str | None):
     return None if text is None else tuple(whole_numbers(text, "--box (LEFT,TOP,RIGHT,BOTTOM)", "10,20,80,90", 4))
 
 
+def cut(picture, box: tuple[int, int, int, int] | None, path: Path):
+    """The picture of file `path`, cut to `box`.
+
+    Raises:
+        UserError: a box outside the picture; the line names the file.
+    """
+    from predella.errors import UserError
+
+    try:
+        return picture if box is None else picture.cut(box)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; give another --box LEFT,TOP,RIGHT,BOTTOM") from None
+
+
 def check_seed(seed: int) -> None:
     """Raise UserError for a seed that the generator can't take."""
     from predella.errors import UserError

@@ -37,16 +37,12 @@ def run(options, rest) -> int:
     from predella.apps.device import placed
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
-    from predella.cli.shared import expand, output_paths, usable
+    from predella.cli.shared import cut, expand, output_paths, usable
     from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_image import FunctionalImage
 
     def look(source: Path) -> Picture:
-        picture = read(source, options.max_pixels)
-        try:
-            return picture if box is None else picture.cut(box)
-        except ValueError as error:
-            raise UserError(f"{source}: {error}") from None
+        return cut(read(source, options.max_pixels), box, source)
 
     images, lenient = expand(options.images)
     outputs = output_paths(images, options.out)

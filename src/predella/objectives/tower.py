@@ -21,6 +21,8 @@ from predella.objectives.base import Objective, Phase
 from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
+KEPT = 2**30  # bytes of a pool's observed features that are kept for its replays instead of computed again
+
 
 @config
 class TowerObjectiveConfig:
@@ -115,11 +117,18 @@ class TowerObjective(Objective):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Per level, the mean over the batch of d(answer of the chosen codes, observation at the level's size)."""
         answers = self.model(self._condition(batch), batch.codes, self._size(batch))
-        self.distance.to(batch.target.device)  # it is no part: nothing of it trains
+        wanted = batch.wanted or self._wanted(batch)
         return {
-            f"level_{i}": self.distance(answers[i], fitted(batch.target, (answers[i].shape[-2], answers[i].shape[-1]))).mean()
-            for i in self._supervised()
+            f"level_{i}": (self.distance.embed(answers[i]) - features).square().sum(1).mean()
+            for i, features in zip(self._supervised(), wanted, strict=True)
         }
+
+    @torch.no_grad()
+    def _wanted(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Features of the observation at each supervised level's size, one (B, D) each."""
+        (height, width), top = self._size(batch), len(self.model.levels) - 1
+        self.distance.to(batch.target.device)  # it is no part: nothing of it trains
+        return tuple(self.distance.embed(fitted(batch.target, (height >> top - i, width >> top - i))) for i in self._supervised())
 
     def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:
         """Pools: choose codes for `pool` batches, then each of them `replay` times, in an order that the pool's seed says."""
@@ -133,25 +142,23 @@ class TowerObjective(Objective):
                     yield batches[i]
 
     def _chosen(self, batch: Batch) -> Batch:
-        device = next(self.model.parameters()).device
-        codes, _ = self.choose(batch.to(device))
-        return replace(batch, codes=tuple(c.cpu() for c in codes))
+        there = batch.to(next(self.model.parameters()).device)
+        wanted = self._wanted(there)
+        codes, _ = self.choose(replace(there, wanted=wanted))
+        kept = self.config.pool * sum(w.nbytes for w in wanted) <= KEPT
+        return replace(batch, codes=tuple(c.cpu() for c in codes), wanted=tuple(w.cpu() for w in wanted) if kept else ())
 
     def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
         condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
         vanilla = self.config.sampling == "vanilla"
         weights = self._weights() if vanilla else (1.0,) * len(self.model.levels)  # level by level, each by its own distance
-        supervised, wanted, dims = self._supervised(), {}, self.config.project
-        self.distance.to(batch.target.device)
+        supervised, dims = self._supervised(), self.config.project
 
-        def embed(images: Tensor) -> Tensor:
-            whole = self.distance.embed(images)
-            return projected(whole, dims) if dims else whole
+        def few(features: Tensor) -> Tensor:
+            return projected(features, dims) if dims else features
 
-        for i in supervised:
-            shrink = len(self.model.levels) - 1 - i
-            wanted[i] = embed(fitted(batch.target, (size[0] >> shrink, size[1] >> shrink)))
+        wanted = {i: few(features) for i, features in zip(supervised, batch.wanted or self._wanted(batch), strict=True)}
 
         def draw(level: int, count: int) -> Tensor:
             return batch.share(self.model.draw_level(level, (batch.whole, count), size, generator)).to(condition)
@@ -164,7 +171,7 @@ class TowerObjective(Objective):
             if level not in supervised:
                 return state.answer.new_zeros(len(state.answer))
             times = len(state.answer) // len(condition)
-            return weights[level] * (embed(state.answer) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
+            return weights[level] * (few(self.distance.embed(state.answer)) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
 
         samples, block = self.config.samples, self.config.block
         if vanilla:

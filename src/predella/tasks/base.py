@@ -1,7 +1,7 @@
 """What a batch is, and what a task does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,6 +25,7 @@ class Batch:
         gather: (B, …) of this process → (B · processes, …) of all, differentiable; for losses that compare sets.
         sizes: (height, width) of each item where pictures differ: an item fills its target's top left, zeros the rest; () = all fill it.
         codes: one (B, D) a level, coarse to fine; filled by IMLE.
+        wanted: what the answers are compared with, one (B, D) a supervised level; filled by IMLE where a pool's fit in memory.
     """
 
     target: Tensor
@@ -34,6 +35,7 @@ class Batch:
     part: tuple[int, int] = (0, 1)
     gather: Callable[[Tensor], Tensor] = _alone
     codes: tuple[Tensor, ...] = ()
+    wanted: tuple[Tensor, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
 
     def to(self, device) -> "Batch":
@@ -42,8 +44,8 @@ class Batch:
             None if t is None else t.to(device, non_blocking=True) for t in (self.target, self.condition, self.label)
         )
         assert target is not None
-        codes = tuple(c.to(device, non_blocking=True) for c in self.codes)
-        return Batch(target, condition, self.seed, label, self.part, self.gather, codes, self.sizes)
+        codes, wanted = (tuple(c.to(device, non_blocking=True) for c in each) for each in (self.codes, self.wanted))
+        return replace(self, target=target, condition=condition, label=label, codes=codes, wanted=wanted)
 
     @property
     def whole(self) -> int:
