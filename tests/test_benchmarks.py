@@ -14,10 +14,11 @@ from benchmarks.internal_table import _part
 from benchmarks.posterior_rank import rank
 from benchmarks.sampling_efficiency import expected_nearest
 from benchmarks.tables import recorded
-from benchmarks.tower_table import _deeper
+from benchmarks.tower_table import changes, made
 
 from predella.atomic import write_text
 from predella.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from predella.models.tower import Tower
 from predella.recipe import override
 from predella.recipes import find_recipe
 
@@ -37,13 +38,25 @@ def test_ranks_of_truths_that_are_drawn_alike_are_uniform():
     assert rank(np.array([9.0, 9.0]), rng.standard_normal((50, 2)), rng.standard_normal((50, 2))) == 1
 
 
-def test_a_deeper_tower_has_a_level_more_and_as_many_evaluations():
-    tower, twin, one = (override(find_recipe(r)(), _deeper(r)) for r in ("tower_color", "tower_color_cimle", "tower_color_regression"))
-    assert [len(r.model.levels) for r in (tower, twin, one)] == [4] * 3
-    samples = [r.stages[0].objective.samples for r in (tower, twin, one)]
-    assert sum(samples[0]) <= sum(samples[1]) < sum(samples[0]) + 4 and samples[2] == (1,) * 4
-    with pytest.raises(SystemExit, match="towers of 3 levels, tower_sr16 has 4"):
-        _deeper("tower_sr16")
+@pytest.mark.parametrize("row", ["", "cimle", "cimle_single", "regression", "no_hs", "no_hs_mn", "no_hs_mn_is", "no_hs_mn_is_wn"])
+def test_rows_of_the_towers_table_are_made_of_the_changed_tower(row):
+    levels = '[{"width":8,"growth":4,"blocks":1},{"width":8,"growth":4,"blocks":2}]'
+    fields = {"model.levels": levels, "stages.0.objective.samples": "9,4", "stages.0.objective.weights": "0.1,1", "data.part": "0,90",
+              "precision": "bf16", "stages.0.optim.generator.muon_lr": "0.03", "seed": "5"}  # fmt: skip
+    whole, recipe = made("color", "", fields), made("color", row, fields)
+    name = f"tower_color_{row}" if row else "tower_color"
+    given = find_recipe(name)()
+    assert override(given, changes(given, recipe)) == recipe and recipe.name == name
+    assert recipe.seed == 5 and recipe.precision == "bf16" and recipe.data == whole.data and recipe.data.edge == 64
+    each = recipe.stages[0].objective.samples
+    if row == "regression":
+        assert set(each) == {1}
+    else:
+        assert sum(each) * 2 / len(each) in (13, 14)  # evaluations of levels
+    counts = [sum(p.numel() for p in Tower(r.model).parameters()) for r in (whole, recipe)]
+    if not row.startswith("no_hs_mn"):
+        assert abs(counts[1] - counts[0]) < 0.1 * counts[0]
+    assert recipe.stages[0].optim["generator"].muon_lr == (0.02 if row in ("cimle_single", "no_hs_mn_is_wn") else 0.03)
 
 
 def test_a_toys_density_integrates_to_one():
