@@ -323,6 +323,7 @@ def test_a_pickle_never_runs(tmp_path, runs):
     [
         (("functional_s",), "did you mean 'functional_sr'?"),
         (("functional_sr", "--sed", "3"), "Recipe has no field 'sed'; did you mean 'seed'?"),
+        (("functional_sr", "--stages.9.steps", "3"), "'stages' has no entry '9'; known: 0"),
         (("functional_sr", "--seed", "many"), "seed"),
         (("functional_sr", "--seed"), "needs a value"),
         (("functional_sr", "--task.scales", "0.5,4"), "1 ≤ low ≤ high"),

@@ -1,7 +1,8 @@
 """Configs: frozen, keyword-only dataclasses, written to JSON and read back strictly."""
 
 import dataclasses
-from typing import Literal, dataclass_transform, get_args, get_origin
+from collections.abc import Iterator
+from typing import Any, Literal, dataclass_transform, get_args, get_origin
 
 from predella.errors import did_you_mean
 
@@ -31,6 +32,17 @@ def _check_words(name: str, kind, value) -> None:
             _check_words(name, get_args(kind)[0], one)
     elif get_origin(kind) is Literal and value not in get_args(kind):
         raise ValueError(f"{name} can't be {value!r}{did_you_mean(str(value), map(str, get_args(kind)))}")
+
+
+def differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted field, its value in one, in the other) where two configs differ, as far down as they are of one class."""
+    if one == other:
+        return
+    if not dataclasses.is_dataclass(one) or type(one) is not type(other):
+        yield path, one, other
+        return
+    for field in dataclasses.fields(one):
+        yield from differences(getattr(one, field.name), getattr(other, field.name), f"{path}.{field.name}")
 
 
 def read_config(cls, values: dict):

@@ -248,8 +248,8 @@ def override(recipe: Recipe, changes: dict[str, str]) -> Recipe:
         for i, part in enumerate(parts):
             known = list(at) if isinstance(at, dict) else [str(k) for k in range(len(at))] if isinstance(at, list | tuple) else []
             if part not in known:
-                owner = "Recipe" if i == 0 else f"'{'.'.join(parts[:i])}'"
-                raise UserError(f"{owner} has no field '{part}'" + (did_you_mean(part, known) if known else "; it holds one value"))
+                owner, kind = ("Recipe" if i == 0 else f"'{'.'.join(parts[:i])}'"), "entry" if isinstance(at, list | tuple) else "field"
+                raise UserError(f"{owner} has no {kind} '{part}'" + (did_you_mean(part, known) if known else "; it holds one value"))
             key: Any = int(part) if isinstance(at, list | tuple) else part
             if i == len(parts) - 1:
                 at[key] = _parse(word, at[key])

@@ -10,6 +10,7 @@ import torch
 
 from predella.atomic import check_folder, write_text
 from predella.card import START, model_card
+from predella.config import differences
 from predella.data.batches import Batches, seed_of
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, find_source, model_class
@@ -49,12 +50,9 @@ def build_model(recipe: Recipe) -> Model:
         except UserError as error:
             raise UserError(f"start: {error}; train that run first, or name another with --start") from None
         start = cls.from_pretrained(recipe.start)
-        for field in fields(recipe.model):
-            made, asked = getattr(start.config, field.name), getattr(recipe.model, field.name)
-            if made != asked and field.name != "memory":  # how activations are kept changes no value
-                raise UserError(
-                    f"{recipe.start} has model.{field.name} = {made}, the recipe {asked}; train on with the same model.{field.name}"
-                )
+        for field, made, asked in differences(start.config, recipe.model, "model"):
+            if field != "model.memory":  # how activations are kept changes no value
+                raise UserError(f"{recipe.start} has {field} = {made}, the recipe {asked}; train on with the same {field}")
         model = cls(recipe.model)
         model.load_state_dict(start.state_dict())
         return model.train()
