@@ -210,6 +210,7 @@ def test_any_size_on_the_command_line(cli, refuses, curves, faces, tmp_path):
         assert cli(*words, tmp_path / f"{size}.png", "--size", size)[0] == 0
         assert "x".join(map(str, Image.open(tmp_path / f"{size}.png").size)) == size
     assert (array(tmp_path / "16x20.png") != array(faces[0])).any()  # the function, not a copy
+    assert "a.png is seen whole, as 16×16 pixels, of which" in cli(*words, tmp_path / "said.png", "--size", "8x8")[2]
     refuses(*words, tmp_path / "x.png", "--scale", "0.01", says="scale must be a number from 0.015625 to 64, got 0.01")
 
 

@@ -65,6 +65,7 @@ def _sets(options) -> int:
 
 
 def _of_pairs(options) -> int:
+    from predella.cli.shared import say
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.metrics.fidelity import METRICS, mean
@@ -77,6 +78,9 @@ def _of_pairs(options) -> int:
     rows = []
     for a, b in _pairs(*options.pairs):
         x, y = read(a), read(b)
+        for file, picture in ((a, x), (b, y)):
+            if picture.alpha is not None and (picture.alpha < 1).any():
+                say(f"{file} is transparent in parts; colours alone are compared, also where they do not show")
         if x.size != y.size:
             raise UserError(f"{a} is {x.size[1]}×{x.size[0]} and {b} is {y.size[1]}×{y.size[0]}; make them one size")
         try:

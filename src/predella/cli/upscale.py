@@ -37,9 +37,10 @@ def run(options, rest) -> int:
     from predella.apps.device import placed
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
-    from predella.cli.shared import cut, expand, output_paths, usable
+    from predella.cli.shared import cut, expand, output_paths, say, usable
     from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_image import FunctionalImage
+    from predella.models.functional_whole import WholeNetworks
 
     def look(source: Path) -> Picture:
         return cut(read(source, options.max_pixels), box, source)
@@ -58,6 +59,8 @@ def run(options, rest) -> int:
                 raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")
         size = target_size(picture.size, scale, wanted, model.enlarges_only)
         check_output(path, picture, options.force, size)
+        if isinstance(field := model.config.field, WholeNetworks) and picture.size != (field.edge, field.edge):
+            say(f"{source} is seen whole, as {field.edge}×{field.edge} pixels, of which {options.model} makes one function")
         start = time.monotonic()
         with progress(f"{source.name} → {size[1]}×{size[0]}") as tell:
             array = upscale_array(picture, model, size, file_bits(path, picture.bits), self_ensemble=options.ensemble, progress=tell)
