@@ -1,4 +1,4 @@
-"""Enlarging from the command line: transparency, folders, the same size."""
+"""Enlarging and measuring from the command line: transparency, folders, the same size."""
 
 import errno
 import shutil
@@ -83,3 +83,12 @@ def test_filling_by_tiles_equals_the_whole_picture():
     with torch.inference_mode():
         whole = torch.where(known > 0, x, model(x, (240, 320), known).clamp(-1, 1))
     assert (fill(Picture(x), known, model, tile=100).pixels - whole).abs().max() * 127.5 < 0.1
+
+
+def test_measuring_says_that_a_picture_is_transparent(cli, photo, tmp_path):
+    picture = Image.open(photo).convert("RGB")
+    picture.putalpha(9)
+    picture.save(tmp_path / "clear.png")
+    status, said, err = cli("measure", "psnr_y", "--pairs", tmp_path / "clear.png", photo)
+    assert status == 0 and "inf" in said and "clear.png is transparent in parts; colours alone are compared" in err
+    assert "transparent" not in cli("measure", "psnr_y", "--pairs", photo, photo)[2]
