@@ -61,9 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", default=["", "cimle", "regression"], help="'' is the tower itself")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=240)
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="FIELD=VALUE", help="of the tower's recipe"
-    )
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="of the tower's recipe")
     parser.add_argument("--named", default="", help="what follows the steps in a row's name")
     parser.add_argument("--out", type=Path, default=Path("runs/tower_table"))
     parser.add_argument("--record", type=Path, default=RECORD)
