@@ -156,8 +156,8 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     sizes = [f"{p.size[1]}×{p.size[0]}" for p in pictures]
     if sizes[0] != sizes[1] and len(options.box or []) < 2:
         raise UserError(f"{options.a} is {sizes[0]}, {options.b} {sizes[1]}; make them one size, or give --box twice: the face in each")
-    pictures = [cut(p, box, f) for p, box, f in zip(pictures, boxes, files)]
-    rows = blends(model, *pictures, options.steps, layers, way, parse_size(options.size))
+    first, last = pictures = [cut(p, box, f) for p, box, f in zip(pictures, boxes, files)]
+    rows = blends(model, first, last, options.steps, layers, way, parse_size(options.size))
     for file, picture, box in zip(files, pictures, boxes):
         height, width = picture.size
         if height != width:
