@@ -8,7 +8,7 @@ from torch import Tensor
 from predella.apps.device import device_of
 from predella.errors import UserError
 from predella.image.files import Picture
-from predella.image.fit import Box, fit_square
+from predella.image.fit import fit_square
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_whole import WholeNetworks, WholePaint
 
@@ -19,18 +19,16 @@ Way = Literal["arc", "line", "pixels"]
 
 @torch.no_grad()
 def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: list[int | None], way: Way = "arc",
-           size: tuple[int, int] | None = None, boxes: tuple[Box | None, Box | None] = (None, None)) -> list[Tensor]:  # fmt: skip
-    """One row (steps, 3, H, W) for each of `layers`: from a's function to b's, ends included.
+           size: tuple[int, int] | None = None) -> list[Tensor]:  # fmt: skip
+    """One row (steps, 3, H, W) for each of `layers`: from the function of a's central square to that of b's, ends included.
 
     Args:
         layers: how many of the first layers go over; None = all.
         way: of the weights, on an "arc" around the mean of all images or on the "line"; or "pixels" of the rendered pictures.
         size: (H, W), default the model's own.
-        boxes: cut from a and b first.
 
     Raises:
-        UserError: a box outside its picture, more than LARGEST pixels in all, or an arc
-            around a mean that the model does not know.
+        UserError: more than LARGEST pixels in all, or an arc around a mean that the model does not know.
     """
     field, paint = model.config.field, model.paint
     assert isinstance(field, WholeNetworks) and isinstance(paint, WholePaint)
@@ -42,7 +40,7 @@ def blends(model: FunctionalImage, a: Picture, b: Picture, steps: int, layers: l
     try:
         if way == "arc":
             paint.centre()  # says so if there is none
-        seen = [fit_square(p.on_white(), field.edge, box).to(device_of(model)) for p, box in zip((a, b), boxes)]
+        seen = [fit_square(p.on_white(), field.edge).to(device_of(model)) for p in (a, b)]
     except ValueError as error:
         raise UserError(str(error)) from None
     first, last = (model.weights(x) for x in seen)

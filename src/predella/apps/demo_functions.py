@@ -25,8 +25,8 @@ WAYS = ((3, 8), (4, 9))
 def functions(photos: dict[str, Tensor]) -> Panel:
     """System 1, one network a picture: a morph of faces in the space of weights, and shapes drawn from a circle."""
     faces = FunctionalImage.from_pretrained("functional_faces_places")
-    pair = Picture(photos["astronaut"]), Picture(nobody())
-    by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE), (FACE, None))[0] for how in WAYS_OF_FACES)
+    pair = Picture(photos["astronaut"]).cut(FACE), Picture(nobody())
+    by_weights, by_pixels = (blends(faces, *pair, STEPS, [None], how, (EDGE, EDGE))[0] for how in WAYS_OF_FACES)
     model, hand = FunctionalPoints.from_pretrained("functional_digits"), Reversible.from_pretrained("reversible_mnist_ot")
     with torch.no_grad():
         digits = hand.sample(10, torch.Generator().manual_seed(0), label=torch.arange(10)).clamp(-1, 1)
