@@ -216,20 +216,6 @@ def test_a_ruined_jpeg_is_restored_by_shipped_weights(cli, pictures, tmp_path):
     assert first.shape == array(tmp_path / "ruined.jpg").shape and (first != second).mean() > 0.1
 
 
-def test_a_face_of_few_pixels_is_enlarged_by_shipped_weights(cli, pictures, tmp_path):
-    with Image.open(pictures / "colour.jpg") as photo:
-        photo.convert("RGB").resize((4, 4)).save(tmp_path / "few.png")
-        photo.convert("RGB").resize((8, 4)).save(tmp_path / "more.png")
-    words = ("restore", "super_resolution", tmp_path / "few.png", "--answers", "2", "--exact", "--json", "--out", tmp_path / "o")
-    status, said, err = cli(*words)
-    assert status == 0 and "knows pictures of" not in err
-    first, second = (array(tmp_path / "o" / f"few-{i}.png") for i in (1, 2))
-    assert first.shape == (64, 64, 3) and (first != second).mean() > 0.5
-    assert max(json.loads(said)["files"][0]["departure"]) < 1
-    _, _, err = cli("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
-    assert "more.png has 8×4 pixels, the model knows pictures of 4×4" in err
-
-
 def test_restoring_from_python():
     torch.set_default_dtype(torch.float32)
     grey = Picture(torch.linspace(-1, 1, 96 * 80).view(1, 1, 96, 80))

@@ -25,7 +25,7 @@ from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression
 from predella.tasks.layout import Layout
 from predella.tasks.pca import PrincipalComponents
-from predella.tasks.super_resolution import SuperResolution
+from predella.tasks.super_resolution import SuperResolution, degrade
 
 MODELS = {  # what restores by default
     "colorization": "tower_color", "decompression": "tower_jpeg", "super_resolution": "tower_sr16",
@@ -63,6 +63,19 @@ class OwnData:
             if (answers - moved).abs().max() < SETTLED:
                 break
         return answers
+
+
+def shrunk(task: SuperResolution, picture: Picture, model: Tower, name: str) -> tuple[Picture, Tensor]:
+    """The central square of a picture as small as the model was trained on, and as large as its answer (1, C, H, W).
+
+    Raises:
+        UserError: a picture that is smaller than that.
+    """
+    if min(picture.size) < task.patch:
+        width, height = picture.size[1], picture.size[0]
+        raise UserError(f"{name} has {width}×{height} pixels; --shrink wants at least {task.patch} an edge; take a larger picture")
+    whole = fit_square(picture.pixels, task.patch * model.config.factor)
+    return picture.with_pixels(degrade(whole, (task.patch, task.patch))), whole
 
 
 def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -> Tensor:
@@ -145,7 +158,7 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
     if isinstance(task, SuperResolution) and picture.size != (task.patch, task.patch):
         width, height = picture.size[1], picture.size[0]
         known = f"{path} has {width}×{height} pixels, the model knows pictures of {task.patch}×{task.patch}"
-        yield known + f"; it may see other things in more, shrink it to {task.patch}×{task.patch} first" * (max(height, width) > task.patch)
+        yield known + "; it may see other things in more; --shrink makes it as small" * (max(height, width) > task.patch)
     if picture.bits > 8:
         yield f"{path} has {picture.bits} bits a channel; its answers have 8"
     if picture.alpha is not None and picture.alpha.max() <= -1:
@@ -227,10 +240,11 @@ def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
 
 
 class Overview:
-    """The sheet of one picture: its input, the first answers, and where all differ."""
+    """The sheet of one picture: its input, the first answers, where all differ, and the truth (1, C, H, W) where it is known."""
 
-    def __init__(self, task: Restoration, picture: Picture, condition: Tensor):
+    def __init__(self, task: Restoration, picture: Picture, condition: Tensor, truth: Tensor | None = None):
         self.input = picture.rgb() if isinstance(task, Layout) else condition
+        self.truth = [] if truth is None else [truth]
         self.first: list[Tensor] = []
         self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
 
@@ -255,7 +269,7 @@ class Overview:
         """(1, 3, H, W), in rows of at most 12; each pixel zoom × zoom, as far as an answer stays within 2048 pixels."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         zoom = max(1, min(zoom, WIDEST // max(edges)))
-        parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges)]
+        parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges), *(fitted(t, edges) for t in self.truth)]
         return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)), zoom=zoom)
 
 

@@ -1,12 +1,13 @@
 """Several plausible answers to one picture.
 
-predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--model M] [--seed N]
+predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--shrink [--box L,T,R,B]] [--model M] [--seed N]
 
 TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
 super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
 a label map, a quarter of its size). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers,
 and where they differ. --exact moves each answer until it has the input's own data: its lightness, its pixels once made small
-again, its components, or the quantised coefficients of the JPEG file. --invert reads a digit that is dark on bright.
+again, its components, or the quantised coefficients of the JPEG file. --invert reads a digit that is dark on bright. --shrink makes a
+larger face (--box: where it is) as small as super_resolution knows them first, and shows it at the end of the sheet.
 """
 
 import json
@@ -26,6 +27,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder")
     parser.add_argument("--exact", action="store_true", help="keep the input's own data exactly, up to rounding to 8 bits")
     parser.add_argument("--invert", action="store_true", help="read a digit that is dark on bright")
+    parser.add_argument("--shrink", action="store_true", help="make a face as small as super_resolution knows them first")
+    parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut before --shrink: the face, framed as those of the training")
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     add_zoom(parser)
@@ -33,19 +36,23 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
-    from predella.cli.shared import check_seed, check_zoom, open_model, several_each, usable
+    from predella.cli.shared import check_seed, check_zoom, open_model, parse_box, several_each, usable
     from predella.errors import UserError
 
     if not 1 <= options.answers <= 1000:
         raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
     check_seed(options.seed)
     check_zoom(options.zoom)
+    box = parse_box(options.box)
+    if box and not options.shrink:
+        raise UserError("--box goes with --shrink (super_resolution); leave it out, or cut the picture first")
     import torch
 
     from predella.apps import restore
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
     from predella.recipe import task_of
+    from predella.tasks.super_resolution import SuperResolution
 
     if options.task not in restore.MODELS and not options.model:
         raise UserError(f"no restoration is called '{options.task}' (a task of your own needs --model RUN){_meant(options.task)}")
@@ -55,17 +62,19 @@ def run(options, rest) -> int:
     task = _checked(task_of(source), source, options.task)
     if options.invert and task.kind != "pca":
         raise UserError(f"--invert is for digits that are dark on bright (pca); {options.task} takes pictures as they are, leave it out")
+    if options.shrink and not isinstance(task, SuperResolution):
+        raise UserError(f"--shrink is for super_resolution; {options.task} takes pictures at their size, leave it out")
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
     def refuse(file: Path) -> None:
-        _prepare(task, model, file, options)  # what it makes is made again, one picture at a time in memory
+        _prepare(task, model, file, options, box)  # what it makes is made again, one picture at a time in memory
 
     for file, _ in list(usable(images, lenient, refuse)):  # all are looked at before anything is written
         row = paths[file]
-        picture, condition, own = _prepare(task, model, file, options)
+        picture, condition, own, truth = _prepare(task, model, file, options, box)
         for note in restore.notes(task, picture, file, model, options.invert):
             print(f"predella: {note}", file=sys.stderr)
-        start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition)
+        start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition, truth)
         generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {many}") as tell:
             for path, answer in zip(row, restore.answers(task, model, condition, size, options.answers, generator)):
@@ -86,21 +95,23 @@ def run(options, rest) -> int:
     return 0
 
 
-def _prepare(task, model, file: Path, options):
-    """The picture, its condition, and its own data (None where it has none, which --exact refuses)."""
+def _prepare(task, model, file: Path, options, box):
+    """The picture, its condition, its own data (None where it has none, which --exact refuses), and the truth if it was --shrink'ed."""
     from predella.apps import restore
+    from predella.cli.shared import cut
     from predella.errors import UserError
     from predella.image.files import read
 
     picture = read(file)
     picture = picture.with_pixels(-picture.on_white()) if options.invert else picture
+    picture, truth = restore.shrunk(task, cut(picture, box, file), model, str(file)) if options.shrink else (picture, None)
     condition = restore.condition_of(task, picture, model, str(file))
     try:
-        return picture, condition, restore.own_data(task, condition, file)
+        return picture, condition, restore.own_data(task, condition, file), truth
     except UserError:
         if options.exact:
             raise
-        return picture, condition, None
+        return picture, condition, None, truth
 
 
 def _checked(task, source: str, kind: str):

@@ -1,0 +1,58 @@
+"""Faces of few pixels by `predella restore super_resolution`, and larger ones made as small first."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from predella.image.contract import to_uint8
+from predella.image.files import read
+from predella.image.fit import fit_square
+from predella.tasks.super_resolution import degrade
+
+
+def array(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_face_of_few_pixels_is_enlarged_by_shipped_weights(cli, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.resize((4, 4)).save(tmp_path / "few.png")
+        image.resize((8, 4)).save(tmp_path / "more.png")
+    words = ("restore", "super_resolution", tmp_path / "few.png", "--answers", "2", "--exact", "--json", "--out", tmp_path / "o")
+    status, said, err = cli(*words)
+    assert status == 0 and "knows pictures of" not in err
+    first, second = (array(tmp_path / "o" / f"few-{i}.png") for i in (1, 2))
+    assert first.shape == (64, 64, 3) and (first != second).mean() > 0.5
+    assert max(json.loads(said)["files"][0]["departure"]) < 1
+    _, _, err = cli("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
+    assert "more.png has 8×4 pixels, the model knows pictures of 4×4" in err and "--shrink makes it as small" in err
+
+
+def test_a_larger_face_is_made_as_small_first_and_shown_beside_its_answers(cli, photo, tmp_path):
+    words = ("restore", "super_resolution", "--answers", "2", "--json")
+    box = (8, 4, 40, 36)
+    _, said, err = cli(*words, photo, "--shrink", "--box", "8,4,40,36", "--out", tmp_path / "a")
+    assert err == ""
+    whole = fit_square(read(photo).cut(box).pixels, 64)
+    (tmp_path / "small").mkdir()
+    Image.fromarray(to_uint8(degrade(whole, (4, 4))[0]).permute(1, 2, 0).numpy()).save(tmp_path / "small" / "photo.png")
+    _, again, _ = cli(*words, tmp_path / "small" / "photo.png", "--out", tmp_path / "b")
+    for name in ("photo-1.png", "photo-2.png"):
+        assert (array(tmp_path / "a" / name) == array(tmp_path / "b" / name)).all()
+    assert json.loads(said)["files"][0]["departure"] == json.loads(again)["files"][0]["departure"]
+    sheets = [array(tmp_path / k / "photo-sheet.png") for k in "ab"]
+    wide = sheets[1].shape[1]  # input, answers, where they differ
+    assert (sheets[0][:, :wide] == sheets[1]).all()
+    assert (sheets[0][:, -64:] == to_uint8(whole[0]).permute(1, 2, 0).numpy()).all()
+
+
+def test_what_shrinking_refuses(refuses, photo, tmp_path):
+    out = ("--out", tmp_path / "o")
+    refuses("restore", "colorization", photo, "--shrink", *out, says=["--shrink is for super_resolution", "leave it out"])
+    refuses("restore", "super_resolution", photo, "--box", "0,0,9,9", *out, says="--box goes with --shrink")
+    refuses("restore", "super_resolution", photo, "--shrink", "--box", "0,0,9,999", *out, says=["photo.png", "inside the picture"])
+    Image.new("RGB", (9, 3)).save(tmp_path / "tiny.png")
+    refuses("restore", "super_resolution", tmp_path / "tiny.png", "--shrink", *out, says=["9×3", "take a larger picture"])
+    assert not (tmp_path / "o").exists()
