@@ -60,6 +60,19 @@ def test_a_transparent_picture_is_its_own(cli, photo, tmp_path):
     assert cli("vary", tmp_path / "logo.png", "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")[0] == 0
 
 
+def test_between_transparent_pictures_white_is_seen_as_in_training(cli, internals, photo, tmp_path):
+    with Image.open(photo) as image:
+        values = np.dstack([np.asarray(image), np.full((36, 48), 255, np.uint8)])
+    values[5:20, 5:30, 3], shown = 0, values[..., :3].copy()
+    shown[5:20, 5:30] = 255
+    Image.fromarray(values).save(tmp_path / "hidden.png")
+    Image.fromarray(shown).save(tmp_path / "white.png")
+    for name in ("hidden", "white"):
+        ends = tmp_path / f"{name}.png", photo
+        cli("interpolate", internals / "meta_internal_dataset", *ends, "--steps", "2", "--out", tmp_path / f"{name}_way.png")
+    assert (tmp_path / "hidden_way.png").read_bytes() == (tmp_path / "white_way.png").read_bytes()
+
+
 def test_training_goes_on_with_all_scales(cli, internals, tmp_path):
     run, words = internals / "meta_internal_dataset", []
     for i in "01":

@@ -147,6 +147,18 @@ def test_no_line_of_the_cut_stays(model, monkeypatch):
     assert (made - picture).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("start", [1, 2])
+def test_the_later_a_change_is_given_the_more_of_its_fine_detail_stays(model, monkeypatch, start):
+    """Deep in the mask: all of it at the last scale, (start / last)² of it below."""
+    picture, mask = torch.zeros(1, 3, 180, 240), torch.zeros(1, 1, 180, 240)
+    mask[..., 40:140, 60:180] = 1
+    stripes = 0.8 * mask * (torch.arange(240) % 2 * 2 - 1.0)  # finer than the model's 24 pixels can hold
+    monkeypatch.setattr(internal, "_from", lambda *_: torch.zeros(1, 3, 18, 24))
+    made, _ = internal.made_own(model, picture, picture + stripes, mask, start, 0, torch.Generator(), "p.png")
+    deep = (..., slice(80, 100), slice(110, 130))
+    torch.testing.assert_close(made[deep], (start / 2) ** 2 * stripes.expand_as(made)[deep], atol=0.02, rtol=0)
+
+
 def test_frames_move_slowly_around_the_reconstruction(model):
     picture = noise(1, 3, 18, 24)
     weights = model.all_weights(model.embed(picture))

@@ -171,7 +171,7 @@ def _from(model: MetaInternal, weights: Sequence[Weights], noise: Sequence[Tenso
         below = resize(picture, sizes[start - 1]).clamp(-1, 1)
     device = model.first.device
     moved = [None if z is None else z.to(device) for z in noise]
-    made = model.generate(weights[start:], moved[start:], sizes[start:], below=None if below is None else below.to(device))
+    made = model.generate(weights, moved, sizes, start, None if below is None else below.to(device))
     return made[-1].clamp(-1, 1).cpu()
 
 

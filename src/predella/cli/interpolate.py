@@ -213,7 +213,7 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     internal.check_scale(int(model.grown), options.from_scale)
     if model.config.heads == "table":
         raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")
-    a, b = (internal.at_home(model, read(f).rgb(), str(f)) for f in (options.a, options.b))
+    a, b = (internal.at_home(model, read(f).on_white(), str(f)) for f in (options.a, options.b))
     pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed)
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:

@@ -163,10 +163,13 @@ class MetaInternal(Model):
         """Pixels that the input of a scale is padded by."""
         return self.config.layers
 
-    def embed(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, embedding); the picture is seen as a square. With noise = "picture" its details follow: one a scale."""
-        seen = self.encoder(self.square(pictures))
-        return torch.cat([seen, self.details(pictures)], 1) if self.config.noise == "picture" else seen
+    def embed(self, *pictures: Tensor) -> Tensor:
+        """(b, 3, H, W) of one or several sizes → (B, embedding), B the sum of all b; each picture is seen as a square.
+
+        With noise = "picture" its details follow: one a scale.
+        """
+        seen = self.encoder(self.square(*pictures))
+        return torch.cat([seen, torch.cat([self.details(p) for p in pictures])], 1) if self.config.noise == "picture" else seen
 
     @staticmethod
     def glance(pictures: Tensor) -> Tensor:
@@ -180,9 +183,9 @@ class MetaInternal(Model):
         return torch.stack([pictures.new_ones(len(pictures)), *out], 1)
 
     @staticmethod
-    def square(pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) as embeddings see it, whatever its aspect."""
-        return F.interpolate(pictures, (SEEN, SEEN), mode="bilinear", antialias=True, align_corners=False)
+    def square(*pictures: Tensor) -> Tensor:
+        """(b, 3, H, W) of one or several sizes → (B, 3, 128, 128), as embeddings see them, whatever their aspect."""
+        return torch.cat([F.interpolate(p, (SEEN, SEEN), mode="bilinear", antialias=True, align_corners=False) for p in pictures])
 
     def weights(self, embedding: Tensor, scale: int) -> Weights:
         """(B, embedding) → θ of one scale, as its primary network uses them (Eq. 8), and the picture's "detail", if noise asks for it."""
@@ -263,17 +266,27 @@ class MetaInternal(Model):
         """The pictures of scales start, start + 1, … (Eq. 1).
 
         Args:
-            weights: θ of each scale from `start` on, or one shorter to stop earlier.
-            noise: of the same scales, with their amplitudes (`draw`); None = zeros.
-            sizes: of the same scales.
+            weights: θ of each scale from 0 on, or of fewer to stop earlier; those below `start` are not looked at.
+            noise: of each scale, with its amplitude (`draw`); None = zeros.
+            sizes: of each scale.
+            start: the first scale that is made.
             below: what scale `start` is given as the picture below it, of any size; None at scale 0.
             window: the part of the last of `sizes` that is wanted; of the others only what it depends on is made, then. None = all.
+
+        Raises:
+            ValueError: noise or sizes that are not one a scale, or a start above 0 without a picture below it.
         """
+        if len(noise) != len(sizes) or len(weights) > len(sizes) or (start > 0) != (below is not None):
+            raise ValueError(
+                f"{len(sizes)} sizes want as many noises (got {len(noise)}) and at most as many weights (got {len(weights)}); "
+                f"a start above 0 wants the picture below it, 0 none (start {start})"
+            )
         out, windows = [], [None] * len(sizes) if window is None else self.windows(sizes, window)
         of = None
-        for theta, z, size, part in zip(weights, noise, sizes, windows):
-            below = self.step(theta, below, z, size, part, of)
-            of = (size, part) if part else None
+        for i in range(start, len(weights)):
+            part = windows[i]
+            below = self.step(weights[i], below, noise[i], sizes[i], part, of)
+            of = (sizes[i], part) if part else None
             out.append(below)
         return out
 

@@ -272,12 +272,13 @@ class MetaInternalObjective(Objective):
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
+        """(B, E): of all pictures at once, whatever their sizes, for batch norm to see them together."""
         self.model.encoder.train(self.config.embed and self.model.training)
-        return torch.cat([self.model.embed(p) for _, p in batch.by_size()])[_order(batch)]
+        return self.model.embed(*(p for _, p in batch.by_size()))[_order(batch)]
 
     def _looked_at(self, batch: Batch) -> Tensor:
         """(B, E): the critic's own embedding."""
-        return torch.cat([self.critic.encoder(self.model.square(p)) for _, p in batch.by_size()])[_order(batch)]
+        return self.critic.encoder(self.model.square(*(p for _, p in batch.by_size())))[_order(batch)]
 
     def _pyramid(self, pictures: Tensor) -> list[Tensor]:
         sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])

@@ -1,0 +1,123 @@
+"""What one step of meta internal learning minimises, written out for each picture."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from predella.image.pyramid import pyramid, scale_sizes
+from predella.models.meta_internal import MetaInternal
+from predella.objectives.meta_internal import MetaInternalObjectiveConfig
+from test_meta_internal import TINY, batch_of
+
+SIZES = (18, 24), (24, 16), (18, 24)
+
+
+def built(scale=1, **fields):
+    torch.manual_seed(0)
+    objective = MetaInternalObjectiveConfig(scale=scale, **fields).build(MetaInternal(TINY))
+    data = batch_of(*SIZES)
+    objective.begin(iter([data] * 3))
+    return objective, data
+
+
+def each(objective, data):
+    """(picture's pyramid up to the scale, its sample, its embedding, its critic) one after another, in the batch's order."""
+    model, seeds = objective.model, torch.randint(2**62, (3,), generator=data.generator()).tolist()
+    for i, (height, width) in enumerate(SIZES):
+        picture = data.target[i : i + 1, :, :height, :width]
+        sizes = scale_sizes((height, width), model.edges[: objective.scale + 1])
+        embedding = model.embed(picture)
+        theta = [model.weights(embedding, s) for s in range(objective.scale + 1)]
+        sample = model.generate(theta, model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])), sizes)[-1]
+        own = objective.critic.weights(objective.critic.encoder(model.square(picture)))
+        yield pyramid(picture, sizes), sample, theta, own, seeds[i]
+
+
+def slope(critic, own, x):
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(own, x).sum(), x)
+    return gradient.square().sum(1)  # (1, H, W): squared norm over the channels
+
+
+@pytest.mark.parametrize("penalty", ["real", "between"])
+def test_the_critics_losses_are_equations_13_and_14(penalty):
+    objective, data = built(penalty=penalty)
+    wanted = {"real": 0.0, "fake": 0.0, "lip": 0.0}
+    for levels, sample, _, own, seed in each(objective, data):
+        real, sample = levels[-1], sample.detach()
+        wanted["real"] -= objective.critic(own, real).mean() / 3
+        wanted["fake"] += objective.critic(own, sample).mean() / 3
+        if penalty == "real":
+            off = slope(objective.critic, own, real)
+        else:
+            t = torch.rand(1, 1, 1, 1, generator=torch.Generator().manual_seed(seed ^ 3))
+            off = (slope(objective.critic, own, real + t * (sample - real)).sqrt() - 1).square()
+        wanted["lip"] += off.mean() / 3
+    found = objective.critic_losses(data)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value)
+    assert objective.phases()[1].weights == {"real": 1.0, "fake": 1.0, "lip": 0.1}
+
+
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_the_generators_losses_are_equations_13_and_15(accumulate):
+    objective, data = built(accumulate=accumulate)
+    adversarial = reconstruction = 0.0
+    for levels, sample, theta, own, _ in each(objective, data):
+        adversarial -= objective.critic(own, sample).mean() / 3
+        made = objective.model.reconstruct(theta, [tuple(x.shape[-2:]) for x in levels])
+        off = [(a - b).square().mean() for a, b in zip(made, levels)]
+        reconstruction += (sum(off) / len(off) if accumulate else off[-1]) / 3
+    found = objective.generator_losses(data)
+    torch.testing.assert_close(found["adversarial"], adversarial)
+    torch.testing.assert_close(found["reconstruction"], reconstruction)
+    assert objective.phases()[0].weights == {"adversarial": 1.0, "reconstruction": 50.0}
+
+
+def test_noise_is_as_strong_as_what_the_reconstruction_leaves_out():
+    objective, data = built(scale=2)
+    left = torch.zeros(3)
+    for levels, _, theta, _, _ in each(objective, data):
+        made = objective.model.reconstruct(theta, [tuple(x.shape[-2:]) for x in levels])
+        for i in (1, 2):
+            up = F.interpolate(made[i - 1], levels[i].shape[-2:], mode="bilinear", align_corners=True)
+            left[i] += (levels[i] - up).square().mean().detach() / 3
+    torch.testing.assert_close(objective.model.amplitudes, torch.tensor([1.0, left[1].sqrt(), left[2].sqrt()]))
+
+
+def test_real_fake_and_reconstruction_are_seen_in_windows_of_their_own():
+    objective, data = built(scale=2, window=9)
+    seen = {p: [objective._window((18, 24), replace(data, seed=1000 * s), p) for s in range(20)] for p in (1, 2, 3)}
+    assert all(seen[a] != seen[b] for a, b in ((1, 2), (1, 3), (2, 3)))
+    asked = []
+    objective._window = lambda size, batch, purpose: asked.append(purpose)
+    objective.generator_losses(data)
+    assert set(asked) == {1, 3}
+    objective.critic_losses(data)
+    assert set(asked) == {1, 2, 3}
+
+
+def test_batch_norm_sees_all_pictures_of_a_step_whatever_their_sizes():
+    torch.manual_seed(0)
+    objective = MetaInternalObjectiveConfig(scale=0).build(MetaInternal(replace(TINY, embed="resnet34")).train())
+    data = batch_of(*SIZES)
+    squares = [MetaInternal.square(data.target[i : i + 1, :, :h, :w]) for i, (h, w) in enumerate(SIZES)]
+    torch.testing.assert_close(objective._embedding(data), objective.model.encoder(torch.cat(squares)))
+    torch.testing.assert_close(objective._looked_at(data), objective.critic.encoder(torch.cat(squares)))
+
+
+def test_generating_may_start_at_any_scale():
+    torch.manual_seed(0)
+    model = MetaInternal(TINY)
+    theta, sizes = model.all_weights(model.embed(torch.rand(2, 3, 18, 24))), model.sizes((18, 24))
+    noise = model.draw(2, sizes, torch.Generator().manual_seed(0))
+    whole = model.generate(theta, noise, sizes)
+    later = model.generate(theta, noise, sizes, 1, whole[0])
+    assert len(later) == 2
+    torch.testing.assert_close(later, whole[1:])
+    assert len(model.generate(theta[:2], noise, sizes)) == 2
+    for wrong in ((theta, noise[1:], sizes), (theta, noise[:2], sizes[:2]), (theta, noise, sizes, 1), (theta, noise, sizes, 0, whole[0])):
+        with pytest.raises(ValueError, match="want as many noises"):
+            model.generate(*wrong)
