@@ -185,7 +185,7 @@ def test_wrong_input(cli, refuses, densities, pictures, tmp_path, runs):
     run, one = densities / "cq_cifar_cqf", pictures / "0.png"
     refuses("score", one, "--model", runs / "reversible_faces", says="can't score")
     refuses("score", one, "--model", run, "--samples", "0", says="1…100000, got 0")
-    refuses("score", one, "--model", run, "--box", "0,0,99,9", says="must lie inside the picture")
+    refuses("score", one, "--model", run, "--box", "0,0,99,9", says="does not lie inside the picture")
     refuses("score", pictures / "none.png", "--model", run, says="none.png does not exist")
     refuses("sample", run, "--labels", "3", "--out", tmp_path / "a.png", says="--labels and --density are for reversible networks")
     refuses("sample", runs / "reversible_faces", "--mean", "--out", tmp_path / "a.png", says="--mean is for densities of pixels")

@@ -235,7 +235,9 @@ def test_wrong_input(refuses, curves, faces, tmp_path, runs):
     refuses("interpolate", run, *faces, "--space", "pixels", "--layers", "2", *out, says="--layers 2 blends weights; leave out --layers or")
     refuses("interpolate", run, *faces, "--space", "pixels", "--path", "line", *out, says="--path line is a way between weights")
     refuses("interpolate", runs / "reversible_faces", *faces, "--path", "arc", *out, says="--path: of no use for a reversible network")
-    refuses("interpolate", run, *faces, "--box", "0,0,900,9", *out, says=[faces[0].name, "must lie inside the picture", "--box"])
+    refuses(
+        "interpolate", run, *faces, "--box", "0,0,900,9", *out, says=[faces[0].name, "does not lie inside the picture", "give left < right"]
+    )
     refuses("interpolate", run, *faces, "--size", "0x5", *out, says="--size must be at least 1x1, got '0x5'")
     refuses("interpolate", "functional_sr", *faces, *out, says="functional_sr can't interpolate; it can upscale, export")
     refuses("interpolate", runs / "reversible_faces", *faces, "--layers", "1", *out, says="--layers: of no use for a reversible network")

@@ -117,7 +117,7 @@ def cut(picture, box: tuple[int, int, int, int] | None, path: Path):
     try:
         return picture if box is None else picture.cut(box)
     except ValueError as error:
-        raise UserError(f"{path}: {error}; give another --box LEFT,TOP,RIGHT,BOTTOM") from None
+        raise UserError(f"{path}: {error}") from None
 
 
 def check_seed(seed: int) -> None:

@@ -34,8 +34,10 @@ def cut_box(x: Tensor, box: Box) -> Tensor:
         ValueError: a box outside the picture.
     """
     left, top, right, bottom = box
-    if not (0 <= left < right <= x.shape[-1] and 0 <= top < bottom <= x.shape[-2]):
-        raise ValueError(f"the box {box} must lie inside the picture of {x.shape[-1]}×{x.shape[-2]} as left, top, right, bottom")
+    height, width = x.shape[-2:]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        rule = f"give left < right in 0…{width} and top < bottom in 0…{height}"
+        raise ValueError(f"the box {box} does not lie inside the picture of {width}×{height} as left, top, right, bottom; {rule}")
     return x[..., top:bottom, left:right]
 
 

@@ -71,9 +71,8 @@ class Layout:
         """Label map in colours (B, 3, H, W) → condition (B, channels, *size)."""
         if self.encoding == "colors":
             return labels if labels.shape[-2:] == size else resize(labels, size).clamp(-1, 1)
-        shares = F.one_hot(self._distances(labels).argmin(1), len(self.classes)).movedim(-1, 1).to(labels)
-        down = shares.shape[-1] >= size[1]
-        return F.interpolate(shares, size, mode="area" if down else "nearest") * 2 - 1
+        nearest, mode = self._nearest(labels)[0][:, None], "area" if labels.shape[-1] >= size[1] else "nearest"
+        return torch.cat([F.interpolate((nearest == k).to(labels), size, mode=mode) for k in range(len(self.classes))], 1) * 2 - 1
 
     def check(self, labels: Tensor, name: str) -> None:
         """Refuse a label map (1, 3, H, W) that has a colour of no class, beyond what compression smears; with colours as they are, none.
@@ -83,9 +82,10 @@ class Layout:
         """
         if self.encoding == "colors":
             return
-        spans = F.max_pool2d(labels, 3, 1, 1) + F.max_pool2d(-labels, 3, 1, 1)  # what compression smears is not flat
-        foreign = (self._distances(labels).amin(1)[0] > NEAR) & (spans.amax(1)[0] < FLAT)
-        pixels = ((labels[0] + 1) * 127.5).round().long()[:, foreign]  # (3, N)
+        foreign = self._nearest(labels)[1][0] > NEAR
+        for channel in labels.split(1, 1):  # what compression smears is not flat
+            foreign &= (F.max_pool2d(channel, 3, 1, 1) + F.max_pool2d(-channel, 3, 1, 1))[0, 0] < FLAT
+        pixels = ((labels[0][:, foreign] + 1) * 127.5).round().long()  # (3, N)
         coarse, counts = torch.unique(pixels // 16, dim=1, return_counts=True)
         if counts.numel() and counts.max() > SHARE * foreign.numel():
             colour = "".join(f"{min(255, int(v) * 16 + 8):02x}" for v in coarse[:, counts.argmax()])
@@ -113,14 +113,24 @@ class Layout:
         shares = ((condition + 1) / 2).flatten(2)  # (B, K, N)
         pixels = sample.flatten(2)
         if self.encoding == "colors":
-            shares = F.one_hot(self._distances(condition).argmin(1), len(self.classes)).to(sample).flatten(1, 2).transpose(1, 2)
+            shares = F.one_hot(self._nearest(condition)[0].long(), len(self.classes)).to(sample).flatten(1, 2).transpose(1, 2)
         means = pixels @ torch.linalg.pinv(shares)  # (B, 3, K): the colours that explain the sample best
         return (pixels - means @ shares).square().flatten(1).mean(1).sqrt()
 
-    def _distances(self, labels: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, K, H, W): largest difference of a channel to each class's colour."""
+    def _nearest(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) → the number of the class whose colour is nearest (B, H, W), and the largest difference of a channel to it.
+
+        One class after another, for maps are large and classes many.
+        """
         colours = torch.tensor([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for _, c in self.classes]).to(labels) / 127.5 - 1
-        return torch.stack([(labels - c.view(1, 3, 1, 1)).abs().amax(1) for c in colours], 1)
+        least, nearest = torch.full_like(labels[:, 0], torch.inf), torch.zeros_like(labels[:, 0], dtype=torch.int16)
+        for k, colour in enumerate(colours):
+            off = torch.zeros_like(least)
+            for channel, value in zip(labels.unbind(1), colour):
+                torch.maximum(off, (channel - value).abs_(), out=off)
+            nearest.masked_fill_(off < least, k)
+            torch.minimum(least, off, out=least)
+        return nearest, least
 
 
 def _is_hex(text: str) -> bool:
