@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from predella.atomic import write_text
 from predella.metrics.fidelity import mean
 from predella.recipes.meta_internal import MODEL
 
@@ -79,12 +80,12 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
         minutes = round(sum(m["minutes"] for m in some) / pictures, 2)
         protocol = f"wall clock of training on {pictures} pictures, by picture"
         found["minutes_per_picture"] = [{**some[-1], "value": minutes, "images": pictures, "protocol": protocol}]
-    with open(options.record, "a") as stream:
-        for measure, measured in found.items():
-            values = {"value": mean([m["value"] for m in measured]), "images": sum(m["images"] for m in measured)}
-            made = {"command": "python -m benchmarks.internal_table " + shlex.join(sys.argv[1:]), "minutes": minutes}
-            line = {**measured[-1], "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made}
-            stream.write(json.dumps(line) + "\n")
+    rows = _rows(options.record)
+    for measure, measured in found.items():
+        values = {"value": mean([m["value"] for m in measured]), "images": sum(m["images"] for m in measured)}
+        made = {"command": "python -m benchmarks.internal_table " + shlex.join(sys.argv[1:]), "minutes": minutes}
+        rows.append({**measured[-1], "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made})
+    write_text(options.record, "".join(f"{json.dumps(row)}\n" for row in rows))  # all of them, or none
 
 
 def _options() -> argparse.Namespace:

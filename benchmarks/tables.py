@@ -8,19 +8,25 @@ from pathlib import Path
 from predella.atomic import write_text
 
 
-def recorded(record: Path, run: str, seed: int | None, recalls: int = 1) -> bool:
+def recorded(record: Path, run: str, seed: int | None, recalls: int = 1, part: str = "") -> bool:
     """Whether all of a run's rows are in the record; those of an evaluation that was stopped on its way are taken out.
 
     Args:
         recalls: of how many sets and kinds of samples a recall, the last of their rows, is measured.
+        part: first,last picture that was measured; rows of other pictures are others. "" = any.
     """
     lines = record.read_text().splitlines() if record.exists() else []
-    own = [line for line in lines if (json.loads(line)["run"], json.loads(line)["seed"]) == (run, seed)]
+    own = [line for line in lines if _is(json.loads(line), run, seed, part)]
     if sum(json.loads(line)["measure"].startswith("recall_") for line in own) >= recalls:
         return True
     if own:
         write_text(record, "".join(f"{line}\n" for line in lines if line not in own))
     return False
+
+
+def _is(row: dict, run: str, seed: int | None, part: str) -> bool:
+    words = row["command"].split() if part else []
+    return (row["run"], row["seed"]) == (run, seed) and (not part or part in words)
 
 
 def predella(*words: str) -> None:

@@ -30,6 +30,8 @@ def main() -> None:
     settings = dict(field.split("=", 1) for field in options.set if "=" in field)
     if len(settings) != len(options.set) or (settings and not options.named):
         raise SystemExit("--set takes FIELD=VALUE, each field once, and wants --named, for rows are known by their names")
+    if named := {"seed", "stages.0.steps"} & settings.keys():
+        raise SystemExit(f"{', '.join(sorted(named))}: rows are named by them; set them by --seeds and --steps")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
     for task in options.tasks:
@@ -37,7 +39,7 @@ def main() -> None:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
                 run = options.out / f"seed{seed}" / (f"{recipe}_{options.steps}" + f"_{options.named}" * bool(options.named))
-                if recorded(options.record, run.name, seed):
+                if recorded(options.record, run.name, seed, part=options.test):
                     continue
                 pictures = {"data.part": options.train, "data.box": options.box, "data.terms": options.terms}
                 fields = {"seed": str(seed), "stages.0.steps": str(options.steps), **settings}
@@ -46,7 +48,7 @@ def main() -> None:
                 resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
                 predella("train", recipe, *source, *words, "--out", str(run), *resume)
                 predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
-        if task in GIVEN and not recorded(options.record, GIVEN[task], None):
+        if task in GIVEN and not recorded(options.record, GIVEN[task], None, part=options.test):
             predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
 
 

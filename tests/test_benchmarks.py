@@ -105,6 +105,10 @@ def test_an_evaluation_that_was_stopped_is_not_taken_for_whole(tmp_path):
     assert len(record.read_text().splitlines()) == 3
     assert not recorded(record, "a", 0, recalls=2)  # half of it is there, and goes
     assert [json.loads(line)["run"] for line in record.read_text().splitlines()] == ["b"]
+    row = {"run": "c", "seed": 0, "measure": "recall_x", "command": "predella evaluate c --part 0,300 --record r.jsonl"}
+    write_text(record, json.dumps(row) + "\n")
+    assert recorded(record, "c", 0, part="0,300") and not recorded(record, "c", 0, part="0,30")
+    assert recorded(record, "c", 0, part="0,300")  # rows of other pictures stay
 
 
 def test_sets_of_a_floor_share_no_picture():
