@@ -1,13 +1,16 @@
-"""Faces of few pixels by `predella restore super_resolution`, and larger ones made as small first."""
+"""Faces of few pixels by `predella restore super_resolution`, larger ones made as small first, and ways between answers."""
 
 import json
 
 import numpy as np
+import torch
 from PIL import Image
 
+from predella.apps.restore import codes
 from predella.image.contract import to_uint8
 from predella.image.files import read
 from predella.image.fit import fit_square
+from predella.models.tower import Tower, TowerConfig, TowerLevel
 from predella.tasks.super_resolution import degrade
 
 
@@ -56,3 +59,36 @@ def test_what_shrinking_refuses(refuses, photo, tmp_path):
     Image.new("RGB", (9, 3)).save(tmp_path / "tiny.png")
     refuses("restore", "super_resolution", tmp_path / "tiny.png", "--shrink", *out, says=["9×3", "take a larger picture"])
     assert not (tmp_path / "o").exists()
+
+
+def test_answers_may_share_the_codes_of_coarse_levels_or_lie_between_two():
+    model = Tower(TowerConfig(levels=(TowerLevel(width=4, growth=2, blocks=1),) * 3, code=5, spatial=2))
+    draws = lambda **how: list(codes(model, 4, (16, 16), torch.Generator().manual_seed(0), **how))  # noqa: E731
+    free, held, way = draws(), draws(from_level=2), draws(between=True)
+    generator = torch.Generator().manual_seed(0)
+    first, *others = (model.draw(1, (16, 16), generator) for _ in range(4))
+    for found, wanted in zip(free, (first, *others)):
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted))
+    for k, found in enumerate(held):
+        assert torch.equal(found[0], first[0]) and torch.equal(found[1], first[1])
+        assert torch.equal(found[2], first[2]) == (k == 0)
+    for k, angle in enumerate(torch.linspace(0, torch.pi / 2, 4)):
+        for level in range(3):
+            torch.testing.assert_close(way[k][level], first[level] * angle.cos() + others[0][level] * angle.sin())
+    assert all(torch.equal(found[0], first[0]) for found in draws(from_level=1, between=True))
+
+
+def test_a_way_between_answers_moves_in_small_steps(cli, refuses, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.resize((4, 4)).save(tmp_path / "few.png")
+    words = ("restore", "super_resolution", tmp_path / "few.png")
+    apart = {}
+    for name, more in (("free", ()), ("way", ("--between",)), ("fine", ("--from-level", "3"))):
+        cli(*words, "--answers", "5", *more, "--out", tmp_path / name)
+        made = [array(tmp_path / name / f"few-{i}.png").astype(float) for i in range(1, 6)]
+        apart[name] = [np.abs(a - b).mean() for a, b in zip(made, made[1:])]
+        assert min(apart[name]) > 0
+    assert max(apart["way"]) < min(apart["free"]) and max(apart["fine"]) < min(apart["free"])
+    out = ("--out", tmp_path / "o")
+    refuses(*words, "--from-level", "4", *out, says=["--from-level must lie in 0…3", "got 4"])
+    refuses(*words, "--answers", "1", "--between", *out, says="two or more --answers")

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from predella.image.color import rgb_to_lab
 from predella.image.resize import resize
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
+from predella.nn.residual import RRDB
 from predella.recipes import find_recipe, tower_variants
 from predella.recipes import tower as tower_recipes
 
@@ -210,3 +212,32 @@ def test_wrong_input(call, message):
 
 def made_codes(made, size):
     return [c.double() for c in made.draw(3, size, torch.Generator().manual_seed(0))]
+
+
+def test_a_block_of_blocks_is_esrgans():
+    torch.manual_seed(0)
+    made, x = RRDB(3, 2, weight_normed=False).double(), torch.randn(2, 3, 5, 6).double()
+    h = x
+    for block in made.blocks:
+        seen = [h]
+        for conv in block.convs[:4]:
+            y = F.conv2d(torch.cat(seen, 1), conv.weight, conv.bias, padding=1)
+            seen.append(torch.where(y > 0, y, 0.2 * y))
+        last = block.convs[4]
+        h = h + 0.2 * F.conv2d(torch.cat(seen, 1), last.weight, last.bias, padding=1)
+    torch.testing.assert_close(made(x), x + 0.2 * h)
+
+
+def test_a_level_is_figure_4():
+    made = tower(replace(TINY, weight_norm=False))
+    condition, codes, _ = inputs(made)
+    below = made.level(0, condition, codes[0], None, (8, 12))
+    level, code, size = made.levels[1], codes[1], (4, 6)
+    own, spatial = fitted(condition, size), code[:, 5:].view(3, 2, *size)
+    first = level.head(torch.cat([own, spatial, below.answer, 0.1 * below.features], 1))
+    h, style = first, level.mapping(code[:, :5])
+    for block, modulate in zip(level.body, level.styles):
+        h = modulate(block(h), style)
+    up = level.up(F.interpolate(first + level.tail(h), scale_factor=2, mode="nearest"))
+    wanted = level.answer(torch.where(up > 0, up, 0.2 * up)).tanh()
+    torch.testing.assert_close(made(condition, codes)[1], wanted)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from predella.tasks.base import Batch
 from test_tower import TINY, tower
 
 CONFIG = TowerObjectiveConfig(samples=(5, 4), pool=3, replay=2, block=2, distance="pixels")
+WRONG = (1.0,), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.inf)  # weights
 
 
 def batch(seed=1, count=2):
@@ -58,13 +60,6 @@ def test_projected_features_choose_nearly_the_same():
     assert torch.equal(exact[0], many[0]) and torch.equal(exact[1], many[1])  # hardly a number shares its sum with another
     few = replace(whole, project=1).build(tower()).choose(data)[0]
     assert not torch.equal(exact[0], few[0])
-    for wrong in ((1.0,), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.inf)):
-        with pytest.raises(ValueError, match="2 levels want 2 weights, each 0 or more"):
-            replace(CONFIG, weights=wrong)
-    with pytest.raises(ValueError, match="weights are for levels that are all supervised"):
-        replace(CONFIG, weights=(1.0, 2.0), sampling="vanilla", supervise="last")
-    with pytest.raises(ValueError, match="project must be 0 or more"):
-        replace(CONFIG, project=-1)
 
 
 @pytest.mark.parametrize("weights", [(), (0.01, 1.0)])
@@ -115,6 +110,13 @@ def test_a_pool_is_replayed_with_its_codes_and_the_next_has_new_ones():
         for b in pool:
             others = [o for o in pool if o.seed == b.seed]
             assert len(others) == 2 and all(torch.equal(x, y) for o in others for x, y in zip(b.codes, o.codes))
+
+
+def test_each_replay_has_an_order_of_its_own():
+    built = replace(CONFIG, pool=8, replay=2).build(tower())
+    seeds = [b.seed for b in islice(built.stream(since, 0), 32)]
+    orders = [[s % 8 for s in seeds[i : i + 8]] for i in range(0, 32, 8)]
+    assert all(sorted(o) == list(range(8)) for o in orders) and len({tuple(o) for o in orders}) == 4
 
 
 def test_observed_features_are_kept_for_the_replays_or_computed_again(monkeypatch):
@@ -193,6 +195,12 @@ def test_lower_levels_are_chosen_by_something():
         (lambda: CONFIG.build(torch.nn.Linear(1, 1)), "trains a Tower"),
         (lambda: replace(CONFIG, pool=0), "at least 1"),
         (lambda: replace(CONFIG, samples=()), "at least 1"),
+        *((lambda w=w: replace(CONFIG, weights=w), "2 levels want 2 weights, each 0 or more") for w in WRONG),
+        (
+            lambda: replace(CONFIG, weights=(1.0, 2.0), sampling="vanilla", supervise="last"),
+            "weights are for levels that are all supervised",
+        ),
+        (lambda: replace(CONFIG, project=-1), "project must be 0 or more"),
         (lambda: CONFIG.build(tower(TINY)).losses(Batch(torch.zeros(1, 3, 8, 8))), "answers to a condition"),
     ],
 )

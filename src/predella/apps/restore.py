@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +32,7 @@ MODELS = {  # what restores by default
     "colorization": "tower_color", "decompression": "tower_jpeg", "super_resolution": "tower_sr16",
     "pca": "tower_mnist_pca", "layout": "tower_layout",
 }  # fmt: skip
-LARGEST, MEMORY = 16_000_000, 480  # pixels of an answer, whose features are in memory at once; and bytes of them a pixel
+LARGEST, MEMORY = 16_000_000, 8e9  # pixels of an answer, whose features are in memory at once, and bytes that these may take
 LONGEST = 1000  # times the shorter edge, of pictures that are coloured
 LARGEST_COLORED = 40_000_000  # where only the lightness is as large
 FEW = 8  # pixels of an edge below which nothing is to be recognised
@@ -86,13 +87,14 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     """
     height, width = size_of(task, picture, model)
     colours = isinstance(task, Colorization)
-    most = LARGEST_COLORED if colours else LARGEST
+    each = _bytes(model) + (12 * task.shrink**2 if isinstance(task, Layout) else 0)  # the map itself, too
+    most = LARGEST_COLORED if colours else min(LARGEST, int(MEMORY / each))
     if colours and max(height, width) > LONGEST * min(height, width):
         raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {LONGEST} times the other: cut it")
     if height * width > most:
         part = (most / (height * width)) ** 0.5
         least = f"{int(picture.size[1] * part)}×{int(picture.size[0] * part)}"
-        needed = "" if colours else f" ({most * MEMORY / 2**30:.0f} GB)"
+        needed = "" if colours else f" ({most * each / 2**30:.0f} GB)"
         rule = f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once{needed}"
         how = "cut it without storing it anew (jpegtran -crop)" if isinstance(task, Decompression) else "cut it"
         raise UserError(f"{rule}; {how}, or make it at most {least}")
@@ -110,6 +112,13 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
                 raise UserError(f"{name} has {picture.size[1]}×{picture.size[0]} pixels; its photo is {task.shrink} times smaller")
             return task.encode(picture.rgb(), (height, width))
     return _with_channels(picture.pixels, model.config.condition)
+
+
+def _bytes(model: Tower) -> int:
+    """That a pixel of an answer takes, at most: what was measured of the shipped towers and the paper's finest level, as a line."""
+    top = len(model.config.levels) - 1
+    channels = sum((level.width + 4 * level.growth) / 4 ** (top - i) for i, level in enumerate(model.config.levels))
+    return 250 + int(3 * channels)
 
 
 def size_of(task: Restoration, picture: Picture, model: Tower) -> tuple[int, int]:
@@ -176,23 +185,43 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
 
 
 @torch.no_grad()
-def answers(
-    task: Restoration, model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """`count` answers (1, C, *size) to one condition of any size, each from independent codes of all levels (Peng et al., Sec. 4.2).
+def answers(task: Restoration, model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator,
+            from_level: int = 0, between: bool = False) -> Iterator[Tensor]:  # fmt: skip
+    """`count` answers (1, C, *size) to one condition of any size, each from codes of its own (`codes`).
 
     Colours are found for the picture made as small as those of the training, where a scene is coherent, and laid over its lightness.
     """
+    drawn = partial(codes, model, count, generator=generator, from_level=from_level, between=between)
     if isinstance(task, Colorization) and min(size) > task.edge:
         part = task.edge / min(size)
         small = resize(condition, (round(size[0] * part), round(size[1] * part))).clamp(-1, 1)
-        for answer in _whole(model, small, (small.shape[-2], small.shape[-1]), count, generator):
+        for answer in _whole(model, small, (small.shape[-2], small.shape[-1]), drawn):
             yield _laid_over(condition, rgb_to_lab(answer)[:, 1:])
     else:
-        yield from _whole(model, condition, size, count, generator)
+        yield from _whole(model, condition, size, drawn)
 
 
-def _whole(model: Tower, condition: Tensor, size: tuple[int, int], count: int, generator: torch.Generator) -> Iterator[Tensor]:
+def codes(model: Tower, count: int, size: tuple[int, int], generator: torch.Generator,
+          from_level: int = 0, between: bool = False) -> Iterator[list[Tensor]]:  # fmt: skip
+    """Codes of `count` answers of `size`, one (1, D) a level each: independent of each other (Peng et al., Sec. 4.2).
+
+    Args:
+        from_level: levels below it have the first answer's codes, so that what they decide stays.
+        between: the codes lie on an arc from one draw to another, √(1 - t²) · a + t · b with t = sin(0 … π/2), of which each is as
+            likely as a draw.
+    """
+    first = model.draw(1, size, generator)
+    other = model.draw(1, size, generator) if between else []
+    for k in range(count):
+        if between:
+            angle = torch.tensor(k / max(1, count - 1) * torch.pi / 2)
+            own = [a * angle.cos() + b * angle.sin() for a, b in zip(first, other)]
+        else:
+            own = model.draw(1, size, generator) if k else first
+        yield [*first[:from_level], *own[from_level:]]
+
+
+def _whole(model: Tower, condition: Tensor, size: tuple[int, int], drawn: Callable[..., Iterator[list[Tensor]]]) -> Iterator[Tensor]:
     """A condition as large as its answers has its border repeated to a size that divides, and cut off again."""
     condition, factor, whole = condition.to(device_of(model)), model.config.factor, size
     if tuple(condition.shape[-2:]) == tuple(size):
@@ -200,9 +229,8 @@ def _whole(model: Tower, condition: Tensor, size: tuple[int, int], count: int, g
         if condition.shape[-2:] == (factor, factor):  # a base of one position has no deviation to normalise by
             condition = torch.cat([condition, condition.flip(-1)], -1)
         whole = condition.shape[-2], condition.shape[-1]
-    for _ in range(count):
-        codes = [c.to(condition) for c in model.draw(1, whole, generator)]
-        yield model(condition, codes, whole)[-1][..., : size[0], : size[1]].clamp(-1, 1).cpu()
+    for each in drawn(size=whole):
+        yield model(condition, [c.to(condition) for c in each], whole)[-1][..., : size[0], : size[1]].clamp(-1, 1).cpu()
 
 
 def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Several plausible answers to one picture.
 
-predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--shrink [--box L,T,R,B]] [--model M] [--seed N]
+predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--shrink [--box L,T,R,B]] [--from-level N] [--between]
+                [--model M] [--seed N]
 
 TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
 super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
@@ -8,6 +9,8 @@ a label map, a quarter of its size). For each image, DIR gets NAME-1.png … NAM
 and where they differ. --exact moves each answer until it has the input's own data: its lightness, its pixels once made small
 again, its components, or the quantised coefficients of the JPEG file. --invert reads a digit that is dark on bright. --shrink makes a
 larger face (--box: where it is) as small as super_resolution knows them first, and shows it at the end of the sheet.
+--from-level N keeps what the levels below N decide, so answers differ in finer things; with --between the answers are the way from
+one to another.
 """
 
 import json
@@ -29,6 +32,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--invert", action="store_true", help="read a digit that is dark on bright")
     parser.add_argument("--shrink", action="store_true", help="make a face as small as super_resolution knows them first")
     parser.add_argument("--box", help="LEFT,TOP,RIGHT,BOTTOM to cut before --shrink: the face, framed as those of the training")
+    parser.add_argument("--from-level", type=int, default=0, help="answers differ from this level on, 0 = the coarsest (default: 0)")
+    parser.add_argument("--between", action="store_true", help="the answers lead from one to another, by codes on an arc between theirs")
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
     add_zoom(parser)
@@ -41,6 +46,8 @@ def run(options, rest) -> int:
 
     if not 1 <= options.answers <= 1000:
         raise UserError(f"--answers must lie in 1…1000, got {options.answers}")
+    if options.between and options.answers < 2:
+        raise UserError("--between leads from one answer to another; ask for two or more --answers")
     check_seed(options.seed)
     check_zoom(options.zoom)
     box = parse_box(options.box)
@@ -62,6 +69,10 @@ def run(options, rest) -> int:
     task = _checked(task_of(source), source, options.task)
     if options.invert and task.kind != "pca":
         raise UserError(f"--invert is for digits that are dark on bright (pca); {options.task} takes pictures as they are, leave it out")
+    if not 0 <= options.from_level < len(model.levels):
+        raise UserError(
+            f"--from-level must lie in 0…{len(model.levels) - 1}, for {source} has {len(model.levels)} levels; got {options.from_level}"
+        )
     if options.shrink and not isinstance(task, SuperResolution):
         raise UserError(f"--shrink is for super_resolution; {options.task} takes pictures at their size, leave it out")
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
@@ -77,7 +88,8 @@ def run(options, rest) -> int:
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition, truth)
         generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {many}") as tell:
-            for path, answer in zip(row, restore.answers(task, model, condition, size, options.answers, generator)):
+            drawn = restore.answers(task, model, condition, size, options.answers, generator, options.from_level, options.between)
+            for path, answer in zip(row, drawn):
                 if own and options.exact:
                     answer = own.keep(answer)
                 off.append(own.departure(answer).item() if own else None)

@@ -21,7 +21,7 @@ from predella.objectives.base import Objective, Phase
 from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
 
-KEPT = 2**30  # bytes of a pool's observed features that are kept for its replays instead of computed again
+KEPT = 2**30  # bytes of a pool's observed features that stay on the model's device for its replays instead of being computed again
 
 
 @config
@@ -146,7 +146,7 @@ class TowerObjective(Objective):
         wanted = self._wanted(there)
         codes, _ = self.choose(replace(there, wanted=wanted))
         kept = self.config.pool * sum(w.nbytes for w in wanted) <= KEPT
-        return replace(batch, codes=tuple(c.cpu() for c in codes), wanted=tuple(w.cpu() for w in wanted) if kept else ())
+        return replace(batch, codes=tuple(c.cpu() for c in codes), wanted=wanted if kept else ())
 
     def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
@@ -170,8 +170,8 @@ class TowerObjective(Objective):
         def far(level: int, state: State) -> Tensor:
             if level not in supervised:
                 return state.answer.new_zeros(len(state.answer))
-            times = len(state.answer) // len(condition)
-            return weights[level] * (few(self.distance.embed(state.answer)) - wanted[level].repeat_interleave(times, 0)).square().sum(1)
+            features = few(self.distance.embed(state.answer)).unflatten(0, (len(condition), -1))
+            return weights[level] * (features - wanted[level][:, None]).square_().sum(-1).flatten()
 
         samples, block = self.config.samples, self.config.block
         if vanilla:
