@@ -240,7 +240,10 @@ def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_ea
     windows = {objective._window((18, 24), replace(data, seed=1000 * seed), 1) for seed in range(200)}
     assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), data, 1) is None
     generator_losses, critic_losses = (p.losses(data) for p in objective.phases())
-    assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._embedding(data))] == [(18, 20), (20, 18)]
+    assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._weights(objective._embedding(data), False))] == [
+        (18, 20),
+        (20, 18),
+    ]
     assert objective.samples(data).shape == (2, 3, 24, 4 * 24)
     generator_losses["reconstruction"].backward()
     assert all(p.grad is None for p in model.heads[1].parameters()) and any(p.grad.any() for p in model.heads[2].parameters())

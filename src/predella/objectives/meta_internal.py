@@ -199,7 +199,8 @@ class MetaInternalObjective(Objective):
     def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 13 for the generator, and Eq. 15."""
         embedding = self._embedding(batch)
-        fakes = self._fakes(batch, embedding)
+        weights = self._weights(embedding, self.config.accumulate and self.config.reconstruction > 0)
+        fakes = self._fakes(batch, weights)
         self._last = batch, [x.detach() for x in fakes]
         seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
         with torch.no_grad():
@@ -211,19 +212,18 @@ class MetaInternalObjective(Objective):
                 continue
             real = self._pyramid(pictures)
             window = self._window((real[-1].shape[-2], real[-1].shape[-1]), batch, 3)
-            made = self._reconstructed(embedding[items], self._sizes(real), window)
+            made = self._reconstructed(_of(weights, items), self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
         terms = {"adversarial": adversarial, "reconstruction": reconstruction}
         return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items() if v}
 
-    def _reconstructed(self, embedding: Tensor, sizes: list[Size], window: Window | None) -> list[Tensor]:
+    def _reconstructed(self, weights: list[Weights], sizes: list[Size], window: Window | None) -> list[Tensor]:
         """Of all scales up to this one, of which only the window is made."""
-        weights = self._weights(embedding, self.config.accumulate)
         if self.config.accumulate and self.scale:
             below = self.model.reconstruct(weights[:-1], sizes[:-1])
             return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
-        return [self._last_step(weights, [self.model.fixed(len(embedding), sizes[0]), *[None] * self.scale], sizes, window)]
+        return [self._last_step(weights, [self.model.fixed(_count(weights), sizes[0]), *[None] * self.scale], sizes, window)]
 
     def _weights(self, embedding: Tensor, learn: bool) -> list[Weights]:
         """θ of the scales up to this one; those below with a gradient only if they are to `learn` the embedding."""
@@ -257,18 +257,16 @@ class MetaInternalObjective(Objective):
     def _seen_fakes(self, batch: Batch) -> list[Tensor]:
         """The samples of the generator's phase, if that was just now, or new ones."""
         (last, fakes), self._last = self._last, (None, [])
-        return fakes if last is batch else self._fakes(batch, self._embedding(batch))
+        return fakes if last is batch else self._fakes(batch, self._weights(self._embedding(batch), False))
 
-    def _fakes(self, batch: Batch, embedding: Tensor, part: bool = True) -> list[Tensor]:
+    def _fakes(self, batch: Batch, weights: list[Weights], part: bool = True) -> list[Tensor]:
         """One sample of this scale for each picture, or a window of it, by size; gradients reach this scale's weights only."""
         seeds, out = _seeds(batch), []
-        weights = self._weights(embedding, False)
         for items, pictures in batch.by_size():
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             draws = [self.model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])) for i in items.tolist()]
             noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
-            own = [{k: w[items] for k, w in theta.items()} for theta in weights]
-            out.append(self._last_step(own, noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
+            out.append(self._last_step(_of(weights, items), noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
@@ -291,17 +289,26 @@ class MetaInternalObjective(Objective):
     @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor | None:
         """(B, 3, H, 4W): picture | reconstruction | two samples, at this scale and in a common frame."""
-        embedding, rows = self._embedding(batch), []
-        fakes = self._fakes(batch, embedding, part=False)
-        other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), embedding, part=False)
+        weights, rows = self._weights(self._embedding(batch), False), []
+        fakes = self._fakes(batch, weights, part=False)
+        other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), weights, part=False)
         for (items, pictures), a, b in zip(batch.by_size(), fakes, other):
             real = self._pyramid(pictures)
-            weights = [self.model.weights(embedding[items], i) for i in range(self.scale + 1)]
-            made = self.model.reconstruct(weights, self._sizes(real))[-1]
+            made = self.model.reconstruct(_of(weights, items), self._sizes(real))[-1]
             rows += list(torch.cat([real[-1], made, a, b], -1).clamp(-1, 1).split(1))
         height, width = max(r.shape[-2] for r in rows), max(r.shape[-1] for r in rows)
         framed = [F.pad(r, (0, width - r.shape[-1], 0, height - r.shape[-2]), value=1.0) for r in rows]
         return torch.cat(framed)[_order(batch)]
+
+
+def _of(weights: Sequence[Weights], items: Tensor) -> list[Weights]:
+    """Each scale's θ of some items."""
+    return [{k: w[items] for k, w in theta.items()} for theta in weights]
+
+
+def _count(weights: Sequence[Weights]) -> int:
+    """Items that θ is of."""
+    return len(next(iter(weights[0].values())))
 
 
 def _seeds(batch: Batch) -> list[int]:
