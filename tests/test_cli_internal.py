@@ -60,6 +60,20 @@ def test_a_transparent_picture_is_its_own(cli, photo, tmp_path):
     assert cli("vary", tmp_path / "logo.png", "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")[0] == 0
 
 
+def test_a_picture_that_the_model_hardly_knows_is_called_so(cli, internals, photo, tmp_path, monkeypatch):
+    model = internals / "meta_internal_dataset"
+    for known, told in ((99.0, 3), (-99.0, 0)):
+        monkeypatch.setattr("predella.cli.internal.KNOWN", known)
+        Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, 18), (9, 30)))).save(tmp_path / "mask.png")
+        said = [cli("vary", photo, "--model", model, "--count", "1", "--force", "--out", tmp_path / "v")[2]]
+        said.append(cli("animate", photo, "--model", model, "--frames", "2", "--force", "--out", tmp_path / "a.gif")[2])
+        words = ("edit", photo, "--mask", tmp_path / "mask.png", "--onto", photo, "--from-scale", "1", "--model", model)
+        said.append(cli(*words, "--force", "--out", tmp_path / "e.png")[2])
+        assert sum("is unlike what the model was trained on" in err for err in said) == told, said
+        assert "are the same; the masked part is made anew" in said[-1]
+    assert "--tune STEPS" not in cli("vary", photo, "--model", model, "--tune", "1", "--count", "1", "--out", tmp_path / "t")[2]
+
+
 def test_between_transparent_pictures_white_is_seen_as_in_training(cli, internals, photo, tmp_path):
     with Image.open(photo) as image:
         values = np.dstack([np.asarray(image), np.full((36, 48), 255, np.uint8)])

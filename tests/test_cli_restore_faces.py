@@ -92,3 +92,13 @@ def test_a_way_between_answers_moves_in_small_steps(cli, refuses, photo, tmp_pat
     out = ("--out", tmp_path / "o")
     refuses(*words, "--from-level", "4", *out, says=["--from-level must lie in 0…3", "got 4"])
     refuses(*words, "--answers", "1", "--between", *out, says="two or more --answers")
+
+
+def test_pictures_of_one_seed_have_codes_of_their_own(cli, tmp_path):
+    """Else every photo of a folder would be tinted alike in the same places."""
+    for i, name in enumerate(("one", "other", "copy")):
+        Image.fromarray(np.full((4, 4, 3), 100 + i % 2, np.uint8)).save(tmp_path / f"{name}.png")
+    files = [tmp_path / f"{name}.png" for name in ("one", "other", "copy")]
+    cli("restore", "super_resolution", *files, "--answers", "1", "--out", tmp_path / "o")
+    one, other, copy = (array(tmp_path / "o" / f"{f.stem}-1.png").astype(float) for f in files)
+    assert (one == copy).all() and np.abs(one - other).mean() > 5  # the inputs differ by 1

@@ -56,6 +56,18 @@ def test_a_stop_inside_a_pool_waits_for_its_end_and_goes_on_bit_for_bit(tmp_path
         assert torch.equal(a, b)
 
 
+def test_a_stop_in_the_last_pool_ends_with_the_training(tmp_path):
+    trained(tmp_path, stop_at=14)
+    assert load_state(tmp_path)[1]["step"] == 18
+
+
+@pytest.mark.parametrize(("step", "pause"), [(0, 6), (4, 6), (5, 6), (6, 12), (11, 12)])
+def test_where_a_stop_will_be_is_known(tmp_path, step, pause):
+    trainer = toy_trainer(tmp_path, Pools(None), 18)
+    trainer.step = step
+    assert trainer.next_pause() == pause
+
+
 def test_states_are_saved_where_pools_end(tmp_path, monkeypatch):
     from predella.train import trainer
 

@@ -131,7 +131,8 @@ def _find(which: str, classic: Classic, weights: Path | None) -> dict[str, Tenso
         file = Path(pooch.retrieve(classic.url, None, fname=official, path=cache, progressbar=False))
     except Exception as error:
         what = f"the weights of {which} could not be fetched from {classic.url} ({type(error).__name__})"
-        raise UserError(f"{what}; put {official} into a folder and name it by --weights or ${ENVIRONMENT}") from None
+        also = f" (for LPIPS also its heads, {LPIPS[which].url})" if which in LPIPS else ""
+        raise UserError(f"{what}; put {official}{also} into a folder and name it by --weights or ${ENVIRONMENT}") from None
     return _read_official(file, classic)
 
 

@@ -16,6 +16,7 @@ from predella.errors import UserError
 from predella.image.files import luma
 from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
+from predella.losses.distances import l2
 from predella.losses.texture import Texture
 from predella.models.base import load
 from predella.models.classifier import Classifier
@@ -110,6 +111,13 @@ def weights_of(model: MetaInternal, picture: Tensor) -> list[Weights]:
     if model.config.heads == "table" and (model.glance(picture.to(model.first)) - model.own).abs().mean() > OTHER:  # not if it is unknown
         raise UserError("this model was trained on one picture, without a hypernetwork, and this is another; give that, or another model")
     return model.all_weights(model.embed(picture.to(model.first.device)))
+
+
+@torch.no_grad()
+def likeness(model: MetaInternal, weights: Sequence[Weights], picture: Tensor) -> float:
+    """dB: PSNR of the reconstruction (Eq. 5) of `picture`, which is at home: how well the model knows it."""
+    made = model.reconstruct(weights, model.sizes((picture.shape[-2], picture.shape[-1])))[-1].clamp(-1, 1)
+    return -10 * l2((made + 1) / 2, (picture.to(made) + 1) / 2).clamp(min=1e-12).log10().item()
 
 
 @torch.enable_grad()

@@ -4,7 +4,7 @@ From coarse to fine, each patch of the guess is replaced by the patch of the pic
 took being nearer; overlapping values are averaged. The guess at the coarsest scale is the picture with noise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -64,8 +64,12 @@ def _squares(asked: Tensor, known: Tensor, own: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def patch_variation(picture: Tensor, size: Size, generator: torch.Generator, noise: float = NOISE) -> Tensor:
+def patch_variation(picture: Tensor, size: Size, generator: torch.Generator, noise: float = NOISE,
+                    tell: Callable[[float], None] | None = None) -> Tensor:  # fmt: skip
     """(1, C, H, W) in [-1, 1] → one variation (1, C, *size).
+
+    Args:
+        tell: hears the fraction of the work that is done, as if no scale were done early.
 
     Raises:
         ValueError: a picture that is smaller than the coarsest scale.
@@ -86,10 +90,13 @@ def patch_variation(picture: Tensor, size: Size, generator: torch.Generator, noi
     real = pyramid(picture, own)
     guess = resize(real[0], asked[0]) + noise * torch.randn(1, picture.shape[1], *asked[0], generator=generator).to(picture)
     guess = replaced(guess, real[0], real[0])
+    work = [own[i][0] * own[i][1] * asked[i][0] * asked[i][1] * (ROUNDS if i else 1) for i in range(scales)]
     for i in range(1, scales):
         guess, blurred = resize(guess, asked[i]), resize(real[i - 1], own[i])
         for k in range(ROUNDS):
             last, guess = guess, replaced(guess, blurred if k == 0 else real[i], real[i])
+            if tell is not None:
+                tell((sum(work[:i]) + work[i] * (k + 1) / ROUNDS) / sum(work))
             if k and (guess - last).abs().mean() < STILL:
                 break
     return guess.clamp(-1, 1)
@@ -125,12 +132,17 @@ def _worked_on(size: Size) -> Size:
     return round(size[0] * part), round(size[1] * part)
 
 
-def variations(picture: Tensor, size: Size | None, count: int, generator: torch.Generator) -> tuple[Tensor, Iterator[Tensor]]:
-    """The picture, no longer than LONGEST, and `count` variations of it; `size` None = as large as that."""
+def variations(picture: Tensor, size: Size | None, count: int, generator: torch.Generator,
+               tell: Callable[[float], None] = lambda fraction: None) -> tuple[Tensor, Iterator[Tensor]]:  # fmt: skip
+    """The picture, no longer than LONGEST, and `count` variations of it; `size` None = as large as that.
+
+    Args:
+        tell: hears the fraction of all of them that is done.
+    """
     own = picture.shape[-2], picture.shape[-1]
     small = resize(picture, _worked_on(own)).clamp(-1, 1) if max(own) > LONGEST else picture
     asked = size or (small.shape[-2], small.shape[-1])
-    return small, (patch_variation(small, asked, generator) for _ in range(count))
+    return small, (patch_variation(small, asked, generator, tell=lambda part, k=k: tell((k + part) / count)) for k in range(count))
 
 
 def copied(variation: Tensor, picture: Tensor) -> float | None:

@@ -6,6 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from kornia.filters import guided_blur
@@ -15,7 +16,7 @@ from predella.apps.device import device_of
 from predella.apps.sheet import sheet
 from predella.errors import UserError
 from predella.image.color import lab_to_rgb, paled, rgb_to_lab
-from predella.image.contract import quantize
+from predella.image.contract import quantize, to_uint8
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
 from predella.image.jpeg import coarseness, encode, read_coefficients
@@ -181,7 +182,8 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
             yield "how far answers are from the file's own data is not known without jpeglib (pip install jpeglib)"
         found, usual = coarseness(path), coarseness(BytesIO(encode(torch.zeros(1, 8, 8), task.quality)))
         if found is not None and usual is not None and not usual / 1.6 <= found <= usual * 1.6:
-            yield f"{path} has quantisation steps of {found:.0f} on average, the model knows {usual:.0f} (quality {task.quality})"
+            off = f"{path} has quantisation steps of {found:.0f} on average, the model knows {usual:.0f} (quality {task.quality})"
+            yield off + "; a file that is no worse than this is best left as it is" * (found < usual)
 
 
 @torch.no_grad()
@@ -199,6 +201,11 @@ def answers(task: Restoration, model: Tower, condition: Tensor, size: tuple[int,
             yield _laid_over(condition, rgb_to_lab(answer)[:, 1:])
     else:
         yield from _whole(model, condition, size, drawn)
+
+
+def draws(picture: Picture, seed: int) -> torch.Generator:
+    """What the codes of a picture are drawn with: another picture has others, asked with the same seed, too."""
+    return torch.Generator().manual_seed(seed ^ crc32(to_uint8(picture.pixels).contiguous().numpy().tobytes()))
 
 
 def codes(model: Tower, count: int, size: tuple[int, int], generator: torch.Generator,
@@ -243,7 +250,7 @@ def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:
 
 
 def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, seed: int = 0) -> list[Picture]:
-    """`count` plausible answers to a picture; the same seed gives the same answers.
+    """`count` plausible answers to a picture; the same seed gives the same answers to the same picture.
 
     Raises:
         ValueError: fewer answers than one, or a model for conditions of other channels.
@@ -254,8 +261,7 @@ def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, s
     if (model.config.answer == "ab") != isinstance(task, Colorization):
         raise ValueError(f"the model answers with {model.config.answer}, which is not what {task.kind} wants; load one trained for it")
     condition, size = condition_of(task, picture, model, "the picture"), size_of(task, picture, model)
-    generator = torch.Generator().manual_seed(seed)
-    return [as_file(task, picture, a) for a in answers(task, model, condition, size, count, generator)]
+    return [as_file(task, picture, a) for a in answers(task, model, condition, size, count, draws(picture, seed))]
 
 
 def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
@@ -284,7 +290,7 @@ class Overview:
             self.first.append(shown)
 
     def deviation(self) -> Tensor:
-        """(1, 1, H, W): the answers' deviation at each pixel as shown, mean over channels."""
+        """(1, 1, H, W): the answers' standard deviation at each pixel as shown, mean over channels."""
         mean = self.sum / self.count
         return (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
 

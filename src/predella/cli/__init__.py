@@ -16,7 +16,7 @@ VERBS = {
     "measure": ("measure", "metrics of pairs of files or folders"),
     "upscale": ("upscale", "enlarge photos to any size"),
     "fill": ("fill", "fill holes of a photo"),
-    "restore": ("restore", "several plausible answers to a grey photo, or to a ruined JPEG"),
+    "restore": ("restore", "several plausible answers to a grey photo, a ruined JPEG, a few pixels, a label map"),
     "sample": ("sample", "draw pictures from a trained model"),
     "encode": ("encode", "the latents of images, as a file"),
     "decode": ("decode", "images back from latents"),

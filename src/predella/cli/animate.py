@@ -31,7 +31,7 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.atomic import check_free
-    from predella.cli.internal import scale_of, train_on
+    from predella.cli.internal import scale_of, train_on, warn_of_unknown
     from predella.cli.progress import progress
     from predella.cli.shared import check_seed, leave_out, open_model, parse_size
     from predella.errors import UserError
@@ -64,8 +64,10 @@ def run(options, rest) -> int:
     source = internal.at_home(model, picture, str(options.image))
     size = wanted or (source.shape[-2], source.shape[-1])
     internal.check_together(options.frames, size)
-    generator, made = torch.Generator().manual_seed(options.seed), []
-    walk = internal.frames(model, internal.weights_of(model, source), size, options.frames, generator,
+    generator, made, weights = torch.Generator().manual_seed(options.seed), [], internal.weights_of(model, source)
+    if options.model:
+        warn_of_unknown(model, weights, source, options.image)
+    walk = internal.frames(model, weights, size, options.frames, generator,
                            scale, options.back, options.inertia)  # fmt: skip
     with progress(f"{options.image.name}: {options.frames} frames") as tell:
         for frame in walk:

@@ -35,8 +35,8 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.apps.fill import read_mask
-    from predella.cli.internal import scale_of, train_on
-    from predella.cli.shared import check_seed, leave_out, open_model
+    from predella.cli.internal import scale_of, train_on, warn_of_unknown
+    from predella.cli.shared import check_seed, leave_out, open_model, say
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
 
@@ -54,9 +54,14 @@ def run(options, rest) -> int:
         internal.at_home(model, picture.on_white(), str(options.onto))
     scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options, options.out.parent)
+    if options.model:
+        home = internal.at_home(model, picture.on_white(), str(options.onto))
+        warn_of_unknown(model, internal.weights_of(model, home), home, options.onto)
     generator = torch.Generator().manual_seed(options.seed)
     whole, pasted = picture.on_white(), changed.on_white()
     made, beyond = internal.made_own(model, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
+    if torch.equal(whole, pasted):
+        say(f"{options.image} and {options.onto} are the same; the masked part is made anew all the same")
     if beyond > 0.01:
         print(f"predella: {options.image} differs from {options.onto} in {beyond:.0%} of the pixels far from the mask; "
               "they stay as in the latter", file=sys.stderr)  # fmt: skip
@@ -74,5 +79,6 @@ def run(options, rest) -> int:
         }
         print(json.dumps(record))
     else:
-        print(f"{options.out}  {options.verb}, from scale {scale}  {seconds:.1f} s")
+        grown = round(internal.GROWTH[options.verb] * max(picture.size) / 250)
+        print(f"{options.out}  {options.verb}, from scale {scale}, mask grown by {grown} pixels  {seconds:.1f} s")
     return 0

@@ -9,7 +9,9 @@ import json
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, check_shipped
+from predella.cli.shared import add_common, check_shipped, say
+
+LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser) -> None:
@@ -30,6 +32,8 @@ def run(options, rest) -> int:
     picture = read(options.image, options.max_pixels)
     known = read_mask(read(options.mask, options.max_pixels), picture.size)
     check_output(options.out, picture, options.force)
+    if options.out.suffix.lower() in LOSSY:
+        say(f"{options.out} is stored with losses, so known pixels change a little, too; .png keeps them exactly")
     check_shipped(options.model)
     model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
     start = time.monotonic()

@@ -1,9 +1,10 @@
 """Metrics of pairs of images, or of two sets of images.
 
-predella measure METRIC … --pairs A B [--border N] [--json]
+predella measure METRIC … --pairs A B [--border N] [--weights DIR] [--json]
 predella measure METRIC … --real A --generated B [--weights DIR] [--json]
 
-Pairs: A (sample) and B (true image) are two files, or two folders whose files have the same names; psnr_y, ssim_y, psnr_rgb.
+Pairs: A (sample) and B (true image) are two files, or two folders whose files have the same names; psnr_y, ssim_y, psnr_rgb,
+lpips_vgg16, lpips_alexnet.
 Sets: folders, zips or npz of images of one size; fid, kid (Inception), or fd_, kd_, precision_, recall_ with a network and layer,
 such as fd_vgg16_relu4_3. The number of images becomes part of the result's name.
 """
@@ -11,6 +12,8 @@ such as fd_vgg16_relu4_3. The number of images becomes part of the result's name
 import json
 import math
 from pathlib import Path
+
+FEW = 1000  # images of a set, below which a Fréchet distance says little by itself
 
 
 def add_arguments(parser) -> None:
@@ -33,6 +36,7 @@ def run(options, rest) -> int:
 
 
 def _sets(options) -> int:
+    from predella.cli.shared import say
     from predella.data.images import Source
     from predella.errors import UserError
     from predella.image.contract import from_uint8
@@ -56,6 +60,8 @@ def _sets(options) -> int:
 
     values = measure_sets(options.metrics, of("real"), of("generated"))
     counts = {which: len(found) for which, found in images.items()}
+    if min(counts.values()) < FEW and any(name == "fid" or name.startswith("fd_") for name in options.metrics):
+        say(f"Fréchet distances of {min(counts.values())} images are too large and vary; compare them with those of as many alone")
     if options.json:
         print(json.dumps({**counts, "values": values}))
     else:
@@ -68,14 +74,14 @@ def _of_pairs(options) -> int:
     from predella.cli.shared import say
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
-    from predella.metrics.fidelity import METRICS, mean
+    from predella.metrics.fidelity import LPIPS, METRICS, fidelity, mean
 
     for name in options.metrics:
-        if name not in METRICS:
-            raise UserError(f"no metric of pairs is called '{name}'{did_you_mean(name, METRICS)}")
+        if name not in (*METRICS, *LPIPS):
+            raise UserError(f"no metric of pairs is called '{name}'{did_you_mean(name, (*METRICS, *LPIPS))}")
     if options.border < 0:
         raise UserError(f"--border must be 0 or more, got {options.border}")
-    rows = []
+    rows, metrics = [], {name: fidelity(name, options.weights) for name in options.metrics}
     for a, b in _pairs(*options.pairs):
         x, y = read(a), read(b)
         for file, picture in ((a, x), (b, y)):
@@ -84,7 +90,7 @@ def _of_pairs(options) -> int:
         if x.size != y.size:
             raise UserError(f"{a} is {x.size[1]}×{x.size[0]} and {b} is {y.size[1]}×{y.size[0]}; make them one size")
         try:
-            values = {name: METRICS[name](x.rgb(), y.rgb(), options.border).item() for name in options.metrics}
+            values = {name: metric(x.rgb(), y.rgb(), options.border).item() for name, metric in metrics.items()}
         except ValueError as error:
             raise UserError(f"{a}: {error}") from None
         rows.append((a, b, values))

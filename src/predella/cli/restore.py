@@ -35,7 +35,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--from-level", type=int, default=0, help="answers differ from this level on, 0 = the coarsest (default: 0)")
     parser.add_argument("--between", action="store_true", help="the answers lead from one to another, by codes on an arc between theirs")
     parser.add_argument("--model", help="a run folder or a shipped name (default: the shipped one of the task)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answers (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives a picture the same answers (default: 0)")
     add_zoom(parser)
     add_common(parser)
 
@@ -53,8 +53,6 @@ def run(options, rest) -> int:
     box = parse_box(options.box)
     if box and not options.shrink:
         raise UserError("--box goes with --shrink (super_resolution); leave it out, or cut the picture first")
-    import torch
-
     from predella.apps import restore
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
@@ -86,7 +84,7 @@ def run(options, rest) -> int:
         for note in restore.notes(task, picture, file, model, options.invert):
             print(f"predella: {note}", file=sys.stderr)
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition, truth)
-        generator, size = torch.Generator().manual_seed(options.seed), restore.size_of(task, picture, model)
+        generator, size = restore.draws(picture, options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {many}") as tell:
             drawn = restore.answers(task, model, condition, size, options.answers, generator, options.from_level, options.between)
             for path, answer in zip(row, drawn):
@@ -100,7 +98,7 @@ def run(options, rest) -> int:
         done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
             away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to 0.3 is rounding)" if own else ""
-            apart = f"  apart by up to {overview.deviation().max() * 127.5:.0f} of 255" if options.answers > 1 else ""
+            apart = f"  standard deviation up to {overview.deviation().max() * 127.5:.0f} of 255" if options.answers > 1 else ""
             print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}{apart}")
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))

@@ -69,11 +69,14 @@ def _rows(kind: str) -> dict[str, str]:
 
         return {task().kind: first(inspect.getmodule(task)) for task in get_args(Task)}
     if kind == "metrics":
-        from predella.metrics.fidelity import METRICS
+        from predella.metrics.fidelity import LPIPS, METRICS
         from predella.metrics.sets import NAMES, STATISTICS
         from predella.metrics.sets import SHORT as INCEPTION
 
         pairs = {name: first(function) for name, function in METRICS.items()}
+        pairs |= {
+            name: f"(B,): LPIPS 0.1 of {which} (Zhang et al. 2018); its weights are foreign (--weights)" for name, which in LPIPS.items()
+        }
         what = {"fd": "Fréchet distance", "kd": "kernel distance", "precision": "precision", "recall": "recall"}
         sets = {name: f"{what[statistic]} of two sets of images, Inception features" for name, (statistic, _) in INCEPTION.items()}
         sets |= {f"{s}_FEATURES": f"{what[s]} of two sets of images, FEATURES as below" for s in STATISTICS}

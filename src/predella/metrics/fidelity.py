@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from predella.image.color import studio_y
 from predella.image.contract import check_image, quantize
+from predella.losses.distances import lpips
 
 Fidelity = Callable[[Tensor, Tensor, int], Tensor]  # sample, target, border → (B,)
 
@@ -53,6 +56,29 @@ def ssim_y(sample: Tensor, target: Tensor, border: int = 0) -> Tensor:
 
 
 METRICS: dict[str, Fidelity] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb}
+LPIPS: dict[str, Literal["vgg16", "alexnet"]] = {"lpips_vgg16": "vgg16", "lpips_alexnet": "alexnet"}  # whose weights are foreign
+
+
+def fidelity(name: str, weights: Path | None = None) -> Fidelity:
+    """A metric of pairs by its name: of METRICS, or LPIPS 0.1 (Zhang et al. 2018), 0 or more, of images rounded to 8 bits.
+
+    Args:
+        weights: a folder that holds those of LPIPS; None: $PREDELLA_WEIGHTS, the cache, the official address.
+
+    Raises:
+        KeyError: no metric of this name.
+        UserError: weights that can't be had.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    distance = lpips(LPIPS[name], weights)
+
+    @torch.no_grad()
+    def measured(sample: Tensor, target: Tensor, border: int = 0) -> Tensor:
+        x, y = (v.float() for v in _pair(sample, target, border))
+        return distance(x, y)
+
+    return measured
 
 
 def mean(values: list[float]) -> float:

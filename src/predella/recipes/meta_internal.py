@@ -44,8 +44,10 @@ def meta_internal_dataset(smoke: bool = False) -> Recipe:
 
 
 def meta_internal_dataset_windows(smoke: bool = False) -> Recipe:
-    """The same in less time and closer to the training pictures, but worse on others: the embedding is learned at the first scale alone,
-    the rest looks at windows."""
+    """The same in less time, closer to the training pictures and worse on others: later scales look at windows.
+
+    The embedding is learned at the first scale alone.
+    """
     recipe = _recipe("meta_internal_dataset_windows", replace(MODEL, noise="picture"), (1800, 1300, 1100, 1000, 900), 4, 1e-3, smoke)
     heads = ("*base", "*rows", "*factor.weight")
     stages = []

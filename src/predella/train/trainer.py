@@ -198,8 +198,14 @@ class Trainer:
             if due and (self.step - before) % part.objective.pause == 0:
                 self._save(runlog)
                 due = False
-                if stopping:
+                if stopping and self.step < sum(p.steps for p in self.parts):
                     raise Interrupted(f"stopped at step {self.step}; {self.folder} continues with --resume")
+
+    def next_pause(self) -> int:
+        """The first step from this one's end on where the state can be saved."""
+        before = sum(p.steps for p in self.parts[: self.stage])
+        pause = self.parts[self.stage].objective.pause
+        return before + max(1, -(-(self.step + 1 - before) // pause)) * pause
 
     def _update(self, part: Part, phase: Phase, batch: Batch, local: int) -> dict[str, float]:
         """One phase: gradients reach `phase.trains` and nothing else."""
@@ -303,7 +309,7 @@ class _catch_signals:
             if self.trainer.stop:
                 raise KeyboardInterrupt
             self.trainer.stop = True
-            log.warning("finishing what can be resumed from, then saving; once more to stop at once")
+            log.warning("going on to step %d, which can be resumed from, then saving; once more to stop at once", self.trainer.next_pause())
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:

@@ -1,0 +1,50 @@
+"""Metrics of pairs and sets by `predella measure`, and what is said of their limits."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from predella.image.files import read
+from predella.losses.distances import lpips
+
+
+@pytest.fixture
+def two(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path / "a.png", tmp_path / "b.png"
+
+
+def test_pairs_are_compared_by_lpips(cli, two, lpips_weights):
+    words = ("measure", "lpips_vgg16", "psnr_y", "--pairs", *two, "--border", "3", "--weights", lpips_weights, "--json")
+    status, said, err = cli(*words)
+    x, y = (read(f).rgb()[..., 3:-3, 3:-3] for f in two)
+    with torch.no_grad():
+        wanted = lpips("vgg16", lpips_weights)(x, y).item()
+    assert status == 0 and json.loads(said)["mean"]["lpips_vgg16"] == pytest.approx(wanted, rel=1e-4), err
+    _, said, _ = cli("measure", "lpips_vgg16", "--pairs", two[0], two[0], "--weights", lpips_weights, "--json")
+    assert json.loads(said)["mean"]["lpips_vgg16"] == 0
+
+
+def test_weights_of_lpips_that_are_missing_are_named(refuses, two, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = ("measure", "lpips_vgg16", "--pairs", *two, "--weights", tmp_path / "empty")
+    refuses(*words, says=["vgg16-397923af.pth", "its heads, https://github.com/richzhang"])
+    refuses("measure", "lpips", "--pairs", *two, says=["no metric of pairs is called 'lpips'", "lpips_vgg16"])
+
+
+def test_sets_that_are_few_are_called_so(cli, vgg_weights, tmp_path):
+    rng = np.random.default_rng(0)
+    for which in ("real", "made"):
+        (tmp_path / which).mkdir()
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / which / f"{i}.png")
+    words = ("measure", "fd_vgg16_relu4_3", "--real", tmp_path / "real", "--generated", tmp_path / "made", "--weights", vgg_weights)
+    status, said, err = cli(*words)
+    assert status == 0 and "Fréchet distances of 3 images are too large" in err
+    assert math.isfinite(float(said.split("=")[1].split()[0]))
