@@ -16,3 +16,9 @@ import pytest
 )
 def test_mistakes_of_kind_in_plain_words(refuses, words, says):
     refuses(*words, says=says)
+
+
+def test_a_file_whose_name_begins_with_a_dash(refuses, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo.rename(tmp_path / "-photo.png")
+    refuses("restore", "colorization", "-photo.png", "--out", "o", says="-photo.png begins with a dash, as options do; write ./-photo.png")

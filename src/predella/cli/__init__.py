@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter, _AppendAction
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 # verb → (file, what it does); the files have add_arguments(parser) and run(options, rest)
@@ -88,6 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     for action in parser._actions:
         if action.nargs != 0 and not isinstance(action, _AppendAction) and sum(given.count(s) for s in action.option_strings) > 1:
             fail(f"{action.option_strings[-1]} is given twice; only the last would count")
+    for word in words[1:]:
+        if re.match("-[^-]", word) and word not in known and Path(word).is_file():
+            fail(f"{word} begins with a dash, as options do; write ./{word} for the file")
     options, rest = parser.parse_known_args(words[1:])
     options.given = frozenset(given)
     if rest and not getattr(module, "TAKES_FIELDS", False):
