@@ -259,6 +259,9 @@ def test_pictures_between_two_of_one_model(cli, refuses, internals, photo, tmp_p
     words = ("interpolate", internals / "meta_internal_dataset", photo, tmp_path / "other.png", "--steps", "3")
     assert cli(*words, "--out", tmp_path / "row.png")[0] == 0
     assert size(tmp_path / "row.png") == (3 * 26 - 2, 18)
+    cli(*words, "--size", "40x20", "--out", tmp_path / "wide.png")
+    assert size(tmp_path / "wide.png") == (3 * 42 - 2, 20)
+    refuses(*words, "--size", "9000x9000", "--out", tmp_path / "b.png", says="9000×9000 pixels would need about")
     cli(*words, "--from-scale", "1", "--out", tmp_path / "o")
     first, last = (np.asarray(Image.open(tmp_path / "o" / f"{i:04}.png")).astype(int) for i in (0, 2))
     assert (first != last).any()

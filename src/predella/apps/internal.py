@@ -191,9 +191,9 @@ def mixed(model: MetaInternal, a: Tensor, b: Tensor, share: float, start: int) -
     return [model.weights(first if i < start else between, i) for i in range(int(model.grown))]
 
 
-def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int) -> Tensor:
-    """(steps, 3, H, W) of the first picture's size: samples from its generator to the other's, all of one noise."""
-    size, device = (a.shape[-2], a.shape[-1]), model.first.device
+def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int, size: Size | None = None) -> Tensor:
+    """(steps, 3, *size), None = the first picture's size: samples from its generator to the other's, all of one noise."""
+    size, device = size or (a.shape[-2], a.shape[-1]), model.first.device
     made = []
     for k in range(steps):
         weights = mixed(model, a.to(device), b.to(device), k / (steps - 1), start)

@@ -28,7 +28,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--layers", metavar="K", help="only the first K layers of the generated network go over; all = a row for each K")
     parser.add_argument("--path", choices=("arc", "line"), help="of weights of images as functions, around their mean (default: arc)")
     parser.add_argument("--invert", action="store_true", help="of shapes: dark is probable, for ink on paper")
-    parser.add_argument("--size", help="WxH in pixels, for images as functions (default: the model's)")
+    parser.add_argument("--size", help="WxH in pixels, for images as functions and generators of pictures (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise that all pictures share (default: 0)")
     parser.add_argument("--box", action="append", help="LEFT,TOP,RIGHT,BOTTOM to cut from both first; given twice: one for each")
     add_zoom(parser)
@@ -66,7 +66,7 @@ def run(options, rest) -> int:
         FunctionalPoints: ("curves, which go from weights to weights", "--layers --invert"),
         FunctionalImage: ("images as functions", "--space --box --layers --path --size"),
         Reversible: ("a reversible network", "--space --box"),
-        MetaInternal: ("generators of whole pictures", "--from-scale --seed"),
+        MetaInternal: ("generators of whole pictures", "--from-scale --seed --size"),
     }.items():
         if isinstance(model, kind):
             leave_out(options, " ".join(w for w in useless if w not in uses.split()), what)
@@ -206,15 +206,21 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     """From the generator of one picture to that of the other."""
 
     from predella.apps import internal
-    from predella.cli.shared import write_pictures
+    from predella.cli.internal import warn_of_unknown
+    from predella.cli.shared import parse_size, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
 
     internal.check_scale(int(model.grown), options.from_scale)
     if model.config.heads == "table":
         raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")
+    if size := parse_size(options.size):
+        internal.check_size(size, least=model.edges[0])
+        internal.check_together(options.steps, size)
     a, b = (internal.at_home(model, read(f).on_white(), str(f)) for f in (options.a, options.b))
-    pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed)
+    for file, seen in ((options.a, a), (options.b, b)):
+        warn_of_unknown(model, internal.weights_of(model, seen), seen, file, "predella train meta_internal_batch makes a model of both")
+    pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed, size)
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "from_scale": options.from_scale, "output": str(options.out)}))
