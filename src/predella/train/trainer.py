@@ -213,8 +213,9 @@ class Trainer:
         with only(part.objective.parts.values(), optimizer.parameters):
             with self.engine.autocast():
                 total, terms = phase.total(batch)
-            values = {k: v.item() for k, v in terms.items()}
-            if self.engine.any(not math.isfinite(total.item())):
+            whole, *each = torch.stack([v.detach().to(total.dtype) for v in (total, *terms.values())]).tolist()  # one wait for the device
+            values = dict(zip(terms, each))
+            if self.engine.any(not math.isfinite(whole)):
                 shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
                 where = f"step {self.step}, phase '{phase.name}': {shown}"
                 raise NotFinite(f"{where}; lower the learning rate or clip the gradient", self._kept())
@@ -222,11 +223,11 @@ class Trainer:
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
         self.engine.average_buffers(phase.trains)
-        norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None]).item()
+        norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None])
         if not math.isfinite(norm):
             shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
             raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate", self._kept())
-        optimizer.step(optimizer.config.factor(local, part.steps))
+        optimizer.step(optimizer.config.factor(local, part.steps), norm)
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
     def _sheet(self, objective: Objective, runlog: RunLog) -> None:
