@@ -41,6 +41,8 @@ def test_a_model_is_trained_on_the_picture_and_serves_no_other(cli, refuses, pho
     status, out, err = cli("vary", photo, "--count", "1", "--train-steps", "1", "--out", tmp_path / "o", "--keep", run)
     assert status == 0 and "1 of 128×96" in out and f"{run}  the model of" in err
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["photo-1.png", "photo-sheet.png"]
+    ours = size(tmp_path / "o" / "photo-1.png")
+    assert size(tmp_path / "o" / "photo-sheet.png") == (2 * ours[0] + 2, ours[1])  # the picture, its variation
     with Image.open(photo) as image:
         image.resize((96, 72)).save(tmp_path / "larger.png")
         image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "other.png")

@@ -28,8 +28,8 @@ def near_square(pictures: Tensor) -> list[Tensor]:
     return list(pictures.split(columns))
 
 
-def framed(pictures: list[Tensor]) -> list[Tensor]:
-    """(1, C, H, W) each, of any sizes → rows for a sheet; smaller ones stand at the top left of white."""
+def framed(pictures: list[Tensor], columns: int) -> list[Tensor]:
+    """(1, C, H, W) each, of any sizes → rows of `columns` for a sheet; smaller ones stand at the top left of white."""
     height, width = max(p.shape[-2] for p in pictures), max(p.shape[-1] for p in pictures)
     same = [F.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2]), value=1.0) for p in pictures]
-    return near_square(torch.cat(same))
+    return list(torch.cat(same).split(columns))

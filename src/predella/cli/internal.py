@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 SURVEYED, COPIED_MUCH = 3, 0.5  # variations whose copies are counted; share of copies that is worth a word
+COLUMNS = 6  # of a sheet: the picture, then its variations
 OWN = "without --model one is trained on the picture itself"
 KNOWN = 18.0  # dB of a reconstruction: the shipped model's 40 pictures have 18.2 to 29, others 11 to 18
 
@@ -123,7 +124,7 @@ def _write(made, source, paths: list[Path], options) -> None:
 
     for picture, path in zip(made, paths):
         write(Picture(sheet([picture], zoom=options.zoom)), path, options.force)
-    write(Picture(sheet(framed([source, *made[:11]]), zoom=options.zoom)), paths[-1], options.force)
+    write(Picture(sheet(framed([source, *made[:11]], COLUMNS), zoom=options.zoom)), paths[-1], options.force)
 
 
 def train_on(image: Path, options, writes: Path):
