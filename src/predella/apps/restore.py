@@ -214,8 +214,8 @@ def codes(model: Tower, count: int, size: tuple[int, int], generator: torch.Gene
 
     Args:
         from_level: levels below it have the first answer's codes, so that what they decide stays.
-        between: the codes lie on an arc from one draw to another, √(1 - t²) · a + t · b with t = sin(0 … π/2), of which each is as
-            likely as a draw.
+        between: the codes lie on an arc from one draw to another, cos(φ) · a + sin(φ) · b with φ = 0 … π/2; each is distributed as a
+            draw is.
     """
     first = model.draw(1, size, generator)
     other = model.draw(1, size, generator) if between else []

@@ -100,8 +100,8 @@ def warn_of_unknown(model, weights, source, file: Path, remedy: str = OWN) -> No
     from predella.cli.shared import say
 
     if (found := likeness(model, weights, source)) < KNOWN:
-        say(f"{file} is unlike what the model was trained on (it reconstructs it with {found:.0f} dB, those with more than {KNOWN:.0f}); "
-            f"{remedy}")  # fmt: skip
+        usual = f"{KNOWN:.0f} and more is usual for pictures it was trained on"
+        say(f"the model hardly knows {file}: it reconstructs it with {found:.0f} dB, {usual}; {remedy}")
 
 
 def scale_of(model, asked: int | None, default: int, least: int = 0) -> int:
