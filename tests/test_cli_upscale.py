@@ -59,7 +59,7 @@ def test_a_part_of_the_picture_alone(cli, refuses, runs, photo, tmp_path):
     assert cli("upscale", tmp_path / "part.png", *more, "--out", tmp_path / "a.png")[0] == 0
     assert cli("upscale", photo, "--box", "4,2,24,18", *more, "--out", tmp_path / "b.png")[0] == 0
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
-    refuses("upscale", photo, "--box", "0,0,4000,9", *more, "--out", tmp_path / "c.png", says=["photo", "4000", "must lie inside"])
+    refuses("upscale", photo, "--box", "0,0,4000,9", *more, "--out", tmp_path / "c.png", says=["photo", "4000", "does not lie inside"])
     assert not (tmp_path / "c.png").exists()
     (tmp_path / "in").mkdir()
     shutil.copy(photo, tmp_path / "in" / "b.png")

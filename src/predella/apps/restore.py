@@ -205,7 +205,7 @@ def answers(task: Restoration, model: Tower, condition: Tensor, size: tuple[int,
 
 def draws(picture: Picture, seed: int) -> torch.Generator:
     """What the codes of a picture are drawn with: another picture has others, asked with the same seed, too."""
-    return torch.Generator().manual_seed(seed ^ crc32(to_uint8(picture.pixels).contiguous().numpy().tobytes()))
+    return torch.Generator().manual_seed(seed ^ crc32(to_uint8(picture.rgb()).contiguous().numpy().tobytes()))
 
 
 def codes(model: Tower, count: int, size: tuple[int, int], generator: torch.Generator,
