@@ -223,7 +223,7 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     sizes = model.sizes((small.shape[-2], small.shape[-1]))
     home = at_home(model, picture, name)
     made = _from(model, weights_of(model, home), model.draw(1, sizes, generator), sizes, start, small)
-    soft = softened(mask, round(grow * part), SHARP * part)
+    soft = softened(mask, grown_by(grow, whole), SHARP * part)
     pixel = max(whole) / max(small.shape[-2:])
     inside = ((_depth(mask) - pixel) / (2 * pixel)).clamp(0, 1)
     kept = (start / max(1, len(sizes) - 1)) ** 2
@@ -231,6 +231,11 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     left = soft == 0
     lost = ((changed - picture).abs().amax(1, keepdim=True) > SEEN)[left].float().mean().item() if left.any() else 0.0
     return without_colour(torch.lerp(picture, resize(made, whole) + fine, soft).clamp(-1, 1), picture), lost
+
+
+def grown_by(grow: float, size: Size) -> int:
+    """Pixels that a mask of `size` grows by, if it is `grow` pixels of a picture of 250."""
+    return round(grow * max(size) / 250)
 
 
 def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:

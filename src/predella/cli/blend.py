@@ -79,6 +79,6 @@ def run(options, rest) -> int:
         }
         print(json.dumps(record))
     else:
-        grown = round(internal.GROWTH[options.verb] * max(picture.size) / 250)
+        grown = internal.grown_by(internal.GROWTH[options.verb], picture.size)
         print(f"{options.out}  {options.verb}, from scale {scale}, mask grown by {grown} pixels  {seconds:.1f} s")
     return 0

@@ -292,5 +292,8 @@ class MetaInternal(Model):
 
     def reconstruct(self, weights: Sequence[Weights], sizes: Sequence[Size], window: Window | None = None) -> list[Tensor]:
         """What the fixed noise and zeros become at each scale (Eq. 5), or in a window of the last and what that depends on."""
-        count = len(next(iter(weights[0].values())))
-        return self.generate(weights, [self.fixed(count, sizes[0]), *[None] * (len(sizes) - 1)], sizes, window=window)
+        return self.generate(weights, self.rest(weights, sizes), sizes, window=window)
+
+    def rest(self, weights: Sequence[Weights], sizes: Sequence[Size]) -> list[Tensor | None]:
+        """The noise of a reconstruction (Eq. 5): the fixed one for each item of θ, and none at later scales."""
+        return [self.fixed(len(next(iter(weights[0].values()))), sizes[0]), *[None] * (len(sizes) - 1)]

@@ -181,7 +181,7 @@ class MetaInternalObjective(Objective):
         terms: dict[str, list[Tensor]] = {"real": [], "fake": [], "lip": []}
         seeds = _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
-            real, own = self._pyramid(pictures)[-1], {k: w[items] for k, w in theta.items()}
+            real, (own,) = self._pyramid(pictures)[-1], _of(items, theta)
             real = cut(real, self._window((real.shape[-2], real.shape[-1]), batch, 2))
             judge = partial(self.critic, own)
             fake = fake.to(real)
@@ -207,12 +207,12 @@ class MetaInternalObjective(Objective):
             theta = self.critic.weights(seen)
         adversarial, reconstruction = [], []
         for (items, pictures), fake in zip(batch.by_size(), fakes):
-            adversarial.append(WASSERSTEIN.generator(self.critic({k: w[items] for k, w in theta.items()}, fake)) * len(items))
+            adversarial.append(WASSERSTEIN.generator(self.critic(*_of(items, theta), fake)) * len(items))
             if not self.config.reconstruction:
                 continue
             real = self._pyramid(pictures)
             window = self._window((real[-1].shape[-2], real[-1].shape[-1]), batch, 3)
-            made = self._reconstructed(_of(weights, items), self._sizes(real), window)
+            made = self._reconstructed(_of(items, *weights), self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
         terms = {"adversarial": adversarial, "reconstruction": reconstruction}
@@ -223,7 +223,7 @@ class MetaInternalObjective(Objective):
         if self.config.accumulate and self.scale:
             below = self.model.reconstruct(weights[:-1], sizes[:-1])
             return [*below, self.model.step(weights[-1], below[-1], None, sizes[-1], window)]
-        return [self._last_step(weights, [self.model.fixed(_count(weights), sizes[0]), *[None] * self.scale], sizes, window)]
+        return [self._last_step(weights, self.model.rest(weights, sizes), sizes, window)]
 
     def _weights(self, embedding: Tensor, learn: bool) -> list[Weights]:
         """θ of the scales up to this one; those below with a gradient only if they are to `learn` the embedding."""
@@ -266,7 +266,7 @@ class MetaInternalObjective(Objective):
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             draws = [self.model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])) for i in items.tolist()]
             noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
-            out.append(self._last_step(_of(weights, items), noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
+            out.append(self._last_step(_of(items, *weights), noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
@@ -294,21 +294,16 @@ class MetaInternalObjective(Objective):
         other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), weights, part=False)
         for (items, pictures), a, b in zip(batch.by_size(), fakes, other):
             real = self._pyramid(pictures)
-            made = self.model.reconstruct(_of(weights, items), self._sizes(real))[-1]
+            made = self.model.reconstruct(_of(items, *weights), self._sizes(real))[-1]
             rows += list(torch.cat([real[-1], made, a, b], -1).clamp(-1, 1).split(1))
         height, width = max(r.shape[-2] for r in rows), max(r.shape[-1] for r in rows)
         framed = [F.pad(r, (0, width - r.shape[-1], 0, height - r.shape[-2]), value=1.0) for r in rows]
         return torch.cat(framed)[_order(batch)]
 
 
-def _of(weights: Sequence[Weights], items: Tensor) -> list[Weights]:
-    """Each scale's θ of some items."""
+def _of(items: Tensor, *weights: Weights) -> list[Weights]:
+    """θ of some items, of each network."""
     return [{k: w[items] for k, w in theta.items()} for theta in weights]
-
-
-def _count(weights: Sequence[Weights]) -> int:
-    """Items that θ is of."""
-    return len(next(iter(weights[0].values())))
 
 
 def _seeds(batch: Batch) -> list[int]:

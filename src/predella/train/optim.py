@@ -95,15 +95,18 @@ class PhaseOptimizer:
         for p in self.parameters:
             p.grad = None
 
+    def norm(self) -> Tensor:
+        """Of all gradients together."""
+        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+
     def step(self, factor: float, norm: Tensor | None = None) -> None:
         """Clip, scale the learning rates by `factor`, update.
 
         Args:
-            norm: of all gradients together, if it is known already.
+            norm: what `norm` says, if it is known already.
         """
         if self.config.clip:
-            norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None]) if norm is None else norm
-            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, self.norm() if norm is None else norm)
         for view, p in zip(self._views, self._matrices):
             view.grad = None if p.grad is None else p.grad.reshape(len(p), -1)
         for optimizer, lr in self._optimizers:

@@ -161,7 +161,7 @@ class Trainer:
         self.optimizers = {p.name: part.optim[p.name].build(p.trains) for p in phases}
 
     def _run_stage(self, part: Part, runlog: RunLog) -> None:
-        before = sum(p.steps for p in self.parts[: self.stage])
+        before, whole = self._before(), sum(p.steps for p in self.parts)
         self._shared(part.objective.go_on)
         phases = part.objective.phases()
         for module in part.objective.parts.values():
@@ -181,7 +181,7 @@ class Trainer:
             self.ema.update(self.step)
             self.step += 1
             if self.tell is not None:
-                self.tell(self.step / sum(p.steps for p in self.parts))
+                self.tell(self.step / whole)
             if self.step % self.log_every == 0 or self.step == before + part.steps:
                 if self.engine.main:
                     factors = {f"lr_{n}": o.config.lr * o.config.factor(local, part.steps) for n, o in self.optimizers.items()}
@@ -198,14 +198,17 @@ class Trainer:
             if due and (self.step - before) % part.objective.pause == 0:
                 self._save(runlog)
                 due = False
-                if stopping and self.step < sum(p.steps for p in self.parts):
+                if stopping and self.step < whole:
                     raise Interrupted(f"stopped at step {self.step}; {self.folder} continues with --resume")
 
     def next_pause(self) -> int:
         """The first step from this one's end on where the state can be saved."""
-        before = sum(p.steps for p in self.parts[: self.stage])
-        pause = self.parts[self.stage].objective.pause
-        return before + max(1, -(-(self.step + 1 - before) // pause)) * pause
+        before, pause = self._before(), self.parts[self.stage].objective.pause
+        return before + ((self.step - before) // pause + 1) * pause
+
+    def _before(self) -> int:
+        """Steps of the stages before this one."""
+        return sum(p.steps for p in self.parts[: self.stage])
 
     def _update(self, part: Part, phase: Phase, batch: Batch, local: int) -> dict[str, float]:
         """One phase: gradients reach `phase.trains` and nothing else."""
@@ -223,7 +226,7 @@ class Trainer:
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
         self.engine.average_buffers(phase.trains)
-        norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None])
+        norm = optimizer.norm()
         if not math.isfinite(norm):
             shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
             raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate", self._kept())
