@@ -76,3 +76,16 @@ def test_towers_stand_beside_conditional_imle(tmp_path):
     assert "fd_x over that of conditional IMLE at a single scale: decompression (faces) 0.250; mean 0.250" in text
     assert "fd_x over that of conditional IMLE: colorization (faces) 0.700, decompression (faces) 0.500; mean 0.600" in text
     assert "### colorization, faces" in text and "## Generating" not in text
+
+
+def test_answers_measured_on_several_numbers_of_pictures_have_a_line_each(tmp_path):
+    row = {"run": "jpeg", "set": "faces", "ask": "decompression", "measure": "lpips_nearest", "protocol": "p", "seed": None}
+    counted = [{**row, "images": 300, "value": 1.0}, {**row, "images": 1000, "value": 2.0}, {**row, "images": 300, "value": 3.0}]
+    lone = {**row, "run": "tower_jpeg", "images": 300, "value": 4.0}
+    (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, [*counted, lone])))
+    lines = results(tmp_path).splitlines()
+    assert [line for line in lines if line.startswith("| jpeg, ") and line.count("|") == 3] == [
+        "| jpeg, 1000 pictures | 2 |",
+        "| jpeg, 300 pictures | 3 |",
+    ]
+    assert "| tower_jpeg | 4 |" in lines

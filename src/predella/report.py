@@ -33,7 +33,8 @@ def read_records(folder: Path) -> Rows:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             try:
                 row = json.loads(line)
-                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"))
+                counted = row.get("images") if row["ask"] in TASKS else None  # of so few that distances tell how many there were
+                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted)
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{file}, line {number} is no record; each line is a JSON object with run, set, ask, measure") from None
             rows.pop(key, None)
@@ -107,7 +108,7 @@ def _answering(rows: Rows) -> list[str]:
         return []
     out, ratios = ["## Many answers", ""], {}  # (twin, measure) → task → one a seed
     for task, name in sorted({(r["ask"], r["set"]) for r in rows}, key=lambda k: (TASKS.index(k[0]), k[1])):
-        here = [r for r in rows if (r["ask"], r["set"]) == (task, name)]
+        here = _by_count([r for r in rows if (r["ask"], r["set"]) == (task, name)])
         measures = list(dict.fromkeys(r["measure"] for r in here))
         values = {(r["run"], r["measure"]): r["value"] for r in here}
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
@@ -124,6 +125,14 @@ def _answering(rows: Rows) -> list[str]:
         shown = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
         out.append(f"* {measure} over that of {words}: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
     return [*out, "", *_provenance(rows)]
+
+
+def _by_count(rows: Rows) -> Rows:
+    """The same; runs that were measured on several numbers of pictures are told apart by them."""
+    counts: dict[str, set] = {}
+    for r in rows:
+        counts.setdefault(r["run"], set()).add(r.get("images"))
+    return [{**r, "run": f"{r['run']}, {r['images']} pictures"} if len(counts[r["run"]]) > 1 else r for r in rows]
 
 
 def _over(twin: str, rows: Rows) -> list[tuple[str, float]]:
