@@ -240,7 +240,7 @@ def test_windows_are_whole_where_the_picture_is_smaller_and_elsewhere_another_ea
     windows = {objective._window((18, 24), replace(data, seed=1000 * seed), 1) for seed in range(200)}
     assert windows == {(0, left, 18, 20) for left in range(5)} and objective._window((15, 20), data, 1) is None
     generator_losses, critic_losses = (p.losses(data) for p in objective.phases())
-    assert [tuple(f.shape[-2:]) for f in objective._fakes(data, objective._weights(objective._embedding(data), False))] == [
+    assert [tuple(f.shape[-2:]) for (f,) in objective._fakes(data, objective._weights(objective._embedding(data), False))] == [
         (18, 20),
         (20, 18),
     ]

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from predella.image.pyramid import pyramid, scale_sizes
+from predella.losses.texture import Texture
+from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
 from test_meta_internal import TINY, batch_of
@@ -121,3 +123,59 @@ def test_generating_may_start_at_any_scale():
     for wrong in ((theta, noise[1:], sizes), (theta, noise[:2], sizes[:2]), (theta, noise, sizes, 1), (theta, noise, sizes, 0, whole[0])):
         with pytest.raises(ValueError, match="want as many noises"):
             model.generate(*wrong)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_textures_of_samples_are_compared_at_the_scales_that_learn(together):
+    objective, data = built(2, adversarial=0.0, texture=0.5, together=together)
+    model, maps, wanted = objective.model, texture_maps(), 0.0
+    for i, (height, width) in enumerate(SIZES):
+        picture = data.target[i : i + 1, :, :height, :width]
+        seed = torch.randint(2**62, (3,), generator=data.generator()).tolist()[i]
+        sizes = scale_sizes((height, width), model.edges)
+        theta = model.all_weights(model.embed(picture))
+        made = model.generate(theta, model.draw(1, sizes, torch.Generator().manual_seed(seed)), sizes)
+        for scale in (0, 1, 2) if together else (2,):
+            texture = Texture(pyramid(picture, sizes)[scale], maps)
+            wanted += texture(made[scale], torch.Generator().manual_seed(seed ^ 5)) / (9 if together else 3)
+    found = objective.generator_losses(data)
+    assert found.keys() == {"reconstruction", "texture"}
+    torch.testing.assert_close(found["texture"], wanted)
+    (phase,) = objective.phases()
+    assert phase.weights == {"reconstruction": 50.0, "texture": 0.5} and objective.parts.keys() == {"model"}
+    assert sum(module in phase.trains for module in model.heads) == (3 if together else 1)
+
+
+def test_scales_that_are_trained_together_are_told_nothing_by_those_above():
+    """By textures; a reconstruction is one chain."""
+    objective, data = built(2, adversarial=0.0, texture=1.0, reconstruction=0.0, together=True)
+    theta = objective._weights(objective._embedding(data), True)
+    (group, *_) = objective._fakes(data, theta)
+    lowest = theta[0]["0.weight"]
+    assert torch.autograd.grad(group[0].sum(), lowest, retain_graph=True)[0].any()
+    assert torch.autograd.grad(group[1].sum(), lowest, allow_unused=True)[0] is None
+    objective.generator_losses(data)["texture"].backward()
+    assert all(any(p.grad is not None and p.grad.any() for p in heads.parameters()) for heads in objective.model.heads)
+
+
+def test_heads_that_are_trained_together_begin_as_they_are():
+    torch.manual_seed(0)
+    model = MetaInternal(TINY)
+    before = {k: v.clone() for k, v in model.heads[2].state_dict().items()}
+    fields = {"adversarial": 0.0, "texture": 1.0}
+    MetaInternalObjectiveConfig(scale=2, together=True, **fields).build(model).begin(iter([batch_of(*SIZES)] * 3))
+    assert all(torch.equal(v, before[k]) for k, v in model.heads[2].state_dict().items()) and int(model.grown) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"adversarial": 0.0}, "nothing says what samples should look like"),
+        ({"texture": 1.0, "window": 8}, "set window to 0 \\(got 8\\)"),
+        ({"texture": 1.0, "together": True}, "set adversarial to 0"),
+        ({"texture": -1.0}, "texture must be 0 or more, got -1"),
+    ],
+)
+def test_objectives_that_contradict_themselves_are_refused(fields, says):
+    with pytest.raises(ValueError, match=says):
+        MetaInternalObjectiveConfig(scale=0, **fields)

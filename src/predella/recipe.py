@@ -196,10 +196,13 @@ class Recipe:
             )
         if not all(isinstance(t, Internal) for t in self._tasks()):
             raise ValueError(f"this model trains on the internal task, got {self.task}")
-        scales = [s.objective.scale for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
-        if scales != list(range(len(self.stages))) or len(scales) > model.scales:
-            raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, got {scales}")
-        critics = [s.objective.critic for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
+        trained = [s.objective for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
+        scales, known = [o.scale for o in trained], 0
+        for objective in trained:
+            if objective.scale >= model.scales or (objective.scale != known and not objective.together):
+                raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, or together, got {scales}")
+            known = max(known, objective.scale + 1)
+        critics = [o.critic for o in trained]
         if len(set(critics)) > 1:
             raise ValueError(f"the critic goes on from stage to stage, got {critics}; set stages.N.objective.critic alike in all of them")
 

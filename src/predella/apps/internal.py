@@ -5,7 +5,6 @@ Bensadoun et al. 2021, Sec. 5.2).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -18,8 +17,7 @@ from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
 from predella.losses.distances import l2
 from predella.losses.texture import Texture
-from predella.models.base import load
-from predella.models.classifier import Classifier
+from predella.models.classifier import texture_maps
 from predella.models.meta_internal import DETAIL, MetaInternal
 from predella.nn.hyper import Weights
 
@@ -28,7 +26,6 @@ TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
 SEEN = 0.1  # a change of a pixel in [-1, 1] that counts
 TUNING, HELD = 5e-4, 200.0  # of `tuned`: the learning rate, the weight of the reconstruction
-FEATURES = "cifar_classifier"  # whose first two maps tell textures apart
 OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
 UNDER_WAY = 20  # steps of a walk before its first frame
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
@@ -136,9 +133,8 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
     learning = [w for scale in theta for k, w in scale.items() if k != DETAIL]
     optimizer = torch.optim.Adam(learning, TUNING, (0.5, 0.999))
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
-    real, network = pyramid(picture.to(device), sizes), load(FEATURES).to(model.first).eval().requires_grad_(False)
-    assert isinstance(network, Classifier)
-    textures = [Texture(x, partial(network.maps, count=2)) for x in real]
+    real, maps = pyramid(picture.to(device), sizes), texture_maps()
+    textures = [Texture(x, maps) for x in real]
     for step in range(steps):
         noise = [z.to(device) for z in model.draw(1, sizes, generator)]
         loss, below = torch.zeros((), device=device), None

@@ -27,7 +27,7 @@ class Texture:
         directions: so many random ones a call.
     """
 
-    def __init__(self, real: Tensor, maps: Maps | None = None, directions: int = 64):
+    def __init__(self, real: Tensor, maps: Maps | None = None, directions: int = 16):
         self._size, self._directions = real.shape[-2:], directions
         self._maps = maps if maps is not None and min(self._size) >= SMALLEST else None
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """A small image classifier: the judge of the class-conditional models, trained here, so that no foreign weights are needed."""
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -7,8 +8,10 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.contract import check_image
-from predella.models.base import Model
+from predella.models.base import Model, load
 from predella.nn.classics import relu_maps
+
+TEXTURES = "cifar_classifier", 2  # the shipped network whose first maps tell textures apart, and how many
 
 
 @config
@@ -66,3 +69,11 @@ class Classifier(Model):
     def forward(self, image: Tensor) -> Tensor:
         """(B, classes) logits."""
         return self.head(self.features(image))
+
+
+def texture_maps() -> Callable[[Tensor], Sequence[Tensor]]:
+    """(B, 3, H, W) of any size in [-1, 1] → the maps of the shipped classifier that tell textures apart, on the images' device."""
+    name, count = TEXTURES
+    network = load(name).eval().requires_grad_(False)
+    assert isinstance(network, Classifier)
+    return lambda x: network.to(x).maps(x, count)

@@ -2,7 +2,8 @@
 
 The generator of each picture plays against a critic of its own patches, whose weights come from another hypernetwork (Eq. 9–11);
 the two share nothing, for the reasons of Sec. 4 and App. A. What lies below the scale is made without gradient; earlier heads stay
-as they are, but the embedding goes on, held by the reconstruction of all scales (Eq. 15).
+as they are, but the embedding goes on, held by the reconstruction of all scales (Eq. 15). A distance of textures may stand beside the
+critic or in its place; then all scales can be trained at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from predella.config import config
 from predella.image.pyramid import Size, aspect_fault, pyramid, scale_sizes
 from predella.losses.adversarial import WASSERSTEIN, logits_and_slopes
 from predella.losses.distances import l2
+from predella.losses.texture import Texture
+from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig, Window, cut, missing
 from predella.nn.heads import Table
 from predella.nn.hyper import Weights, apply_weights
@@ -43,6 +46,10 @@ class MetaInternalObjectiveConfig:
         its statistics, then).
     window: longest edge of the part of a picture that a step looks at, at the scale that is trained, another one every time; 0 = all
         of the picture. Patches of 11 pixels need no more, and more pictures fit in a step.
+    adversarial: of what the critic says of samples; 0 = there is no critic.
+    texture: of the distance of a sample's patches and features from the picture's (`Texture`), which no critic needs to learn first; of
+        whole pictures, so without a window.
+    together: all scales up to this one are trained in every step, each on what those below make; by textures alone.
     """
 
     kind: Literal["meta_internal"] = "meta_internal"
@@ -54,13 +61,20 @@ class MetaInternalObjectiveConfig:
     accumulate: bool = True
     embed: bool = True
     window: int = 0
+    adversarial: float = 1.0
+    texture: float = 0.0
+    together: bool = False
 
     def __post_init__(self):
-        if min(self.scale, self.lip, self.reconstruction, self.window) < 0:
-            raise ValueError(
-                "scale, lip, reconstruction and window must be 0 or more, got "
-                f"{self.scale}, {self.lip}, {self.reconstruction}, {self.window}"
-            )
+        for name in ("scale", "lip", "reconstruction", "window", "adversarial", "texture"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not self.adversarial and not self.texture:
+            raise ValueError("adversarial and texture are both 0, so nothing says what samples should look like; give one a weight")
+        if self.texture and self.window:
+            raise ValueError(f"textures are of whole pictures; set window to 0 (got {self.window}), or texture to 0")
+        if self.together and self.adversarial:
+            raise ValueError("scales that are trained together have no critic; set adversarial to 0 and texture above it")
         if self.critic == "embedded" and not self.embed:
             raise ValueError("critic 'embedded' trains the embedding; set embed to true, or choose another critic")
 
@@ -102,19 +116,31 @@ class MetaInternalObjective(Objective):
 
     def __init__(self, model: MetaInternal, config: MetaInternalObjectiveConfig):
         self.model, self.config, self.scale = model, config, config.scale
-        self.critic = HyperCritic(model.config, config.critic)
+        self._critic = HyperCritic(model.config, config.critic) if config.adversarial else None
         self._last: tuple[Batch | None, list[Tensor]] = None, []
-        self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
+        self.parts: Mapping[str, nn.Module] = {"model": model} | ({} if self._critic is None else {"critic": self._critic})
+        self._maps = texture_maps() if config.texture else None
+
+    @property
+    def critic(self) -> HyperCritic:
+        """Where there is one: `adversarial` is not 0."""
+        assert self._critic is not None
+        return self._critic
 
     def phases(self) -> tuple[Phase, ...]:
         critic = {"real": 1.0, "fake": 1.0, "lip": self.config.lip}
-        generator = {"adversarial": 1.0} | ({"reconstruction": self.config.reconstruction} if self.config.reconstruction else {})
-        judging = [self.critic, self.model.encoder] if self.config.critic == "embedded" else [self.critic]
+        weights = {k: getattr(self.config, k) for k in ("adversarial", "reconstruction", "texture")}
         learning = [self.model.encoder] if self.config.embed else []
-        return (
-            Phase("generator", self.generator_losses, generator, [*learning, self.model.heads[self.scale]]),
-            Phase("critic", self.critic_losses, critic, judging),
-        )
+        heads = [self.model.heads[i] for i in self._trained()]
+        generator = Phase("generator", self.generator_losses, {k: w for k, w in weights.items() if w}, [*learning, *heads])
+        if self._critic is None:
+            return (generator,)
+        judging = [self._critic, self.model.encoder] if self.config.critic == "embedded" else [self._critic]
+        return generator, Phase("critic", self.critic_losses, critic, judging)
+
+    def _trained(self) -> range:
+        """The scales that learn."""
+        return range(0 if self.config.together else self.scale, self.scale + 1)
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for pictures that the scales can't hold."""
@@ -125,18 +151,18 @@ class MetaInternalObjective(Objective):
             if max(height, width) < self.model.edges[-1]:
                 last = self.model.edges[-1]
                 raise ValueError(f"{width}×{height} pixels are fewer than the last scale's {last}; set data.longest or lower model.finest")
-        if self.model.config.heads == "table" and self.config.critic == "hyper":
+        if self.model.config.heads == "table" and self.config.critic == "hyper" and self.config.adversarial:
             raise ValueError("a model without hypernetwork has no critic with one; set objective.critic to 'shared'")
 
     def follow(self, before: Objective) -> None:
         """The critic goes on from scale to scale."""
-        if isinstance(before, MetaInternalObjective):
+        if isinstance(before, MetaInternalObjective) and "critic" in self.parts and "critic" in before.parts:
             self.critic.load_state_dict(before.critic.state_dict())
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """The scale's heads begin as those below, unless they were trained before (`--start`); the noise gets its amplitude."""
         known = int(self.model.grown) if self.started else 0
-        if self.scale and self.scale >= known:
+        if self.scale and self.scale >= known and not self.config.together:
             self.model.heads[self.scale].load_state_dict(self.model.heads[self.scale - 1].state_dict())
         self.model.grown.fill_(max(self.scale + 1, known))
         self._survey(batches)
@@ -181,10 +207,9 @@ class MetaInternalObjective(Objective):
         terms: dict[str, list[Tensor]] = {"real": [], "fake": [], "lip": []}
         seeds = _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
-            real, (own,) = self._pyramid(pictures)[-1], _of(items, theta)
+            real, fake, (own,) = self._pyramid(pictures)[-1], fake.to(pictures), _of(items, theta)
             real = cut(real, self._window((real.shape[-2], real.shape[-1]), batch, 2))
             judge = partial(self.critic, own)
-            fake = fake.to(real)
             if self.config.penalty == "real":
                 logits, off = logits_and_slopes(judge, real)
             else:
@@ -197,26 +222,40 @@ class MetaInternalObjective(Objective):
         return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items()}
 
     def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Eq. 13 for the generator, and Eq. 15."""
+        """Eq. 13 for the generator, Eq. 15, and the samples' textures, mean over the scales that learn."""
         embedding = self._embedding(batch)
-        weights = self._weights(embedding, self.config.accumulate and self.config.reconstruction > 0)
+        weights = self._weights(embedding, self.config.together or (self.config.accumulate and self.config.reconstruction > 0))
         fakes = self._fakes(batch, weights)
-        self._last = batch, [x.detach() for x in fakes]
-        seen = embedding if self.config.critic == "embedded" else self._looked_at(batch)
-        with torch.no_grad():
-            theta = self.critic.weights(seen)
-        adversarial, reconstruction = [], []
+        self._last = batch, [x[-1].detach() for x in fakes]
+        theta = self._judges(batch, embedding) if self.config.adversarial else {}
+        adversarial, reconstruction, texture, seeds = [], [], [], _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
-            adversarial.append(WASSERSTEIN.generator(self.critic(*_of(items, theta), fake)) * len(items))
+            real = self._pyramid(pictures)
+            if self.config.adversarial:
+                adversarial.append(WASSERSTEIN.generator(self.critic(*_of(items, theta), fake[-1])) * len(items))
+            if self.config.texture:
+                texture.append(self._textures(real[-len(fake) :], fake, [seeds[i] for i in items.tolist()]))
             if not self.config.reconstruction:
                 continue
-            real = self._pyramid(pictures)
             window = self._window((real[-1].shape[-2], real[-1].shape[-1]), batch, 3)
             made = self._reconstructed(_of(items, *weights), self._sizes(real), window)
             whole = [*real[:-1], cut(real[-1], window)]
             reconstruction.append(torch.stack([l2(a, b).sum() for a, b in zip(made, whole[-len(made) :])]).mean())
-        terms = {"adversarial": adversarial, "reconstruction": reconstruction}
+        terms = {"adversarial": adversarial, "reconstruction": reconstruction, "texture": texture}
         return {k: torch.stack(v).sum() / len(batch.target) for k, v in terms.items() if v}
+
+    @torch.no_grad()
+    def _judges(self, batch: Batch, embedding: Tensor) -> Weights:
+        """θ of each picture's critic."""
+        return self.critic.weights(embedding if self.config.critic == "embedded" else self._looked_at(batch))
+
+    def _textures(self, real: Sequence[Tensor], made: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
+        """Σ over pictures of the distance between samples' textures and the picture's, mean over scales."""
+        out = []
+        for level, sample in zip(real, made):
+            for picture, own, seed in zip(level.split(1), sample.split(1), seeds):
+                out.append(Texture(picture, self._maps)(own, torch.Generator().manual_seed(seed ^ 5)))
+        return torch.stack(out).sum() / len(real)
 
     def _reconstructed(self, weights: list[Weights], sizes: list[Size], window: Window | None) -> list[Tensor]:
         """Of all scales up to this one, of which only the window is made."""
@@ -230,6 +269,13 @@ class MetaInternalObjective(Objective):
         with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
             below = [self.model.weights(embedding, i) for i in range(self.scale)]
         return [*below, self.model.weights(embedding, self.scale)]
+
+    def _all_steps(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size]) -> list[Tensor]:
+        """The pictures of all scales; what lies below one is told nothing by it."""
+        out: list[Tensor] = []
+        for theta, z, size in zip(weights, noise, sizes):
+            out.append(self.model.step(theta, out[-1].detach() if out else None, z, size))
+        return out
 
     def _last_step(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
         """The picture of this scale, or a window of it; what lies below is made without gradient."""
@@ -257,16 +303,20 @@ class MetaInternalObjective(Objective):
     def _seen_fakes(self, batch: Batch) -> list[Tensor]:
         """The samples of the generator's phase, if that was just now, or new ones."""
         (last, fakes), self._last = self._last, (None, [])
-        return fakes if last is batch else self._fakes(batch, self._weights(self._embedding(batch), False))
+        return fakes if last is batch else [x[-1] for x in self._fakes(batch, self._weights(self._embedding(batch), False))]
 
-    def _fakes(self, batch: Batch, weights: list[Weights], part: bool = True) -> list[Tensor]:
-        """One sample of this scale for each picture, or a window of it, by size; gradients reach this scale's weights only."""
+    def _fakes(self, batch: Batch, weights: list[Weights], part: bool = True) -> list[list[Tensor]]:
+        """One sample of each picture, or a window of it, by size, at the scales that learn; gradients reach their own weights only."""
         seeds, out = _seeds(batch), []
         for items, pictures in batch.by_size():
             sizes = scale_sizes((pictures.shape[-2], pictures.shape[-1]), self.model.edges[: self.scale + 1])
             draws = [self.model.draw(1, sizes, torch.Generator().manual_seed(seeds[i])) for i in items.tolist()]
             noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
-            out.append(self._last_step(_of(items, *weights), noise, sizes, self._window(sizes[-1], batch, 1) if part else None))
+            own = _of(items, *weights)
+            if self.config.together:
+                out.append(self._all_steps(own, noise, sizes))
+            else:
+                out.append([self._last_step(own, noise, sizes, self._window(sizes[-1], batch, 1) if part else None)])
         return out
 
     def _embedding(self, batch: Batch) -> Tensor:
@@ -292,7 +342,7 @@ class MetaInternalObjective(Objective):
         weights, rows = self._weights(self._embedding(batch), False), []
         fakes = self._fakes(batch, weights, part=False)
         other = self._fakes(Batch(batch.target, seed=batch.seed ^ 1, sizes=batch.sizes), weights, part=False)
-        for (items, pictures), a, b in zip(batch.by_size(), fakes, other):
+        for (items, pictures), (*_, a), (*_, b) in zip(batch.by_size(), fakes, other):
             real = self._pyramid(pictures)
             made = self.model.reconstruct(_of(items, *weights), self._sizes(real))[-1]
             rows += list(torch.cat([real[-1], made, a, b], -1).clamp(-1, 1).split(1))
