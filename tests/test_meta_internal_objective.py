@@ -11,6 +11,7 @@ from predella.losses.texture import Texture
 from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
+from predella.recipes.meta_internal import meta_internal_dataset_texture
 from test_meta_internal import TINY, batch_of
 
 SIZES = (18, 24), (24, 16), (18, 24)
@@ -137,7 +138,7 @@ def test_textures_of_samples_are_compared_at_the_scales_that_learn(together):
         made = model.generate(theta, model.draw(1, sizes, torch.Generator().manual_seed(seed)), sizes)
         for scale in (0, 1, 2) if together else (2,):
             texture = Texture(pyramid(picture, sizes)[scale], maps)
-            wanted += texture(made[scale], torch.Generator().manual_seed(seed ^ 5)) / (9 if together else 3)
+            wanted += texture(made[scale], torch.Generator().manual_seed(seed ^ 5)).log1p() / (9 if together else 3)
     found = objective.generator_losses(data)
     assert found.keys() == {"reconstruction", "texture"}
     torch.testing.assert_close(found["texture"], wanted)
@@ -158,6 +159,21 @@ def test_scales_that_are_trained_together_are_told_nothing_by_those_above():
     assert all(any(p.grad is not None and p.grad.any() for p in heads.parameters()) for heads in objective.model.heads)
 
 
+def test_a_calm_picture_does_not_drown_the_others():
+    """Its patches are whitened by little, so a distance from them is large, but not its part in a step."""
+    torch.manual_seed(0)
+    flat, rich = torch.zeros(1, 3, 18, 24), torch.rand(1, 3, 18, 24) * 2 - 1
+    objective = MetaInternalObjectiveConfig(scale=2, adversarial=0.0, texture=1.0).build(MetaInternal(TINY))
+    parts = []
+    for picture in (flat, rich):
+        made = torch.full((1, 3, 18, 24), 0.1).normal_(0, 0.3).requires_grad_()
+        objective._textures([picture], [made], [0]).backward()
+        assert made.grad is not None
+        parts.append(made.grad.norm())
+    squared = Texture(flat)(made.detach().requires_grad_(), torch.Generator().manual_seed(0))
+    assert squared > 1000 and parts[0] < 4 * parts[1]
+
+
 def test_heads_that_are_trained_together_begin_as_they_are():
     torch.manual_seed(0)
     model = MetaInternal(TINY)
@@ -173,9 +189,31 @@ def test_heads_that_are_trained_together_begin_as_they_are():
         ({"adversarial": 0.0}, "nothing says what samples should look like"),
         ({"texture": 1.0, "window": 8}, "set window to 0 \\(got 8\\)"),
         ({"texture": 1.0, "together": True}, "set adversarial to 0"),
+        ({"texture": 1.0, "together": True, "adversarial": 0.0, "accumulate": False}, "set accumulate to true"),
         ({"texture": -1.0}, "texture must be 0 or more, got -1"),
     ],
 )
 def test_objectives_that_contradict_themselves_are_refused(fields, says):
     with pytest.raises(ValueError, match=says):
         MetaInternalObjectiveConfig(scale=0, **fields)
+
+
+def test_scales_come_in_order_and_may_be_trained_together_after_that():
+    recipe = meta_internal_dataset_texture()
+    assert [(s.objective.scale, s.objective.together) for s in recipe.stages] == [*[(i, False) for i in range(5)], (4, True)]
+    replace(recipe, stages=recipe.stages[5:])  # from the first step on
+    again = replace(recipe.stages[4], name="again")
+    with pytest.raises(ValueError, match=r"in order, or together, got \[0, 1, 2, 3, 4, 4\]"):
+        replace(recipe, stages=(*recipe.stages[:5], again))
+
+
+def test_noise_is_never_stronger_than_the_detail_it_stands_for():
+    torch.manual_seed(0)
+    model = MetaInternal(replace(TINY, noise="picture"))
+    objective = MetaInternalObjectiveConfig(scale=2).build(model)
+    objective.begin(iter([batch_of(*SIZES)] * 3))  # an untrained model, whose reconstruction is far off
+    assert model.amplitudes[1:].tolist() == [1.0, 1.0]
+    together = MetaInternalObjectiveConfig(scale=2, adversarial=0.0, texture=1.0, together=True).build(model)
+    model.amplitudes.copy_(torch.tensor([1.0, 0.5, 0.25]))
+    together.end(iter([batch_of(*SIZES)] * 3))
+    assert model.amplitudes.tolist() == [1.0, 0.5, 0.25]

@@ -137,11 +137,10 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
     textures = [Texture(x, maps) for x in real]
     for step in range(steps):
         noise = [z.to(device) for z in model.draw(1, sizes, generator)]
-        loss, below = torch.zeros((), device=device), None
-        made = model.reconstruct(theta, sizes)
-        for i, size in enumerate(sizes):
-            below = model.step(theta[i], None if below is None else below.detach(), noise[i], size)
-            loss = loss + textures[i](below, generator) + HELD * (made[i] - real[i]).square().mean()
+        loss = torch.zeros((), device=device)
+        samples, made = model.generate(theta, noise, sizes, apart=True), model.reconstruct(theta, sizes)
+        for i, texture in enumerate(textures):
+            loss = loss + texture(samples[i], generator) + HELD * l2(made[i], real[i]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from predella.losses.transport import sliced_wasserstein
+from predella.losses.transport import random_directions
 
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared
@@ -16,10 +16,10 @@ Maps = Callable[[Tensor], Sequence[Tensor]]  # (B, 3, H, W) → feature maps (B,
 
 
 class Texture:
-    """Sliced Wasserstein distance to one picture's patches (Elnekave and Weiss 2022), whitened, and to its features.
+    """Sliced Wasserstein distance, squared, to one picture's patches (Elnekave and Weiss 2022), whitened, and to its features.
 
     Random directions of raw patches mostly tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns
-    count alike. Patches are linear and know no edges; a network's features do.
+    count alike. Patches are linear and know no edges; a network's features do. Autocast is left out: sorted values differ by little.
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
@@ -30,12 +30,13 @@ class Texture:
     def __init__(self, real: Tensor, maps: Maps | None = None, directions: int = 16):
         self._size, self._directions = real.shape[-2:], directions
         self._maps = maps if maps is not None and min(self._size) >= SMALLEST else None
-        with torch.no_grad():
-            patches = _patches(real)
-            values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-            self._whitening = vectors * values.clamp(min=max(ROUNDING, FLOOR * values[-1].item())).rsqrt()
-            self._deviations = [_places(x).std(0).clamp(min=1e-2) for x in self._features(real)]
-            self._real = self._sets(real)
+        with torch.no_grad(), torch.autocast(real.device.type, enabled=False):
+            real = _in_32_bits(real)
+            values, vectors = torch.linalg.eigh(torch.cov(F.unfold(_framed(real), PATCH)[0]))
+            self._whitening = vectors * torch.maximum(values, (FLOOR * values[-1]).clamp(min=ROUNDING)).rsqrt()
+            self._features = self._maps(real) if self._maps is not None else ()
+            self._deviations = [x[0].flatten(1).std(1).clamp(min=1e-2) for x in self._features]
+            self._real = _framed(real)
 
     def __call__(self, made: Tensor, generator: torch.Generator) -> Tensor:
         """(1, 3, H, W) → a scalar, 0 for the picture itself.
@@ -49,23 +50,28 @@ class Texture:
         if made.shape[-2:] != self._size:
             sizes = [f"{s[1]}×{s[0]}" for s in (made.shape[-2:], self._size)]
             raise ValueError(f"textures are compared at one size, got {sizes[0]} pixels for {sizes[1]}")
-        pairs = zip(self._sets(made), self._real)
-        return torch.stack([sliced_wasserstein(a, b, self._directions, generator) for a, b in pairs]).sum()
-
-    def _features(self, x: Tensor) -> Sequence[Tensor]:
-        return self._maps(x) if self._maps is not None else ()
-
-    def _sets(self, x: Tensor) -> list[Tensor]:
-        """Of whitened patches, and of features at all places, each of unit deviation: (N, D) each."""
-        features = (_places(f) / d for f, d in zip(self._features(x), self._deviations))
-        return [_patches(x) @ self._whitening, *features]
+        with torch.autocast(made.device.type, enabled=False):
+            made = _in_32_bits(made)
+            draw = lambda dims: random_directions(dims, self._directions, generator).to(made)  # noqa: E731
+            kernels = (self._whitening @ draw(len(self._whitening))).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
+            total = _apart(_framed(made), self._real, kernels)
+            for own, real, deviation in zip(self._maps(made) if self._maps is not None else (), self._features, self._deviations):
+                total = total + _apart(own, real, (draw(len(deviation)) / deviation[:, None]).T[..., None, None])
+        return total
 
 
-def _patches(x: Tensor) -> Tensor:
-    """(1, 3, H, W) → (H · W, 3 · PATCH²)."""
-    return F.unfold(F.pad(x, (PATCH // 2,) * 4, mode="replicate"), PATCH)[0].T
+def _in_32_bits(x: Tensor) -> Tensor:
+    """At least."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def _places(x: Tensor) -> Tensor:
-    """(1, D, h, w) → (h · w, D)."""
-    return x[0].flatten(1).T
+def _framed(x: Tensor) -> Tensor:
+    """So large that each pixel has a patch around it."""
+    return F.pad(x, (PATCH // 2,) * 4, mode="replicate")
+
+
+def _apart(made: Tensor, real: Tensor, kernels: Tensor) -> Tensor:
+    """Mean over the kernels of the squared 2-Wasserstein distance of what they give."""
+    with torch.no_grad():
+        wanted = F.conv2d(real, kernels).flatten(1).view(len(kernels), -1).sort(1).values
+    return (F.conv2d(made, kernels).flatten(1).view(len(kernels), -1).sort(1).values - wanted).square().mean()

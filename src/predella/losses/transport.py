@@ -35,6 +35,12 @@ def exact_transport(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x[torch.from_numpy(rows)] - y[torch.from_numpy(columns)], dim=1).mean()
 
 
+def random_directions(dims: int, count: int, generator: torch.Generator) -> Tensor:
+    """(dims, count): columns uniform on the sphere, by a CPU generator."""
+    drawn = torch.randn(dims, count, generator=generator)
+    return drawn / torch.linalg.vector_norm(drawn, dim=0)
+
+
 def sliced_wasserstein(x: Tensor, y: Tensor, projections: int, generator: torch.Generator) -> Tensor:
     """Mean over random directions of the squared 2-Wasserstein distance of the projections (Kolouri et al. 2018, Eq. 15).
 
@@ -46,8 +52,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int, generator: torch.
     _check(x, y)
     if x.shape != y.shape:
         raise ValueError(f"sliced transport sorts sets of equal size, got {tuple(x.shape)} and {tuple(y.shape)}")
-    directions = torch.randn(x.shape[1], projections, generator=generator).to(x)
-    directions = directions / torch.linalg.vector_norm(directions, dim=0)
+    directions = random_directions(x.shape[1], projections, generator).to(x)
     return ((x @ directions).sort(0).values - (y @ directions).sort(0).values).square().mean()
 
 

@@ -1,8 +1,10 @@
 """A small image classifier: the judge of the class-conditional models, trained here, so that no foreign weights are needed."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,8 +74,12 @@ class Classifier(Model):
 
 
 def texture_maps() -> Callable[[Tensor], Sequence[Tensor]]:
-    """(B, 3, H, W) of any size in [-1, 1] → the maps of the shipped classifier that tell textures apart, on the images' device."""
-    name, count = TEXTURES
-    network = load(name).eval().requires_grad_(False)
+    """(B, 3, H, W) of any size in [-1, 1] → the shipped classifier's maps that tell textures apart, in the images' precision."""
+    return lambda x: _texture_network(x.device, x.dtype).maps(x, TEXTURES[1])
+
+
+@cache
+def _texture_network(device: torch.device, dtype: torch.dtype) -> Classifier:
+    network = load(TEXTURES[0])
     assert isinstance(network, Classifier)
-    return lambda x: network.to(x).maps(x, count)
+    return network.requires_grad_(False).to(device, dtype)

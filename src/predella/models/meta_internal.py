@@ -261,8 +261,8 @@ class MetaInternal(Model):
             out.insert(0, (rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0]))
         return out
 
-    def generate(self, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: Sequence[Size],
-                 start: int = 0, below: Tensor | None = None, window: Window | None = None) -> list[Tensor]:  # fmt: skip
+    def generate(self, weights: Sequence[Weights], noise: Sequence[Tensor | None], sizes: Sequence[Size], start: int = 0,
+                 below: Tensor | None = None, window: Window | None = None, apart: bool = False) -> list[Tensor]:  # fmt: skip
         """The pictures of scales start, start + 1, … (Eq. 1).
 
         Args:
@@ -272,6 +272,7 @@ class MetaInternal(Model):
             start: the first scale that is made.
             below: what scale `start` is given as the picture below it, of any size; None at scale 0.
             window: the part of the last of `sizes` that is wanted; of the others only what it depends on is made, then. None = all.
+            apart: gradients of a scale's picture reach that scale's weights only.
 
         Raises:
             ValueError: noise or sizes that are not one a scale, or a start above 0 without a picture below it.
@@ -285,7 +286,7 @@ class MetaInternal(Model):
         of = None
         for i in range(start, len(weights)):
             part = windows[i]
-            below = self.step(weights[i], below, noise[i], sizes[i], part, of)
+            below = self.step(weights[i], below.detach() if apart and below is not None else below, noise[i], sizes[i], part, of)
             of = (sizes[i], part) if part else None
             out.append(below)
         return out

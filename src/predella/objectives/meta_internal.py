@@ -26,7 +26,7 @@ from predella.nn.hyper import Weights, apply_weights
 from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
 
-SURVEY = 256  # pictures that amplitudes are taken from, at most
+SURVEY = 128  # pictures that amplitudes are taken from, at most
 SLOPE = 0.2  # of the leaky ReLUs of a critic that is no hypernetwork's
 
 
@@ -46,10 +46,10 @@ class MetaInternalObjectiveConfig:
         its statistics, then).
     window: longest edge of the part of a picture that a step looks at, at the scale that is trained, another one every time; 0 = all
         of the picture. Patches of 11 pixels need no more, and more pictures fit in a step.
-    adversarial: of what the critic says of samples; 0 = there is no critic.
-    texture: of the distance of a sample's patches and features from the picture's (`Texture`), which no critic needs to learn first; of
-        whole pictures, so without a window.
-    together: all scales up to this one are trained in every step, each on what those below make; by textures alone.
+    adversarial: weight of the critic's word on samples; 0 = there is no critic.
+    texture: weight of the distance between a sample's patches and features and the picture's (`Texture`), which no critic needs to learn
+        first; of whole pictures, so without a window.
+    together: all scales up to this one are trained in every step, each on what those below make, without a critic.
     """
 
     kind: Literal["meta_internal"] = "meta_internal"
@@ -73,6 +73,8 @@ class MetaInternalObjectiveConfig:
             raise ValueError("adversarial and texture are both 0, so nothing says what samples should look like; give one a weight")
         if self.texture and self.window:
             raise ValueError(f"textures are of whole pictures; set window to 0 (got {self.window}), or texture to 0")
+        if self.together and self.reconstruction and not self.accumulate:
+            raise ValueError("scales that are trained together are held by the reconstruction of all; set accumulate to true")
         if self.together and self.adversarial:
             raise ValueError("scales that are trained together have no critic; set adversarial to 0 and texture above it")
         if self.critic == "embedded" and not self.embed:
@@ -112,7 +114,7 @@ class HyperCritic(nn.Module):
 
 
 class MetaInternalObjective(Objective):
-    """Phases: generator, critic; the critic looks at the samples that the generator has just learned from."""
+    """Phases: generator and, where there is one, critic; it looks at the samples that the generator has just learned from."""
 
     def __init__(self, model: MetaInternal, config: MetaInternalObjectiveConfig):
         self.model, self.config, self.scale = model, config, config.scale
@@ -160,7 +162,8 @@ class MetaInternalObjective(Objective):
             self.critic.load_state_dict(before.critic.state_dict())
 
     def begin(self, batches: Iterator[Batch]) -> None:
-        """The scale's heads begin as those below, unless they were trained before (`--start`); the noise gets its amplitude."""
+        """The scale's heads begin as those below, unless they were trained before (`--start`) or are trained together with them; the
+        noise gets its amplitude."""
         known = int(self.model.grown) if self.started else 0
         if self.scale and self.scale >= known and not self.config.together:
             self.model.heads[self.scale].load_state_dict(self.model.heads[self.scale - 1].state_dict())
@@ -168,8 +171,9 @@ class MetaInternalObjective(Objective):
         self._survey(batches)
 
     def end(self, batches: Iterator[Batch]) -> None:
-        """The amplitudes of the trained model, over the data."""
-        self._survey(batches)
+        """The amplitudes of the trained model, over the data; where the scales below moved, they stay those it was trained with."""
+        if not self.config.together:
+            self._survey(batches)
 
     @torch.no_grad()
     def _survey(self, batches: Iterator[Batch]) -> None:
@@ -187,7 +191,9 @@ class MetaInternalObjective(Objective):
                 details.append(torch.cat([self.model.details(p)[:, 1 : self.scale + 1] for _, p in batch.by_size()]))
         self.model.train(training)
         left = torch.cat(rows).square().mean(0)
-        self.model.amplitudes[1 : self.scale + 1] = (left / torch.cat(details).square().mean(0) if details else left).sqrt()
+        if details:  # more noise than detail leaves specks
+            left = (left / torch.cat(details).square().mean(0)).clamp(max=1)
+        self.model.amplitudes[1 : self.scale + 1] = left.sqrt()
 
     def _missing(self, batch: Batch) -> Tensor:
         """(B, scale): root mean square of what the reconstruction below each scale leaves out at it."""
@@ -226,7 +232,8 @@ class MetaInternalObjective(Objective):
         embedding = self._embedding(batch)
         weights = self._weights(embedding, self.config.together or (self.config.accumulate and self.config.reconstruction > 0))
         fakes = self._fakes(batch, weights)
-        self._last = batch, [x[-1].detach() for x in fakes]
+        if self.config.adversarial:
+            self._last = batch, [x[-1].detach() for x in fakes]
         theta = self._judges(batch, embedding) if self.config.adversarial else {}
         adversarial, reconstruction, texture, seeds = [], [], [], _seeds(batch)
         for (items, pictures), fake in zip(batch.by_size(), fakes):
@@ -250,11 +257,15 @@ class MetaInternalObjective(Objective):
         return self.critic.weights(embedding if self.config.critic == "embedded" else self._looked_at(batch))
 
     def _textures(self, real: Sequence[Tensor], made: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
-        """Σ over pictures of the distance between samples' textures and the picture's, mean over scales."""
+        """Σ over pictures of ln(1 + distance of a sample's texture from the picture's), mean over scales.
+
+        Far from a calm picture, whose own patches deviate by little, the distance is a thousand times that from another; its logarithm's
+        gradient is not.
+        """
         out = []
         for level, sample in zip(real, made):
             for picture, own, seed in zip(level.split(1), sample.split(1), seeds):
-                out.append(Texture(picture, self._maps)(own, torch.Generator().manual_seed(seed ^ 5)))
+                out.append(Texture(picture, self._maps)(own, torch.Generator().manual_seed(seed ^ 5)).log1p())
         return torch.stack(out).sum() / len(real)
 
     def _reconstructed(self, weights: list[Weights], sizes: list[Size], window: Window | None) -> list[Tensor]:
@@ -265,17 +276,10 @@ class MetaInternalObjective(Objective):
         return [self._last_step(weights, self.model.rest(weights, sizes), sizes, window)]
 
     def _weights(self, embedding: Tensor, learn: bool) -> list[Weights]:
-        """θ of the scales up to this one; those below with a gradient only if they are to `learn` the embedding."""
+        """θ of the scales up to this one; those below with a gradient only if they, or through them the embedding, are to `learn`."""
         with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
             below = [self.model.weights(embedding, i) for i in range(self.scale)]
         return [*below, self.model.weights(embedding, self.scale)]
-
-    def _all_steps(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size]) -> list[Tensor]:
-        """The pictures of all scales; what lies below one is told nothing by it."""
-        out: list[Tensor] = []
-        for theta, z, size in zip(weights, noise, sizes):
-            out.append(self.model.step(theta, out[-1].detach() if out else None, z, size))
-        return out
 
     def _last_step(self, weights: list[Weights], noise: Sequence[Tensor | None], sizes: list[Size], window: Window | None) -> Tensor:
         """The picture of this scale, or a window of it; what lies below is made without gradient."""
@@ -314,7 +318,7 @@ class MetaInternalObjective(Objective):
             noise = [torch.cat(z).to(pictures) for z in zip(*draws)]
             own = _of(items, *weights)
             if self.config.together:
-                out.append(self._all_steps(own, noise, sizes))
+                out.append(self.model.generate(own, noise, sizes, apart=True))
             else:
                 out.append([self._last_step(own, noise, sizes, self._window(sizes[-1], batch, 1) if part else None)])
         return out

@@ -64,9 +64,8 @@ def meta_internal_dataset_texture(smoke: bool = False) -> Recipe:
     recipe = _recipe("meta_internal_dataset_texture", replace(MODEL, noise="picture"), (1500, 700, 400, 200, 100), 4, 1e-3, smoke,
                      adversarial=0.0, texture=0.25)  # fmt: skip
     stages = [_by_muon(stage, ("generator",)) for stage in recipe.stages]
-    last = replace(stages[-1], objective=replace(stages[-1].objective, together=True))
-    for i, steps in enumerate((3, 3) if smoke else (600, 900)):  # the noise's amplitude follows what was learned in between
-        stages.append(replace(last, name=f"together_{i}", steps=steps))
+    objective = replace(stages[-1].objective, together=True)
+    stages.append(replace(stages[-1], name="together", steps=6 if smoke else 1000, objective=objective))
     return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, flip=True, snap=8))
 
 
@@ -81,7 +80,7 @@ def _optim(lr: float, encoder: Sequence[str]) -> Optim:
 
 
 def _by_muon(stage: Stage, phases: Sequence[str]) -> Stage:
-    """Muon for the generator's heads; rates that fall to zero."""
+    """Only these phases; Muon for the generator's heads, and rates that fall to zero."""
     optim = {phase: replace(stage.optim[phase], schedule="cosine") for phase in phases}
     heads = ("*base", "*rows", "*factor.weight")
     return replace(stage, optim={**optim, "generator": replace(optim["generator"], muon=heads, muon_decay=0.0)})
