@@ -19,7 +19,7 @@ from pathlib import Path
 
 from predella.atomic import write_text
 from predella.metrics.fidelity import mean
-from predella.recipes.meta_internal import MODEL
+from predella.recipes.meta_internal import MODEL, RECIPES
 
 ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "dataset_texture", "patch")
 DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
@@ -50,7 +50,7 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
         scales = [str(i) for i in range(MODEL.scales)]
         words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
         if options.steps:
-            fields |= {f"stages.{i}.steps": str(options.steps) for i in scales}
+            fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
         if kind == "batch":
             fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
         if row.endswith("_dense"):
@@ -97,7 +97,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--unseen", type=_part, default=(40, 49), help="first,last picture of those held out (default: 40,49)")
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--steps", type=int, default=0, help="a scale (default: those of the recipes)")
+    parser.add_argument("--steps", type=int, default=0, help="a stage (default: those of the recipes)")
     parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--seed", type=int, default=0)

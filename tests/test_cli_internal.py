@@ -201,6 +201,14 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     assert not out.exists()
 
 
+def test_textures_take_the_critics_place_by_the_command_line(cli, tmp_path):
+    words = [w for i in (0, 1) for w in (f"--stages.{i}.objective.adversarial", "0", f"--stages.{i}.objective.texture", "0.25")]
+    status, _, err = cli("train", "meta_internal_dataset", "--smoke", "--cpu", *words, "--precision", "bf16", "--out", tmp_path / "t")
+    assert status == 0 and "stage 'scale_1' trains no critic; the optimizer for it is not used" in err
+    rows = [json.loads(line) for line in (tmp_path / "t" / "metrics.jsonl").read_text().splitlines()]
+    assert all("generator_texture" in r and "critic_real" not in r for r in rows)
+
+
 def test_recipes_that_do_not_fit_are_refused(refuses, photo):
     refuses("train", "meta_internal_plain", "--data.longest", "64", says="data.longest must be model.finest = 128")
     refuses("train", "meta_internal_plain", "--model.scales", "4", says="stages must train scales 0, 1, … of model.scales = 4")

@@ -10,8 +10,9 @@ from predella.image.pyramid import pyramid, scale_sizes
 from predella.losses.texture import Texture
 from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal
+from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
-from predella.recipes.meta_internal import meta_internal_dataset_texture
+from predella.recipes.meta_internal import meta_internal_dataset, meta_internal_dataset_texture
 from test_meta_internal import TINY, batch_of
 
 SIZES = (18, 24), (24, 16), (18, 24)
@@ -203,8 +204,42 @@ def test_scales_come_in_order_and_may_be_trained_together_after_that():
     assert [(s.objective.scale, s.objective.together) for s in recipe.stages] == [*[(i, False) for i in range(5)], (4, True)]
     replace(recipe, stages=recipe.stages[5:])  # from the first step on
     again = replace(recipe.stages[4], name="again")
-    with pytest.raises(ValueError, match=r"in order, or together, got \[0, 1, 2, 3, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"in order, and all of them if together, got \[0, 1, 2, 3, 4, 4\]"):
         replace(recipe, stages=(*recipe.stages[:5], again))
+    lower = replace(recipe.stages[5], objective=replace(recipe.stages[5].objective, scale=2))
+    with pytest.raises(ValueError, match=r"if together, got \[0, 1, 2, 3, 4, 2\]"):
+        replace(recipe, stages=(*recipe.stages[:5], lower))
+    foreign = replace(recipe.stages[5], objective=ClassifierObjectiveConfig())
+    with pytest.raises(ValueError, match="trained by meta_internal alone"):
+        replace(recipe, stages=(*recipe.stages[:5], foreign))
+
+
+def test_a_critic_goes_on_or_ends():
+    recipe = meta_internal_dataset()
+    change = lambda stage, **fields: replace(stage, objective=replace(stage.objective, **fields))  # noqa: E731
+    without = {"adversarial": 0.0, "texture": 0.25}
+    first, second, *rest = recipe.stages
+    replace(recipe, stages=(first, second, *(change(s, critic="shared", **without) for s in rest)))
+    with pytest.raises(ValueError, match="after one without it there is none"):
+        replace(recipe, stages=(first, change(second, **without), *rest))
+    with pytest.raises(ValueError, match="alike in all of them"):
+        replace(recipe, stages=(first, change(second, critic="shared"), *rest))
+
+
+def test_a_critic_may_stand_beside_textures():
+    objective, data = built(2, texture=0.5)
+    found = objective.generator_losses(data)
+    assert found.keys() == {"adversarial", "reconstruction", "texture"}
+    generator, critic = objective.phases()
+    assert generator.weights == {"adversarial": 1.0, "reconstruction": 50.0, "texture": 0.5}
+    (last, fakes) = objective._last
+    assert last is data and sum(len(x) for x in fakes) == len(data.target)
+    assert objective.critic_losses(data).keys() == critic.weights.keys()
+    silent = MetaInternalObjectiveConfig(scale=2, adversarial=0.0, texture=0.5).build(objective.model)
+    silent.follow(objective)
+    objective.follow(silent)  # neither has what the other could take
+    silent.generator_losses(data)
+    assert silent._last == (None, [])
 
 
 def test_noise_is_never_stronger_than_the_detail_it_stands_for():

@@ -89,3 +89,12 @@ def test_answers_measured_on_several_numbers_of_pictures_have_a_line_each(tmp_pa
         "| jpeg, 300 pictures | 3 |",
     ]
     assert "| tower_jpeg | 4 |" in lines
+    assert [line.count("|") for line in lines if line.startswith("| jpeg, 300 pictures |")] == [3, 7]  # measured, and where from
+
+
+def test_a_run_is_compared_with_its_twin_on_as_many_pictures(tmp_path):
+    row = {"run": "tower_jpeg", "set": "faces", "ask": "decompression", "measure": "lpips_diversity", "protocol": "p", "seed": 0}
+    twin = {**row, "run": "tower_jpeg_cimle"}
+    rows = [{**row, "images": 300, "value": 3.0}, {**row, "images": 1000, "value": 100.0}, {**twin, "images": 300, "value": 6.0}]
+    (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "lpips_diversity over that of conditional IMLE: decompression (faces) 0.500; mean 0.500" in results(tmp_path)

@@ -304,7 +304,7 @@ def test_a_run_that_diverges_names_the_last_good_model(tmp_path):
 
 
 def test_names_of_losses_weights_and_optimizers_must_agree(tmp_path):
-    with pytest.raises(ValueError, match="trains first.*, but its optim is for other"):
+    with pytest.raises(ValueError, match="trains first.*, but its optim is for other; give first"):
         toy_trainer(tmp_path, Toy(), optim={"other": Optim()}).fit()
     phase = Phase("p", lambda b: {"a": b.target.sum()}, {"b": 1.0}, [])
     with pytest.raises(KeyError, match=r"\['a'\].*\['b'\]"):

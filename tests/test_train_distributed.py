@@ -130,16 +130,18 @@ class Double(Batches):
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(1)
 engine = Engine("cpu")
-images = Source(paths=("photos",), longest=16, part=(0, 6)).open()
+images = Source(paths=("photos",), longest=24, part=(0, 6)).open()
 stream = Double(images, Internal(), 4, Augment(flip=False, rotate=False), 3, engine.rank, engine.world)
-model = MetaInternal(MetaInternalConfig(coarsest=10, finest=16, scales=2, width=4, embedding=6, rank=2, layers=3))
+model = MetaInternal(MetaInternalConfig(coarsest=10, finest=24, scales=2, width=4, embedding=6, rank=2, layers=3))
 optim, parts = Optim(lr=0.01, clip=0.05), []
 for scale, penalty in enumerate(("real", "between")):
     objective = MetaInternalObjectiveConfig(scale=scale, penalty=penalty, window=8 * scale).build(model)
     parts.append(Part(f"scale_{scale}", 5, objective, stream, {"generator": optim, "critic": optim}))
+together = MetaInternalObjectiveConfig(scale=1, adversarial=0.0, texture=0.25, together=True).build(model)
+parts.append(Part("together", 3, together, stream, {"generator": optim}))
 Trainer(model, parts, sys.argv[1], engine, log_every=100, save_every=100).fit()
 if engine.main:
-    both = [*model.state_dict().values(), *parts[-1].objective.critic.state_dict().values()]
+    both = [*model.state_dict().values(), *parts[1].objective.critic.state_dict().values()]
     torch.save([p for p in both if p.is_floating_point()], sys.argv[1] + "/out.pt")
 engine.close()
 """

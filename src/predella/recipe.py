@@ -196,15 +196,21 @@ class Recipe:
             )
         if not all(isinstance(t, Internal) for t in self._tasks()):
             raise ValueError(f"this model trains on the internal task, got {self.task}")
-        trained = [s.objective for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)]
-        scales, known = [o.scale for o in trained], 0
+        trained, known = [s.objective for s in self.stages if isinstance(s.objective, MetaInternalObjectiveConfig)], 0
+        if len(trained) != len(self.stages):
+            raise ValueError(f"this model is trained by meta_internal alone, got {[s.objective.kind for s in self.stages]}")
         for objective in trained:
-            if objective.scale >= model.scales or (objective.scale != known and not objective.together):
-                raise ValueError(f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, or together, got {scales}")
-            known = max(known, objective.scale + 1)
-        critics = [o.critic for o in trained]
-        if len(set(critics)) > 1:
+            if objective.scale >= model.scales or (objective.scale != known and not (objective.together and objective.scale >= known - 1)):
+                raise ValueError(
+                    f"stages must train scales 0, 1, … of model.scales = {model.scales} in order, and all of them if together, "
+                    f"got {[o.scale for o in trained]}"
+                )
+            known = objective.scale + 1
+        critics = [o.critic if o.adversarial else None for o in trained]
+        if len(set(critics) - {None}) > 1:
             raise ValueError(f"the critic goes on from stage to stage, got {critics}; set stages.N.objective.critic alike in all of them")
+        if None in critics and any(critics[critics.index(None) :]):
+            raise ValueError(f"the critic goes on from stage to stage, but after one without it there is none, got {critics}")
 
     def _check_sized(self, model: ReversibleConfig | ClassifierConfig | CoverageQualityConfig) -> None:
         if self.data.channels != model.channels:

@@ -33,7 +33,7 @@ def read_records(folder: Path) -> Rows:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             try:
                 row = json.loads(line)
-                counted = row.get("images") if row["ask"] in TASKS else None  # of so few that distances tell how many there were
+                counted = row.get("images") if row["ask"] in TASKS else None  # answers to 300 and to 1,000 pictures stand side by side
                 key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted)
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{file}, line {number} is no record; each line is a JSON object with run, set, ask, measure") from None
@@ -106,9 +106,10 @@ def _answering(rows: Rows) -> list[str]:
     """One table a task and set of pictures: a line a run, a column a measure; how far the tower is before conditional IMLE."""
     if not rows:
         return []
-    out, ratios = ["## Many answers", ""], {}  # (twin, measure) → task → one a seed
+    out, shown, ratios = ["## Many answers", ""], [], {}  # (twin, measure) → task → one a seed
     for task, name in sorted({(r["ask"], r["set"]) for r in rows}, key=lambda k: (TASKS.index(k[0]), k[1])):
         here = _by_count([r for r in rows if (r["ask"], r["set"]) == (task, name)])
+        shown += here
         measures = list(dict.fromkeys(r["measure"] for r in here))
         values = {(r["run"], r["measure"]): r["value"] for r in here}
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
@@ -122,9 +123,9 @@ def _answering(rows: Rows) -> list[str]:
             for measure, ratio in _over(twin, here):
                 ratios.setdefault((words, measure), {}).setdefault(f"{task} ({name})", []).append(ratio)
     for (words, measure), by_task in sorted(ratios.items(), key=lambda kv: [*TWINS.values()].index(kv[0][0])):
-        shown = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
-        out.append(f"* {measure} over that of {words}: {shown}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
-    return [*out, "", *_provenance(rows)]
+        tasks = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
+        out.append(f"* {measure} over that of {words}: {tasks}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
+    return [*out, "", *_provenance(shown)]
 
 
 def _by_count(rows: Rows) -> Rows:
@@ -137,10 +138,10 @@ def _by_count(rows: Rows) -> Rows:
 
 def _over(twin: str, rows: Rows) -> list[tuple[str, float]]:
     """(measure, ratio) of each run of a recipe's own setting to the one whose name has `twin` besides, of the same seed."""
-    values = {(r["name"], r.get("seed"), r["measure"]): r["value"] for r in rows}
+    values = {(r["name"], r.get("seed"), r["measure"], r.get("images")): r["value"] for r in rows}
     out = []
-    for (name, seed, measure), theirs in values.items():
-        ours = values.get((name.replace(twin, ""), seed, measure))
+    for (name, seed, measure, images), theirs in values.items():
+        ours = values.get((name.replace(twin, ""), seed, measure, images))
         if re.search(rf"{twin}(_\d+)?$", name) and measure.startswith(COMPARED) and ours is not None and theirs:
             out.append((measure, ours / theirs))
     return out

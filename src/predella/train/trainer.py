@@ -46,15 +46,18 @@ class Part:
     optim: Mapping[str, Optim]
 
     def check(self) -> None:
-        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own."""
+        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own; warn of
+        optimizers that nothing uses."""
         if self.steps % self.objective.pause:
             raise ValueError(f"stage '{self.name}' has {self.steps} steps; its objective needs a multiple of {self.objective.pause}")
-        trained, optim = sorted(p.name for p in self.objective.phases()), sorted(self.optim)
-        if trained != optim:
+        trained = {p.name for p in self.objective.phases()}
+        if without := sorted(trained - self.optim.keys()):
             raise ValueError(
-                f"stage '{self.name}' trains {', '.join(trained)}, but its optim is for {', '.join(optim)}; "
-                "the names must agree: choose a recipe that trains them, or give each its own"
+                f"stage '{self.name}' trains {', '.join(sorted(trained))}, but its optim is for {', '.join(sorted(self.optim))}; "
+                f"give {', '.join(without)} one, too (--stages.N.optim takes them all, as JSON), or choose a recipe that trains them"
             )
+        if unused := sorted(self.optim.keys() - trained):
+            log.warning("stage '%s' trains no %s; the optimizer for it is not used", self.name, ", ".join(unused))
 
 
 class NotFinite(RuntimeError):
