@@ -252,3 +252,19 @@ def test_noise_is_never_stronger_than_the_detail_it_stands_for():
     model.amplitudes.copy_(torch.tensor([1.0, 0.5, 0.25]))
     together.end(iter([batch_of(*SIZES)] * 3))
     assert model.amplitudes.tolist() == [1.0, 0.5, 0.25]
+
+
+def test_samples_of_other_noise_come_closer_by_textures():
+    torch.manual_seed(0)
+    objective = MetaInternalObjectiveConfig(scale=2, adversarial=0.0, texture=1.0, together=True).build(MetaInternal(TINY))
+    data, other = batch_of(*SIZES), replace(batch_of(*SIZES), seed=99)
+    objective.begin(iter([data] * 3))
+    before = objective.generator_losses(other)
+    optimizer = torch.optim.Adam([p for m in objective.phases()[0].trains for p in m.parameters()], 2e-3)
+    for step in range(60):
+        terms = objective.generator_losses(replace(data, seed=step))
+        optimizer.zero_grad()
+        (terms["texture"] + 10 * terms["reconstruction"]).backward()
+        optimizer.step()
+    after = objective.generator_losses(other)
+    assert after["texture"] < 0.6 * before["texture"] and after["reconstruction"] < 0.8 * before["reconstruction"]

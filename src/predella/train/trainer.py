@@ -46,8 +46,7 @@ class Part:
     optim: Mapping[str, Optim]
 
     def check(self) -> None:
-        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own; warn of
-        optimizers that nothing uses."""
+        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own."""
         if self.steps % self.objective.pause:
             raise ValueError(f"stage '{self.name}' has {self.steps} steps; its objective needs a multiple of {self.objective.pause}")
         trained = {p.name for p in self.objective.phases()}
@@ -56,8 +55,6 @@ class Part:
                 f"stage '{self.name}' trains {', '.join(sorted(trained))}, but its optim is for {', '.join(sorted(self.optim))}; "
                 f"give {', '.join(without)} one, too (--stages.N.optim takes them all, as JSON), or choose a recipe that trains them"
             )
-        if unused := sorted(self.optim.keys() - trained):
-            log.warning("stage '%s' trains no %s; the optimizer for it is not used", self.name, ", ".join(unused))
 
 
 class NotFinite(RuntimeError):
@@ -99,6 +96,8 @@ class Trainer:
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
             part.check()
+            if unused := sorted(part.optim.keys() - {p.name for p in part.objective.phases()}):
+                log.warning("stage '%s' trains no %s; the optimizer for it is not used", part.name, ", ".join(unused))
             for module in part.objective.parts.values():
                 module.to(engine.device)
         self.ema = EMA(model, ema)
