@@ -4,7 +4,7 @@
     predella train meta_internal_single --data PICTURE.jpg      # one picture, weights from a hypernetwork
     predella train meta_internal_batch --data FIVE_PICTURES/    # up to 16 pictures, all of them in every step
     predella train meta_internal_dataset --data PICTURES/       # any number; unseen ones are embedded without training
-    predella train meta_internal_dataset_texture --data PHOTOS/ # hundreds; textures are compared, no critic learns them
+    predella train meta_internal_dataset_texture --data PHOTOS/ # the same, and then all scales by textures
     predella train meta_internal_dataset --smoke                # 2 CPU cores, 30 s
 
 Pictures keep their aspect; the paper's `--data.longest 0 --data.stretch 96,128` makes all of them 3:4.
@@ -50,23 +50,25 @@ def meta_internal_dataset_windows(smoke: bool = False) -> Recipe:
     The embedding is learned at the first scale alone.
     """
     recipe = _recipe("meta_internal_dataset_windows", replace(MODEL, noise="picture"), (1800, 1300, 1100, 1000, 900), 4, 1e-3, smoke)
+    heads = ("*base", "*rows", "*factor.weight")
     stages = []
-    for stage in (_by_muon(s, ("generator", "critic")) for s in recipe.stages):
-        first, generator = stage.name == "scale_0", stage.optim["generator"]
+    for stage in recipe.stages:
+        first, generator = stage is recipe.stages[0], stage.optim["generator"]
+        generator = replace(generator, muon=heads, muon_decay=0.0, slow=generator.slow if first else ())
         objective = replace(stage.objective, embed=first, accumulate=False, window=12 if smoke else 32)
-        optim = stage.optim if first else {**stage.optim, "generator": replace(generator, slow=())}
+        optim = {"generator": replace(generator, schedule="cosine"), "critic": replace(stage.optim["critic"], schedule="cosine")}
         stages.append(replace(stage, objective=objective, optim=optim))
     return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, snap=8))
 
 
 def meta_internal_dataset_texture(smoke: bool = False) -> Recipe:
-    """Hundreds of pictures by distances of textures, without a critic: scale by scale at first, then all scales at once."""
-    recipe = _recipe("meta_internal_dataset_texture", replace(MODEL, noise="picture"), (1500, 700, 400, 200, 100), 4, 1e-3, smoke,
-                     adversarial=0.0, texture=0.25)  # fmt: skip
-    stages = [_by_muon(stage, ("generator",)) for stage in recipe.stages]
-    objective = replace(stages[-1].objective, together=True)
-    stages.append(replace(stages[-1], name="together", steps=6 if smoke else 1000, objective=objective))
-    return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, flip=True, snap=8))
+    """Any number of pictures: critics at first, in fewer steps, then all scales at once by distances of textures, which need no critic."""
+    recipe = _recipe("meta_internal_dataset_texture", MODEL, (1200, 900, 600, 400, 250), 2, 1e-3, smoke)
+    last = recipe.stages[-1]
+    objective = replace(last.objective, adversarial=0.0, texture=0.25, together=True)
+    optim = {"generator": replace(last.optim["generator"], lr=5e-4, schedule="cosine")}
+    together = replace(last, name="together", steps=6 if smoke else 500, objective=objective, optim=optim)
+    return replace(recipe, stages=(*recipe.stages, together))
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
@@ -77,13 +79,6 @@ def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
 def _optim(lr: float, encoder: Sequence[str]) -> Optim:
     """A picture's embedding moves a tenth as fast as the heads: it is what all of them hang on."""
     return Optim(lr=lr, betas=(0.5, 0.999), clip=1.0, schedule="drop", slow=tuple(encoder), slow_lr=0.1 * lr)
-
-
-def _by_muon(stage: Stage, phases: Sequence[str]) -> Stage:
-    """Only these phases; Muon for the generator's heads, and rates that fall to zero."""
-    optim = {phase: replace(stage.optim[phase], schedule="cosine") for phase in phases}
-    heads = ("*base", "*rows", "*factor.weight")
-    return replace(stage, optim={**optim, "generator": replace(optim["generator"], muon=heads, muon_decay=0.0)})
 
 
 def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], batch: int, lr: float, smoke: bool,
