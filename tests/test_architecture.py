@@ -180,7 +180,7 @@ def test_shipped_models_are_whole_small_and_described():
 
     assert list_pretrained() == [
         "cifar_classifier", "cq_cifar_cqf", "cq_mnist_cq", "cq_mnist_cqf", "cq_mnist_gan", "cq_mnist_vae", "cq_mnist_vaef",
-        "functional_digits", "functional_faces_places", "functional_fill", "functional_sr", "meta_internal_dataset",
+        "functional_digits", "functional_faces_places", "functional_fill", "functional_sr", "meta_internal_photos",
         "mnist_classifier", "reversible_faces", "reversible_mnist_ot", "tower_color", "tower_jpeg", "tower_layout", "tower_mnist_pca",
         "tower_sr16",
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """The demo's panel of internal learning: variations of a photo, other sizes, a way between two photos, a harmonised paste.
 
-The model has seen none of the photos, only landscapes: each generator is one forward pass, and for one photo a few steps of tuning.
+The model has seen none of the photos: each generator is one forward pass, and for one photo a few steps of tuning.
 """
 
 import torch
@@ -18,7 +18,7 @@ PASTE = (200, 80, 400, 280)  # of the flower: left, top, right, bottom
 
 def internal_learning(photos: dict[str, Tensor]) -> Panel:
     """System 4: a generator for every picture."""
-    model = MetaInternal.from_pretrained("meta_internal_dataset")
+    model = MetaInternal.from_pretrained("meta_internal_photos")
     view, unlike, other = (internal.at_home(model, photos[name], name) for name in ("china", "coffee", "flower"))
     generator = torch.Generator().manual_seed(0)
     first, second = ((x.shape[-2], x.shape[-1]) for x in (view, unlike))
@@ -36,7 +36,7 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
             *(Figure(f"internal-{i}", _twice(x), f"variation {i}") for i, x in enumerate(varied, 1)),
             Figure("internal-wide", _twice(wide), "twice as wide"),
         )),
-        Row("One that is unlike all it was trained on.", (
+        Row("A thing on a table: textures know no things.", (
             Figure("internal-unlike", _twice(unlike), "the photo"),
             *(Figure("internal-untuned", _twice(x), "one forward pass") for x in untuned),
             *(Figure(f"internal-tuned-{i}", _twice(x), f"after {TUNED} steps of tuning") for i, x in enumerate(tuned, 1)),
