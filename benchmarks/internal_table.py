@@ -4,9 +4,8 @@
     python -m benchmarks.internal_table … --rows plain dataset --steps 300
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together; _texture: by
-distances of textures, without a critic) and patch (nearest patches), on the same few; these on the pictures `--unseen`, too, and there
-models of data sets also after 50 steps of tuning.
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together) and patch
+(nearest patches), on the same few; dataset and patch on the pictures `--unseen`, the first without and with 50 steps of tuning.
 Minutes are those of training by picture. Stop it at any time: what is in the record is not done again.
 """
 
@@ -21,7 +20,7 @@ from predella.atomic import write_text
 from predella.metrics.fidelity import mean
 from predella.recipes.meta_internal import MODEL, RECIPES
 
-ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "dataset_texture", "patch")
+ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "patch")
 DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
 TUNED = (0, 50)  # steps, on unseen pictures
 
@@ -30,7 +29,7 @@ def main() -> None:
     options = _options()
     first, last = options.few
     for row in options.rows:
-        kind, size = (row, "") if row.startswith("dataset") else (*row.split("_"), "")[:2]
+        kind, size = (*row.split("_"), "")[:2]
         if kind in ("plain", "single"):
             parts = [(i, i + 1) for i in range(first, last)]
         else:
@@ -38,7 +37,7 @@ def main() -> None:
         runs = ["patch"] if row == "patch" else [_trained(options, row, kind, part) for part in parts]
         few = (first, min(last, parts[0][1])) if kind == "batch" else options.few
         _measure(options, row, runs, parts if len(runs) > 1 else [few], parts)
-        for tune in TUNED if kind.startswith("dataset") else TUNED[:1] if kind == "patch" else ():
+        for tune in TUNED if kind == "dataset" else TUNED[:1] if kind == "patch" else ():
             _measure(options, row, runs, [options.unseen], parts, tune)
 
 

@@ -12,7 +12,7 @@ from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal
 from predella.objectives.classifier import ClassifierObjectiveConfig
 from predella.objectives.meta_internal import MetaInternalObjectiveConfig
-from predella.recipes.meta_internal import meta_internal_dataset, meta_internal_dataset_texture
+from predella.recipes.meta_internal import meta_internal_dataset, meta_internal_photos
 from test_meta_internal import TINY, batch_of
 
 SIZES = (18, 24), (24, 16), (18, 24)
@@ -199,19 +199,19 @@ def test_objectives_that_contradict_themselves_are_refused(fields, says):
         MetaInternalObjectiveConfig(scale=0, **fields)
 
 
-def test_scales_come_in_order_and_may_be_trained_together_after_that():
-    recipe = meta_internal_dataset_texture()
-    assert [(s.objective.scale, s.objective.together) for s in recipe.stages] == [*[(i, False) for i in range(5)], (4, True)]
-    replace(recipe, stages=recipe.stages[5:])  # from the first step on
-    again = replace(recipe.stages[4], name="again")
+def test_scales_come_in_order_and_may_be_trained_together():
+    recipe = meta_internal_photos()
+    assert [(s.objective.scale, s.objective.together) for s in recipe.stages] == [*[(i, False) for i in range(4)], (4, True)]
+    replace(recipe, stages=recipe.stages[4:])  # from the first step on
+    alone = replace(recipe.stages[4], name="again", objective=replace(recipe.stages[4].objective, together=False))
     with pytest.raises(ValueError, match=r"in order, and all of them if together, got \[0, 1, 2, 3, 4, 4\]"):
-        replace(recipe, stages=(*recipe.stages[:5], again))
-    lower = replace(recipe.stages[5], objective=replace(recipe.stages[5].objective, scale=2))
+        replace(recipe, stages=(*recipe.stages, alone))
+    lower = replace(recipe.stages[4], name="again", objective=replace(recipe.stages[4].objective, scale=2))
     with pytest.raises(ValueError, match=r"if together, got \[0, 1, 2, 3, 4, 2\]"):
-        replace(recipe, stages=(*recipe.stages[:5], lower))
-    foreign = replace(recipe.stages[5], objective=ClassifierObjectiveConfig())
+        replace(recipe, stages=(*recipe.stages, lower))
+    foreign = replace(recipe.stages[4], objective=ClassifierObjectiveConfig())
     with pytest.raises(ValueError, match="trained by meta_internal alone"):
-        replace(recipe, stages=(*recipe.stages[:5], foreign))
+        replace(recipe, stages=(*recipe.stages[:4], foreign))
 
 
 def test_a_critic_goes_on_or_ends():
