@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from predella.losses.transport import random_directions
+from predella.nn.coordinate import in_32_bits
 
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared
@@ -31,7 +32,7 @@ class Texture:
         self._size, self._directions = real.shape[-2:], directions
         self._maps = maps if maps is not None and min(self._size) >= SMALLEST else None
         with torch.no_grad(), torch.autocast(real.device.type, enabled=False):
-            real = _in_32_bits(real)
+            real = in_32_bits(real)
             values, vectors = torch.linalg.eigh(torch.cov(F.unfold(_framed(real), PATCH)[0]))
             self._whitening = vectors * torch.maximum(values, (FLOOR * values[-1]).clamp(min=ROUNDING)).rsqrt()
             self._features = self._maps(real) if self._maps is not None else ()
@@ -51,18 +52,13 @@ class Texture:
             sizes = [f"{s[1]}×{s[0]}" for s in (made.shape[-2:], self._size)]
             raise ValueError(f"textures are compared at one size, got {sizes[0]} pixels for {sizes[1]}")
         with torch.autocast(made.device.type, enabled=False):
-            made = _in_32_bits(made)
+            made = in_32_bits(made)
             draw = lambda dims: random_directions(dims, self._directions, generator).to(made)  # noqa: E731
             kernels = (self._whitening @ draw(len(self._whitening))).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
             total = _apart(_framed(made), self._real, kernels)
             for own, real, deviation in zip(self._maps(made) if self._maps is not None else (), self._features, self._deviations):
                 total = total + _apart(own, real, (draw(len(deviation)) / deviation[:, None]).T[..., None, None])
         return total
-
-
-def _in_32_bits(x: Tensor) -> Tensor:
-    """At least."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _framed(x: Tensor) -> Tensor:

@@ -24,13 +24,14 @@ def outside_autocast(function: Callable[..., R]) -> Callable[..., R]:
         if not torch.is_autocast_enabled(device):
             return function(owner, weights, *args, **kwargs)
         with torch.autocast(device, enabled=False):
-            weights, kwargs = ({k: _in_32_bits(v) for k, v in some.items()} for some in (weights, kwargs))
-            return function(owner, weights, *(_in_32_bits(a) for a in args), **kwargs)
+            weights, kwargs = ({k: in_32_bits(v) for k, v in some.items()} for some in (weights, kwargs))
+            return function(owner, weights, *(in_32_bits(a) for a in args), **kwargs)
 
     return evaluated
 
 
-def _in_32_bits(x: Any) -> Any:
+def in_32_bits(x: Any) -> Any:
+    """A tensor of 16 bits in 32; anything else as it is."""
     return x.float() if isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16) else x
 
 
