@@ -10,6 +10,7 @@ from predella.errors import UserError
 from predella.losses.distances import Pixels
 from predella.losses.texture import Texture
 from predella.metrics.internal import copy_score, leakage, measure, pixel_diversity, sifid, slopes
+from predella.models.classifier import texture_maps
 from predella.models.meta_internal import MetaInternal, MetaInternalConfig
 
 TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
@@ -95,7 +96,7 @@ def test_tuning_draws_the_reconstruction_and_the_texture_to_the_picture(model, m
     assert errors[1] < 0.7 * errors[0]
     assert not before[0]["0.weight"].requires_grad and not torch.equal(before[0]["0.weight"], after[0]["0.weight"])
     monkeypatch.setattr(internal, "HELD", 0.0)
-    texture, after = Texture(picture), internal.tuned(model, before, picture, 30, torch.Generator().manual_seed(0))
+    texture, after = Texture(picture, texture_maps()), internal.tuned(model, before, picture, 30, torch.Generator().manual_seed(0))
     made = [next(internal.variations(model, w, (18, 24), 1, torch.Generator().manual_seed(1))) for w in (before, after)]
     far, near = (texture(x, torch.Generator().manual_seed(2)) for x in made)
     assert near < 0.5 * far

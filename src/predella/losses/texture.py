@@ -11,16 +11,20 @@ from predella.nn.coordinate import in_32_bits
 
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared
+FEATURES = 25.0  # weight of their distance: at first both parts are about as large
 FLOOR = 1e-3  # of the largest variance of patches: directions of less are enlarged no further
 ROUNDING = 1e-5  # nor those of less than what rounding to 8 bits makes
+TINY = 1e-4  # the least variance that features are told apart by
 Maps = Callable[[Tensor], Sequence[Tensor]]  # (B, 3, H, W) → feature maps (B, D, h, w)
 
 
 class Texture:
-    """Sliced Wasserstein distance, squared, to one picture's patches (Elnekave and Weiss 2022), whitened, and to its features.
+    """How far the texture of pictures is from one picture's, by its patches and by its features.
 
-    Random directions of raw patches mostly tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns
-    count alike. Patches are linear and know no edges; a network's features do. Autocast is left out: sorted values differ by little.
+    Patches: sliced Wasserstein distance, squared (Elnekave and Weiss 2022), after whitening. Random directions of raw patches mostly
+    tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns count alike. Patches are linear and
+    know no edges, corners or things; a network's features do: of each map the mean and the covariance over places (after Gatys et al.
+    2015), both against the picture's covariance. Autocast is left out: sorted values and covariances differ by little.
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
@@ -35,8 +39,7 @@ class Texture:
             real = in_32_bits(real)
             values, vectors = torch.linalg.eigh(torch.cov(F.unfold(_framed(real), PATCH)[0]))
             self._whitening = vectors * torch.maximum(values, (FLOOR * values[-1]).clamp(min=ROUNDING)).rsqrt()
-            self._features = self._maps(real) if self._maps is not None else ()
-            self._deviations = [x[0].flatten(1).std(1).clamp(min=1e-2) for x in self._features]
+            self._moments = [_moments(x) for x in self._maps(real)] if self._maps is not None else []
             self._real = _framed(real)
 
     def __call__(self, made: Tensor, generator: torch.Generator) -> Tensor:
@@ -53,12 +56,20 @@ class Texture:
             raise ValueError(f"textures are compared at one size, got {sizes[0]} pixels for {sizes[1]}")
         with torch.autocast(made.device.type, enabled=False):
             made = in_32_bits(made)
-            draw = lambda dims: random_directions(dims, self._directions, generator).to(made)  # noqa: E731
-            kernels = (self._whitening @ draw(len(self._whitening))).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
+            directions = random_directions(len(self._whitening), self._directions, generator).to(made)
+            kernels = (self._whitening @ directions).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
             total = _apart(_framed(made), self._real, kernels)
-            for own, real, deviation in zip(self._maps(made) if self._maps is not None else (), self._features, self._deviations):
-                total = total + _apart(own, real, (draw(len(deviation)) / deviation[:, None]).T[..., None, None])
+            for own, (mean, covariance) in zip(self._maps(made) if self._maps is not None else (), self._moments):
+                found, spread = _moments(own)
+                total = total + FEATURES * (found - mean).square().sum() / covariance.trace().clamp(min=TINY)
+                total = total + FEATURES * (spread - covariance).square().sum() / covariance.square().sum().clamp(min=TINY**2)
         return total
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """(1, D, h, w) → mean (D,) and covariance (D, D) over places."""
+    flat = features[0].flatten(1)
+    return flat.mean(1), torch.cov(flat, correction=0)
 
 
 def _framed(x: Tensor) -> Tensor:

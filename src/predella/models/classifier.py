@@ -13,7 +13,7 @@ from predella.image.contract import check_image
 from predella.models.base import Model, load
 from predella.nn.classics import relu_maps
 
-TEXTURES = "cifar_classifier", 2  # the shipped network whose first maps tell textures apart, and how many
+TEXTURES = "cifar_classifier"  # the shipped network whose maps tell textures apart
 
 
 @config
@@ -75,11 +75,11 @@ class Classifier(Model):
 
 def texture_maps() -> Callable[[Tensor], Sequence[Tensor]]:
     """(B, 3, H, W) of any size in [-1, 1] → the shipped classifier's maps that tell textures apart, in the images' precision."""
-    return lambda x: _texture_network(x.device, x.dtype).maps(x, TEXTURES[1])
+    return lambda x: _texture_network(x.device, x.dtype).maps(x)
 
 
 @cache
 def _texture_network(device: torch.device, dtype: torch.dtype) -> Classifier:
-    network = load(TEXTURES[0])
+    network = load(TEXTURES)
     assert isinstance(network, Classifier)
     return network.requires_grad_(False).to(device, dtype)
