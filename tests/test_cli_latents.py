@@ -131,7 +131,7 @@ def test_wrong_input(refuses, faces, folder, photo, tmp_path, runs):
     refuses("encode", faces, photo, "--out", out, "--box", "0,0,9,9", says="goes with --restricted")
     refuses("encode", faces, photo, "--out", out, "--restricted", "--box", "0,0,999,9", says=["inside the picture", "999"])
     refuses("encode", runs / "functional_sr", photo, "--out", out, says=["can't encode", "upscale"])
-    refuses("upscale", photo, "--scale", "2", "--model", faces, "--out", tmp_path / "u.png", says="holds a model of kind reversible")
+    refuses("upscale", photo, "--scale", "2", "--model", faces, "--out", tmp_path / "u.png", says="can't upscale; it can")
     refuses("sample", faces, "--count", "0", "--out", tmp_path / "s.png", says="--count")
     refuses("sample", faces, "--seed", 2**63, "--out", tmp_path / "s.png", says="--seed")
     refuses("sample", faces, "--density", "flat", "--out", tmp_path / "s.png", says=["density", "flat"])

@@ -91,6 +91,19 @@ def test_pictures_that_follow_their_layout(encoding):
     assert task.residual(condition, flat.transpose(-1, -2).reshape(1, 3, 8, 24)).item() > 0.05
 
 
+def test_colours_between_two_classes_are_refused():
+    """The jet palette, in which facades are drawn as well: its facade #0000ff is near the background #0000de."""
+    task, labels = Layout(), painted("window", "facade", edge=20)
+    task.check(labels + 10 / 127.5, "map.png")  # a little off is none the less clear
+    labels[..., :20] = torch.tensor([0, 0, 255.0]).view(3, 1, 1) / 127.5 - 1
+    with pytest.raises(UserError, match="47.5% of about #0000ff, which is no class but lies between background and facade; known are"):
+        task.check(labels, "map.png")
+
+
+def test_a_drawing_is_taken_for_its_classes():
+    assert Layout().shares(painted("window", "facade", "window", "door")) == [("window", 0.5), ("facade", 0.25), ("door", 0.25)]
+
+
 def test_unknown_classes_are_refused():
     task, labels = Layout(), painted("window", "facade", edge=20)
     noisy = (labels + 0.2 * torch.randn(labels.shape)).clamp(-1, 1)  # compression smears
@@ -99,7 +112,7 @@ def test_unknown_classes_are_refused():
     with pytest.raises(UserError, match="the right half of picture 0"):
         task.check_pictures([torch.cat([labels, labels], 1)[0].add(1).mul(127.5).round().byte()])
     Layout(encoding="colors").check_pictures([torch.zeros(6, 40, 40, dtype=torch.uint8)])
-    with pytest.raises(UserError, match=r"map.png has 2.0% of about #b8b8b8, which is no class; known are: background #0000de"):
+    with pytest.raises(UserError, match=r"map.png has 2.0% of about #bfbfbf, which is no class; known are: background #0000de"):
         task.check(labels, "map.png")
     with pytest.raises(ValueError, match="6 channels, got 3"):
         task(torch.zeros(1, 3, 8, 8))

@@ -36,6 +36,7 @@ MODELS = {  # what restores by default
 LARGEST, MEMORY = 16_000_000, 8e9  # pixels of an answer, whose features are in memory at once, and bytes that these may take
 LONGEST = 1000  # times the shorter edge, of pictures that are coloured
 LARGEST_COLORED = 40_000_000  # where only the lightness is as large
+LEAST = 0.01  # share of a class in a drawing that is worth a word
 FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS, WORK = 50, 10_000_000  # of moving an answer to its input's data and back into the range of pixels: at least, and numbers in all
@@ -173,6 +174,9 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         yield f"{path} has {picture.bits} bits a channel; its answers have 8"
     if picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
+    if isinstance(task, Layout) and task.encoding == "one_hot":
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in task.shares(picture.rgb()) if share >= LEAST)
+        yield f"{path} is taken for {shares}"
     if isinstance(task, Layout) and task.encoding == "colors":
         yield f"{path} is taken by its colours as they are; this model knows no classes that they could be checked against"
     if isinstance(task, Decompression):

@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, check_shipped, say
+from predella.cli.shared import add_common, open_model, say
 
 LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -24,18 +24,15 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
-    from predella.apps.device import placed
     from predella.apps.fill import fill, read_mask
     from predella.image.files import check_output, read, write
-    from predella.models.functional_image import FunctionalImage
 
     picture = read(options.image, options.max_pixels)
     known = read_mask(read(options.mask, options.max_pixels), picture.size)
     check_output(options.out, picture, options.force)
     if options.out.suffix.lower() in LOSSY:
         say(f"{options.out} is stored with losses, so known pixels change a little, too; .png keeps them exactly")
-    check_shipped(options.model)
-    model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
+    model = open_model(options.model, "fill", options.cpu)
     start = time.monotonic()
     write(fill(picture, known, model), options.out, options.force)
     seconds = time.monotonic() - start

@@ -101,7 +101,7 @@ def warn_of_unknown(model, weights, source, file: Path, remedy: str = OWN) -> No
 
     if (found := likeness(model, weights, source)) < KNOWN:
         usual = f"{KNOWN:.0f} and more is usual for pictures it was trained on"
-        say(f"the model hardly knows {file}: it reconstructs it with {found:.0f} dB, {usual}; {remedy}")
+        say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; {remedy}")
 
 
 def scale_of(model, asked: int | None, default: int, least: int = 0) -> int:
@@ -143,7 +143,7 @@ def train_on(image: Path, options, writes: Path):
     from predella.errors import UserError
     from predella.recipe import override
     from predella.recipes import find_recipe
-    from predella.run import start
+    from predella.run import start, unfinished
     from predella.train.trainer import Interrupted, NotFinite
 
     recipe = find_recipe("meta_internal_plain")()
@@ -154,7 +154,10 @@ def train_on(image: Path, options, writes: Path):
     check_folder(writes, ROOM)
     if options.keep:
         if options.keep.exists() and (not options.keep.is_dir() or any(options.keep.iterdir())):
-            raise UserError(f"--keep {options.keep} exists; name a new folder, or use the model that is in it by --model {options.keep}")
+            raise UserError(
+                unfinished(options.keep)
+                or f"--keep {options.keep} exists; name a new folder, or use the model that is in it by --model {options.keep}"
+            )
         check_folder(options.keep, ROOM)
     keep_freed_memory()
     log = logging.getLogger("predella")

@@ -41,17 +41,20 @@ def check_shipped(source: str) -> None:
 
 
 def open_model(source: str, verb: str, cpu: bool):
-    """The model, on its device, if it serves `verb`.
+    """The model, on its device, if it serves `verb`; says so if its training has not ended.
 
     Raises:
         UserError: nothing of that name; of a recipe whose weights are not shipped, how to get them.
     """
     from predella.apps.device import placed
-    from predella.models.base import load
+    from predella.models.base import find_source, load
+    from predella.run import unfinished
 
     check_shipped(source)
     model = load(source)
     model.check_verb(verb, source)
+    if note := unfinished(find_source(source)):
+        say(note)
     return placed(model, cpu)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, check_shipped, parse_box, parse_size
+from predella.cli.shared import add_common, open_model, parse_box, parse_size
 
 
 def add_arguments(parser) -> None:
@@ -34,12 +34,10 @@ def run(options, rest) -> int:
     scale, wanted, box = parse_scale(options.scale), parse_size(options.size), parse_box(options.box)
     if not 1 <= options.quality <= 100:
         raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
-    from predella.apps.device import placed
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
     from predella.cli.shared import cut, expand, output_paths, say, usable
     from predella.image.files import Picture, check_output, file_bits, read, write_array
-    from predella.models.functional_image import FunctionalImage
     from predella.models.functional_whole import WholeNetworks
 
     def look(source: Path) -> Picture:
@@ -53,10 +51,7 @@ def run(options, rest) -> int:
     for source, picture in usable(images, lenient, look):
         path = paths[source]
         if model is None:
-            check_shipped(options.model)
-            model = placed(FunctionalImage.from_pretrained(options.model), options.cpu)
-            if model.config.mask:
-                raise UserError(f"{options.model} fills holes; to enlarge, use functional_sr or your own super-resolution run")
+            model = open_model(options.model, "upscale", options.cpu)
         size = target_size(picture.size, scale, wanted, model.enlarges_only)
         check_output(path, picture, options.force, size)
         if isinstance(field := model.config.field, WholeNetworks) and picture.size != (field.edge, field.edge):

@@ -18,6 +18,7 @@ FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pa
     ("pillar", "ff0000"), ("shop", "b00000"),
 )  # fmt: skip
 NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every class's belongs to none
+CLEAR = 0.2  # in [-1, 1]: one farther than this from its class's must be twice as far from the next, or could mean either
 FLAT = 0.25  # in [-1, 1]: a neighbourhood that spans less has one colour
 SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
 
@@ -75,24 +76,40 @@ class Layout:
         return torch.cat([F.interpolate((nearest == k).to(labels), size, mode=mode) for k in range(len(self.classes))], 1) * 2 - 1
 
     def check(self, labels: Tensor, name: str) -> None:
-        """Refuse a label map (1, 3, H, W) that has a colour of no class, beyond what compression smears; with colours as they are, none.
+        """Refuse a label map (1, 3, H, W) that has a colour of no class or of either of two, beyond what compression smears; with colours
+        as they are, none.
 
         Raises:
             UserError: names the colour, its share, and the known classes.
         """
         if self.encoding == "colors":
             return
-        foreign = self._nearest(labels)[1][0] > NEAR
+        _, least, second = (x[0] for x in self._nearest(labels))
+        off = (least > NEAR) | ((least > CLEAR) & (second < 2 * least))
         for channel in labels.split(1, 1):  # what compression smears is not flat
-            foreign &= (F.max_pool2d(channel, 3, 1, 1) + F.max_pool2d(-channel, 3, 1, 1))[0, 0] < FLAT
-        pixels = ((labels[0][:, foreign] + 1) * 127.5).round().long()  # (3, N)
+            off &= (F.max_pool2d(channel, 3, 1, 1) + F.max_pool2d(-channel, 3, 1, 1))[0, 0] < FLAT
+        pixels = ((labels[0][:, off] + 1) * 127.5).round().long()  # (3, N)
         coarse, counts = torch.unique(pixels // 16, dim=1, return_counts=True)
-        if counts.numel() and counts.max() > SHARE * foreign.numel():
-            colour = "".join(f"{min(255, int(v) * 16 + 8):02x}" for v in coarse[:, counts.argmax()])
+        if counts.numel() and counts.max() > SHARE * off.numel():
+            worst = pixels[:, (pixels // 16 == coarse[:, counts.argmax(), None]).all(0)].float().mean(1).round()
+            colour = "".join(f"{int(v):02x}" for v in worst)
             known = ", ".join(f"{k} #{v}" for k, v in self.classes)
             raise UserError(
-                f"{name} has {counts.max() / foreign.numel():.1%} of about #{colour}, which is no class; known are: {known} (task.classes)"
+                f"{name} has {counts.max() / off.numel():.1%} of about #{colour}, which is no class"
+                f"{self._either(worst[None, :, None, None] / 127.5 - 1)}; known are: {known} (task.classes)"
             )
+
+    def _either(self, colour: Tensor) -> str:
+        """What a colour (1, 3, 1, 1) lies between, if it is near two classes."""
+        apart = [(colour - c[:, None, None]).abs().max().item() for c in self._colours(colour)]
+        (a, first), (b, second) = sorted(zip(apart, (k for k, _ in self.classes)))[:2]
+        return f" but lies between {first} and {second}" if a <= NEAR and b < 2 * a else ""
+
+    def shares(self, labels: Tensor) -> list[tuple[str, float]]:
+        """Classes of a label map (1, 3, H, W) and their shares of the pixels, the largest first; none of no pixel."""
+        counts = torch.bincount(self._nearest(labels)[0].long().flatten(), minlength=len(self.classes))
+        found = [(name, int(n) / int(counts.sum())) for (name, _), n in zip(self.classes, counts) if n]
+        return sorted(found, key=lambda x: -x[1])
 
     def check_pictures(self, pictures: Pictures) -> None:
         """Refuse pairs (6, H, W) in 8 bits whose label maps are not of these classes; the first eight are looked at.
@@ -117,20 +134,25 @@ class Layout:
         means = pixels @ torch.linalg.pinv(shares)  # (B, 3, K): the colours that explain the sample best
         return (pixels - means @ shares).square().flatten(1).mean(1).sqrt()
 
-    def _nearest(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) → the number of the class whose colour is nearest (B, H, W), and the largest difference of a channel to it.
+    def _colours(self, like: Tensor) -> Tensor:
+        """(K, 3) in [-1, 1]."""
+        return torch.tensor([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for _, c in self.classes]).to(like) / 127.5 - 1
+
+    def _nearest(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) → the number of the class whose colour is nearest (B, H, W), and how far it and the next are (largest channel).
 
         One class after another, for maps are large and classes many.
         """
-        colours = torch.tensor([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for _, c in self.classes]).to(labels) / 127.5 - 1
-        least, nearest = torch.full_like(labels[:, 0], torch.inf), torch.zeros_like(labels[:, 0], dtype=torch.int16)
-        for k, colour in enumerate(colours):
+        least, second = torch.full_like(labels[:, 0], torch.inf), torch.full_like(labels[:, 0], torch.inf)
+        nearest = torch.zeros_like(labels[:, 0], dtype=torch.int16)
+        for k, colour in enumerate(self._colours(labels)):
             off = torch.zeros_like(least)
             for channel, value in zip(labels.unbind(1), colour):
                 torch.maximum(off, (channel - value).abs_(), out=off)
             nearest.masked_fill_(off < least, k)
+            torch.minimum(second, torch.maximum(least, off), out=second)
             torch.minimum(least, off, out=least)
-        return nearest, least
+        return nearest, least, second
 
 
 def _is_hex(text: str) -> bool:

@@ -20,6 +20,15 @@ def save_state(folder: Path, tensors: dict[str, Tensor], numbers: dict) -> None:
         stream.write(data)
 
 
+def saved_at(folder: Path) -> dict | None:
+    """The numbers of what `save_state` wrote; None = nothing that can be read."""
+    try:
+        with safe_open(folder / STATE, "pt") as opened:
+            return json.loads(opened.metadata()["numbers"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
     """What `save_state` wrote.
 
