@@ -103,7 +103,9 @@ def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path)
     padded = CoverageQuality(CoverageQualityConfig(channels=1, size=16, counted=8, latent=2, width=4, flow=None))
     for edge, own, note in ((8, 8, ""), (12, 12, "padded with black to 16×16"), (16, 16, ""), (40, 8, "made 8×8")):
         x, size, notes = density.prepared(Picture(torch.ones(1, 1, edge, edge)), padded, "d")
+        *notes, bright = notes
         assert size == (own, own) and (note in notes[0] if note else not notes) and (x > 0).sum() == own**2
+        assert "bright nearly everywhere" in bright
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     Image.fromarray(np.full((8, 8, 3), [255, 0, 0], np.uint8)).save(tmp_path / "red.png")
     read = Source(paths=(str(tmp_path / "red.png"),), channels=1, smallest=8).open()[0]

@@ -1,6 +1,7 @@
 """The verbs of pictures' own patches, through the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -73,7 +74,34 @@ def test_a_picture_that_the_model_hardly_knows_is_called_so(cli, internals, phot
         said.append(cli(*words, "--force", "--out", tmp_path / "e.png")[2])
         assert sum("the model hardly knows" in err for err in said) == told, said
         assert "are the same; the masked part is made anew" in said[-1]
-    assert "--tune STEPS" not in cli("vary", photo, "--model", model, "--tune", "1", "--count", "1", "--out", tmp_path / "t")[2]
+
+
+def test_every_verb_tunes(cli, refuses, internals, photo, tmp_path, monkeypatch):
+    """Other answers, nothing said of pictures that are hardly known, and as many steps as asked for."""
+    monkeypatch.setattr("predella.cli.internal.KNOWN", 99.0)
+    Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, 18), (9, 30)))).save(tmp_path / "mask.png")
+    with Image.open(photo) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
+    many = internals / "meta_internal_dataset"
+    own = ("--model", many)
+    change = (photo, "--mask", tmp_path / "mask.png", "--onto", photo, "--from-scale", "1", *own)
+    for name, words in {
+        "v-1.png": ("vary", photo, *own, "--count", "1"),
+        "i.png": ("interpolate", many, photo, tmp_path / "other.png", "--steps", "3"),
+        "a.png": ("animate", photo, *own, "--frames", "2"),
+        "h.png": ("harmonize", *change),
+        "e.png": ("edit", *change),
+    }.items():
+        made = []
+        for steps in ("0", "3"):
+            out = tmp_path / steps / name
+            out.parent.mkdir(exist_ok=True)
+            told = cli(*words, "--tune", steps, "--out", out.parent if words[0] == "vary" else out)[2]
+            assert ("hardly knows" in told) == (steps == "0")
+            made.append(np.asarray(Image.open(out.parent / "photo-1.png" if words[0] == "vary" else out)))
+        assert (made[0] != made[1]).any(), words[0]
+        refuses(*words, "--tune", "-1", "--out", tmp_path / "n.png", says="--tune must lie in 0…100000 steps, got -1")
+    refuses("interpolate", "reversible_faces", photo, photo, "--tune", "3", "--out", tmp_path / "n.png", says="--tune: of no use for a")
 
 
 def test_between_transparent_pictures_white_is_seen_as_in_training(cli, internals, photo, tmp_path):
@@ -96,6 +124,21 @@ def test_training_goes_on_with_all_scales(cli, internals, tmp_path):
     assert cli("train", "meta_internal_dataset", "--smoke", "--cpu", "--start", run, *words, "--out", tmp_path / "r")[0] == 0
     before, after = (load(r).state_dict() for r in (run, tmp_path / "r"))
     assert all(torch.allclose(v, after[k], atol=1e-5) for k, v in before.items() if k.startswith("heads"))
+
+
+def test_of_an_unfinished_run_is_said_how_it_goes_on(cli, refuses, internals, photo, tmp_path):
+    many = internals / "meta_internal_dataset"
+    run = tmp_path / "run"
+    shutil.copytree(many, run)
+    words = ("vary", photo, "--count", "1", "--out")
+    assert "is unfinished" not in cli(*words, tmp_path / "o", "--model", run)[2]
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["stages"][-1]["steps"] += 6
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    says = ["is unfinished, at step 12 of 18; predella train meta_internal_dataset --resume --out", "run goes on"]
+    told = cli(*words, tmp_path / "p", "--model", run)[2]
+    assert all(s in told for s in says)
+    refuses(*words, tmp_path / "q", "--keep", run, says=says)
 
 
 def test_what_cannot_be_written_is_refused_before_the_training(refuses, photo, tmp_path, monkeypatch):

@@ -165,7 +165,7 @@ def test_large_answers_are_small_on_the_sheet(cli, towers, tmp_path):
         tmp_path / "o",
     )
     assert cli(*words)[0] == 0 and len(list((tmp_path / "o").iterdir())) == 25
-    assert array(tmp_path / "o" / "wide-sheet.png").shape == (2 * 24 - 2, 12 * 514 - 2, 3)  # 22 answers of 512 × 22
+    assert array(tmp_path / "o" / "wide-sheet.png").shape == (6 * 24 - 2, 4 * 514 - 2, 3)  # 22 answers of 512 × 22
 
 
 def test_a_photo_of_a_layout(cli, refuses, towers, tmp_path):
@@ -278,12 +278,15 @@ def test_sheets_can_be_enlarged(cli, refuses, towers, tmp_path):
     refuses(*words, "--force", "--zoom", "99", says="--zoom must lie in 1…16, got 99")
 
 
-def test_what_jpeglib_would_say_is_named(cli, towers, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("predella.apps.restore.find_spec", lambda name: None)
-    _, _, err = cli(
-        "restore", "decompression", pictures / "colour.jpg", "--answers", "1", "--model", towers / "tower_jpeg", "--out", tmp_path
-    )
-    assert "is not known without jpeglib (pip install jpeglib)" in err
+def test_what_jpeglib_would_say_is_named_once(cli, refuses, towers, pictures, tmp_path, monkeypatch):
+    for module in ("predella.apps.restore", "predella.image.jpeg"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    (tmp_path / "two").mkdir()
+    for name in "ab":
+        (tmp_path / "two" / f"{name}.jpg").write_bytes((pictures / "colour.jpg").read_bytes())
+    words = ("restore", "decompression", tmp_path / "two", "--answers", "1", "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
+    assert cli(*words)[2].count("is not known without jpeglib (pip install jpeglib)") == 1
+    refuses(*words, "--force", "--exact", says="reading JPEG coefficients needs jpeglib; run: pip install jpeglib")
 
 
 def test_wrong_input(refuses, towers, pictures, tmp_path, runs):

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from predella.apps import internal
 from predella.apps.patches import patch_variation, replaced
 from predella.errors import UserError
+from predella.image.pyramid import pyramid
 from predella.losses.distances import Pixels
 from predella.losses.texture import Texture
 from predella.metrics.internal import copy_score, leakage, measure, pixel_diversity, sifid, slopes
 from predella.models.classifier import texture_maps
-from predella.models.meta_internal import MetaInternal, MetaInternalConfig
+from predella.models.meta_internal import MetaInternal, MetaInternalConfig, missing
 
 TINY = MetaInternalConfig(coarsest=12, finest=24, scales=3, width=6, layers=3, embedding=8, rank=2)
 
@@ -124,15 +125,37 @@ def test_mixtures_keep_the_first_picture_below_the_scale(model):
     torch.testing.assert_close(half[1], model.weights((model.embed(a) + model.embed(b)) / 2, 1))
 
 
+def test_between_tuned_weights_the_way_is_a_line_from_the_scale_on(model):
+    a, b = noise(1, 3, 18, 24), noise(1, 3, 18, 24, seed=1)
+    first, second = ([{k: w + i for k, w in scale.items()} for scale in model.all_weights(model.embed(x))] for i, x in ((0, a), (0.1, b)))
+    made = internal.between(model, a, b, 3, 1, 5, own=(first, second))
+    halfway = [first[0], *({k: (x[k] + y[k]) / 2 for k in x} for x, y in zip(first[1:], second[1:]))]
+    for weights, picture in ((first, made[:1]), (halfway, made[1:2]), ([first[0], *second[1:]], made[2:])):
+        (wanted,) = internal.variations(model, weights, (18, 24), 1, torch.Generator().manual_seed(5))
+        torch.testing.assert_close(picture, wanted)
+
+
+def test_a_tuned_scales_noise_is_what_its_reconstruction_leaves_out(model, monkeypatch):
+    picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")
+    sizes, before = model.sizes((18, 24)), internal.weights_of(model, picture)
+    made, real = model.reconstruct(before, sizes), pyramid(picture, sizes)
+    after = internal.tuned(model, before, picture, 1, torch.Generator().manual_seed(0))
+    assert "detail" not in after[0]
+    for i in (1, 2):
+        torch.testing.assert_close(after[i]["detail"] * model.amplitudes[i], missing(made[i - 1], real[i]))
+
+
 def test_a_paste_changes_the_picture_only_near_its_mask(model):
     picture, naive = noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1)
     mask = torch.zeros(1, 1, 20, 24)
     mask[..., 8:12, 18:22] = 1
-    made, _ = internal.made_own(model, picture, naive, mask, 2, 10, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(
+        model, internal.weights_of(model, picture), picture, naive, mask, 2, 10, torch.Generator().manual_seed(0), "p.png"
+    )
     torch.testing.assert_close(made[..., :10], picture[..., :10])
     assert (made - picture)[..., 8:12, 18:22].abs().mean() > 0.01
     large = [F.interpolate(x, scale_factor=3) for x in (picture, naive, mask)]
-    made, _ = internal.made_own(model, *large, 2, 10, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(model, internal.weights_of(model, large[0]), *large, 2, 10, torch.Generator().manual_seed(0), "p.png")
     torch.testing.assert_close(made[..., :30], large[0][..., :30])
     soft = internal.softened(mask, 2, 0.5)
     assert soft.max() == 1 and soft[..., 10, 14] == 0 and soft[..., 10, 17] > 0.5
@@ -144,7 +167,9 @@ def test_no_line_of_the_cut_stays(model, monkeypatch):
     mask[..., 30:70, 50:90] = 1
     pasted = picture + 0.8 * mask
     monkeypatch.setattr(internal, "_from", lambda *_: torch.zeros(1, 3, 18, 24))
-    made, _ = internal.made_own(model, picture, pasted, mask, 2, 0, torch.Generator().manual_seed(0), "p.png")
+    made, _ = internal.made_own(
+        model, internal.weights_of(model, picture), picture, pasted, mask, 2, 0, torch.Generator().manual_seed(0), "p.png"
+    )
     assert (made - picture).abs().max() < 0.05
 
 
@@ -155,7 +180,9 @@ def test_the_later_a_change_is_given_the_more_of_its_fine_detail_stays(model, mo
     mask[..., 40:140, 60:180] = 1
     stripes = 0.8 * mask * (torch.arange(240) % 2 * 2 - 1.0)  # finer than the model's 24 pixels can hold
     monkeypatch.setattr(internal, "_from", lambda *_: torch.zeros(1, 3, 18, 24))
-    made, _ = internal.made_own(model, picture, picture + stripes, mask, start, 0, torch.Generator(), "p.png")
+    made, _ = internal.made_own(
+        model, internal.weights_of(model, picture), picture, picture + stripes, mask, start, 0, torch.Generator(), "p.png"
+    )
     deep = (..., slice(80, 100), slice(110, 130))
     torch.testing.assert_close(made[deep], (start / 2) ** 2 * stripes.expand_as(made)[deep], atol=0.02, rtol=0)
 

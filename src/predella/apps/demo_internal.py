@@ -29,7 +29,7 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
     untuned, tuned = (list(internal.variations(model, weights, second, n, generator)) for weights, n in ((far, 1), (near, 3)))
     between = internal.between(model, view, other, 6, 2, seed=0)
     pasted, mask = paste(photos["china"], photos["flower"])
-    whole, _ = internal.made_own(model, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
+    whole, _ = internal.made_own(model, own, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
     rows = (
         Row("A photo the model has never seen, and new ones of its patches, by one forward pass.", (
             Figure("internal-photo", _twice(view), f"the photo, {first[1]}×{first[0]}"),

@@ -19,7 +19,7 @@ from predella.losses.distances import l2
 from predella.losses.texture import Texture
 from predella.models.classifier import texture_maps
 from predella.models.meta_internal import DETAIL, MetaInternal, missing
-from predella.nn.hyper import Weights
+from predella.nn.hyper import Weights, interpolate_weights
 
 LARGEST = 2_000_000  # pixels of an answer
 TOGETHER = 200_000_000  # of all answers to one picture
@@ -190,19 +190,28 @@ def mixed(model: MetaInternal, a: Tensor, b: Tensor, share: float, start: int) -
     return [model.weights(first if i < start else between, i) for i in range(int(model.grown))]
 
 
-def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int, size: Size | None = None) -> Tensor:
-    """(steps, 3, *size), None = the first picture's size: samples from its generator to the other's, all of one noise."""
+def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int, size: Size | None = None,
+            own: tuple[Sequence[Weights], Sequence[Weights]] | None = None) -> Tensor:  # fmt: skip
+    """(steps, 3, *size), None = the first picture's size: samples from its generator to the other's, all of one noise.
+
+    Args:
+        own: θ of both that were tuned, between which the way is a line; None = it goes through embeddings (`mixed`).
+    """
     size, device = size or (a.shape[-2], a.shape[-1]), model.first.device
     made = []
     for k in range(steps):
-        weights = mixed(model, a.to(device), b.to(device), k / (steps - 1), start)
+        share = k / (steps - 1)
+        if own is None:
+            weights = mixed(model, a.to(device), b.to(device), share, start)
+        else:
+            weights = [x if i < start else interpolate_weights(x, y, share) for i, (x, y) in enumerate(zip(*own))]
         made += variations(model, weights, size, 1, torch.Generator().manual_seed(seed))
     both = torch.cat([a.flatten(2), b.flatten(2)], 2)[..., None]
     return torch.cat([without_colour(x, both) for x in made])
 
 
 @torch.no_grad()
-def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor, start: int, grow: float,
+def made_own(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, changed: Tensor, mask: Tensor, start: int, grow: float,
              generator: torch.Generator, name: str) -> tuple[Tensor, float]:  # fmt: skip
     """`picture` with a change that is made of its own patches: (1, 3, H, W), and the share of the pixels left as they are, 0 … 1, whose
     change lies beyond the mask and is lost.
@@ -211,6 +220,7 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     coarser `start`, and fading towards its border so that no line of the cut stays; beyond it the picture's.
 
     Args:
+        weights: θ of the picture's own generator.
         picture, changed: (1, 3, H, W) of one size.
         mask: (1, 1, H, W), 1 where it was changed.
         start: the scale that is given the change, at least 1; the higher, the more of it stays.
@@ -221,7 +231,7 @@ def made_own(model: MetaInternal, picture: Tensor, changed: Tensor, mask: Tensor
     small = at_home(model, changed, name)
     sizes = model.sizes((small.shape[-2], small.shape[-1]))
     home = at_home(model, picture, name)
-    made = _from(model, weights_of(model, home), model.draw(1, sizes, generator), sizes, start, small)
+    made = _from(model, weights, model.draw(1, sizes, generator), sizes, start, small)
     soft = softened(mask, grown_by(grow, whole), SHARP * part)
     pixel = max(whole) / max(small.shape[-2:])
     inside = ((_depth(mask) - pixel) / (2 * pixel)).clamp(0, 1)

@@ -304,11 +304,13 @@ class Overview:
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:
-        """(1, 3, H, W), in rows of at most 12; each pixel zoom × zoom, as far as an answer stays within 2048 pixels."""
+        """(1, 3, H, W), in rows of 4 to 12, no longer than 2048 pixels if it may be; each pixel zoom × zoom, as far as an answer stays
+        within those."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         zoom = max(1, min(zoom, WIDEST // max(edges)))
         parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges), *(fitted(t, edges) for t in self.truth)]
-        return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(12)), zoom=zoom)
+        columns = min(12, max(4, WIDEST // (edges[1] * zoom)))
+        return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(columns)), zoom=zoom)
 
 
 def _reduced(x: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """A picture that moves: a slow walk of its model's noise.
 
-predella animate IMAGE --out FILE.gif|.png|.webp [--frames N] [--fps F] [--model M] [--from-scale M] [--size WxH]
+predella animate IMAGE --out FILE.gif|.png|.webp [--frames N] [--fps F] [--model M] [--tune STEPS]
+                [--from-scale M] [--size WxH]
 
 PNG is written as APNG. Scales below M stand still: the larger M, the smaller what moves. Without --model a model of the image is
-trained first, which takes minutes; --keep RUN keeps it.
+trained first, which takes minutes; --keep RUN keeps it. --tune trains a model's weights for the image on.
 """
 
 import json
@@ -31,7 +32,7 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.atomic import check_free
-    from predella.cli.internal import scale_of, train_on, warn_of_unknown
+    from predella.cli.internal import check_tuning, own_weights, scale_of, train_on
     from predella.cli.progress import progress
     from predella.cli.shared import check_seed, leave_out, open_model, parse_size
     from predella.errors import UserError
@@ -39,6 +40,7 @@ def run(options, rest) -> int:
     from predella.recipes.meta_internal import MODEL
 
     check_seed(options.seed)
+    check_tuning(options)
     if options.out.suffix.lower() not in MOVING:
         raise UserError(f"{options.out} ends in '{options.out.suffix}'; pictures that move end in {', '.join(MOVING)}")
     check_free(options.out, options.force)
@@ -64,9 +66,8 @@ def run(options, rest) -> int:
     source = internal.at_home(model, picture, str(options.image))
     size = wanted or (source.shape[-2], source.shape[-1])
     internal.check_together(options.frames, size)
-    generator, made, weights = torch.Generator().manual_seed(options.seed), [], internal.weights_of(model, source)
-    if options.model:
-        warn_of_unknown(model, weights, source, options.image)
+    generator, made = torch.Generator().manual_seed(options.seed), []
+    weights = own_weights(model, source, options.image, options, generator)
     walk = internal.frames(model, weights, size, options.frames, generator,
                            scale, options.back, options.inertia)  # fmt: skip
     with progress(f"{options.image.name}: {options.frames} frames") as tell:

@@ -1,12 +1,12 @@
 """Make a paste or an edit of a picture look as if it had always been there.
 
-predella harmonize PASTED --mask MASK --onto PICTURE --out FILE [--model M] [--from-scale M]
-predella edit EDITED --mask MASK --onto PICTURE --out FILE [--model M] [--from-scale M]
+predella harmonize PASTED --mask MASK --onto PICTURE --out FILE [--model M] [--tune STEPS] [--from-scale M]
+predella edit EDITED --mask MASK --onto PICTURE --out FILE [--model M] [--tune STEPS] [--from-scale M]
 
 PASTED is the picture with something foreign put on it, EDITED one whose parts were copied, moved or painted; MASK is white where
 it was changed. The change is made anew of PICTURE's patches at the scales from M on: the larger M, the more of it stays. Without
---model a model of PICTURE is trained first, which takes minutes; --keep RUN keeps it. What the model changes is laid over the
-picture at its full size.
+--model a model of PICTURE is trained first, which takes minutes; --keep RUN keeps it. --tune trains a model's weights for PICTURE
+on. What the model changes is laid over the picture at its full size.
 """
 
 import json
@@ -35,12 +35,13 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.apps.fill import read_mask
-    from predella.cli.internal import scale_of, train_on, warn_of_unknown
+    from predella.cli.internal import check_tuning, own_weights, scale_of, train_on
     from predella.cli.shared import check_seed, leave_out, open_model, say
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
 
     check_seed(options.seed)
+    check_tuning(options)
     changed, picture = read(options.image), read(options.onto)
     if changed.size != picture.size:
         sizes = [f"{p.size[1]}×{p.size[0]}" for p in (changed, picture)]
@@ -54,12 +55,11 @@ def run(options, rest) -> int:
         internal.at_home(model, picture.on_white(), str(options.onto))
     scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options, options.out.parent)
-    if options.model:
-        home = internal.at_home(model, picture.on_white(), str(options.onto))
-        warn_of_unknown(model, internal.weights_of(model, home), home, options.onto)
-    generator = torch.Generator().manual_seed(options.seed)
-    whole, pasted = picture.on_white(), changed.on_white()
-    made, beyond = internal.made_own(model, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto))
+    generator, whole, pasted = torch.Generator().manual_seed(options.seed), picture.on_white(), changed.on_white()
+    weights = own_weights(model, internal.at_home(model, whole, str(options.onto)), options.onto, options, generator)
+    made, beyond = internal.made_own(
+        model, weights, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto)
+    )
     if torch.equal(whole, pasted):
         say(f"{options.image} and {options.onto} are the same; the masked part is made anew all the same")
     if beyond > 0.01:

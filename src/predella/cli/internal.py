@@ -31,8 +31,7 @@ def vary(options, model) -> int:
         leave_out(options, "--train-steps --keep", "a model that is trained already")
     if not 1 <= options.count <= 1000:
         raise UserError(f"--count must lie in 1…1000, got {options.count}")
-    if not 0 <= options.tune <= 100_000:
-        raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
+    check_tuning(options)
     check_seed(options.seed)
     check_zoom(options.zoom)
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
@@ -65,12 +64,7 @@ def vary(options, model) -> int:
         if options.method == "model":
             own = model if model is not None else train_on(file, options, options.out)
             source = internal.at_home(own, picture, str(file))
-            weights, size = internal.weights_of(own, source), wanted or (source.shape[-2], source.shape[-1])
-            if model is not None and not options.tune:
-                warn_of_unknown(own, weights, source, file, f"--tune STEPS draws it nearer, {OWN}")
-            if options.tune:
-                with progress(f"{file.name}: {options.tune} steps of tuning") as tell:
-                    weights = internal.tuned(own, weights, source, options.tune, generator, tell)
+            weights, size = own_weights(own, source, file, options, generator), wanted or (source.shape[-2], source.shape[-1])
             answers = internal.variations(own, weights, size, options.count, generator, options.from_scale, source)
         with progress(f"{file.name}: {options.count} variations") as tell:
             if options.method == "patch":
@@ -85,7 +79,7 @@ def vary(options, model) -> int:
             most = max(share or 0 for share in done[-1]["copied"])
             if most > COPIED_MUCH:
                 told = f"{most:.0%} of a variation's patches are copied with their neighbours"
-                say(f"{file}: {told}; --keep trains a network, which copies less")
+                say(f"{file}: {told}; a larger --size or a network (--keep) copies less")
         if not options.json:
             size = made[0].shape
             print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")
@@ -94,14 +88,28 @@ def vary(options, model) -> int:
     return 0
 
 
-def warn_of_unknown(model, weights, source, file: Path, remedy: str = OWN) -> None:
-    """Say of a picture at home that the model hardly knows it, and what would help."""
-    from predella.apps.internal import likeness
+def check_tuning(options) -> None:
+    """Raise UserError for a number of steps that can't be tuned by."""
+    from predella.errors import UserError
+
+    if not 0 <= options.tune <= 100_000:
+        raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
+
+
+def own_weights(model, source, file: Path, options, generator, remedy: str = OWN):
+    """θ of a picture at home, tuned by --tune steps; without, a word where the model hardly knows it, and what would help."""
+    from predella.apps import internal
+    from predella.cli.progress import progress
     from predella.cli.shared import say
 
-    if (found := likeness(model, weights, source)) < KNOWN:
+    weights = internal.weights_of(model, source)
+    if options.tune:
+        with progress(f"{file.name}: {options.tune} steps of tuning") as tell:
+            return internal.tuned(model, weights, source, options.tune, generator, tell)
+    if options.model and (found := internal.likeness(model, weights, source)) < KNOWN:
         usual = f"{KNOWN:.0f} and more is usual for pictures it was trained on"
-        say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; {remedy}")
+        say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; --tune 100 draws it nearer, {remedy}")
+    return weights
 
 
 def scale_of(model, asked: int | None, default: int, least: int = 0) -> int:

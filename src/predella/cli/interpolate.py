@@ -1,20 +1,21 @@
 """Pictures between two pictures.
 
 predella interpolate MODEL A B --steps N --out PATH [--space restricted|full|weights|pixels]
-predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--seed N]
+predella interpolate MODEL A B --steps N --out PATH [--from-scale M] [--tune STEPS] [--seed N]
 
 PATH is a file for one row of pictures, or a folder for one file each. A reversible network goes from code to code. A model of pictures'
 own patches (meta_internal) goes from A's generator to B's, at the scales from M on, with one noise for all: 0 changes the layout, too,
-the last only the finest texture. A density (coverage_quality) goes between the middles of both posteriors, a model
-of point sets (functional_points) from one curve's weights to the other's, a model of faces as functions (functional_image) from one
-image's to the other's, at any --size: --layers K blends the first K layers alone, --layers all makes a sheet with a row for each K;
---path arc keeps as far from the mean face as both are, --path line comes nearer to it, to a face with less of its own.
+the last only the finest texture; --tune trains both pictures' weights on first. A density (coverage_quality) goes between the middles
+of both posteriors, a model of point sets (functional_points) from one curve's weights to the other's, a model of faces as functions
+(functional_image) from one image's to the other's, at any --size: --layers K blends the first K layers alone, --layers all makes a
+sheet with a row for each K; --path arc keeps as far from the mean face as both are, --path line comes nearer to it, to a face with
+less of its own.
 """
 
 import json
 from pathlib import Path
 
-from predella.cli.shared import add_common, add_zoom
+from predella.cli.shared import add_common, add_tuning, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a file for one row, or a folder")
     parser.add_argument("--space", help="restricted (default; with classes: full): the prior's dimensions; full; weights; pixels")
     parser.add_argument("--from-scale", type=int, default=0, metavar="M", help="the first scale that goes over to B (default: 0)")
+    add_tuning(parser)
     parser.add_argument("--layers", metavar="K", help="only the first K layers of the generated network go over; all = a row for each K")
     parser.add_argument("--path", choices=("arc", "line"), help="of weights of images as functions, around their mean (default: arc)")
     parser.add_argument("--invert", action="store_true", help="of shapes: dark is probable, for ink on paper")
@@ -60,13 +62,13 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     check_seed(options.seed)
     model = open_model(options.model, "interpolate", options.cpu)
-    useless = ["--space", "--box", "--from-scale", "--layers", "--path", "--invert", "--size", "--seed"]
+    useless = ["--space", "--box", "--from-scale", "--tune", "--layers", "--path", "--invert", "--size", "--seed"]
     for kind, (what, uses) in {
         CoverageQuality: ("a density, which goes from latent to latent", "--box"),
         FunctionalPoints: ("curves, which go from weights to weights", "--layers --invert"),
         FunctionalImage: ("images as functions", "--space --box --layers --path --size"),
         Reversible: ("a reversible network", "--space --box"),
-        MetaInternal: ("generators of whole pictures", "--from-scale --seed --size"),
+        MetaInternal: ("generators of whole pictures", "--from-scale --tune --seed --size"),
     }.items():
         if isinstance(model, kind):
             leave_out(options, " ".join(w for w in useless if w not in uses.split()), what)
@@ -204,23 +206,25 @@ def _named(rows: list) -> str:
 
 def _mixtures(options, model, paths: list[Path]) -> int:
     """From the generator of one picture to that of the other."""
+    import torch
 
     from predella.apps import internal
-    from predella.cli.internal import warn_of_unknown
+    from predella.cli.internal import check_tuning, own_weights
     from predella.cli.shared import parse_size, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
 
     internal.check_scale(int(model.grown), options.from_scale)
+    check_tuning(options)
     if model.config.heads == "table":
         raise UserError(f"{options.model} was trained on one picture without a hypernetwork; pictures between need a model of both")
     if size := parse_size(options.size):
         internal.check_size(size, least=model.edges[0])
         internal.check_together(options.steps, size)
     a, b = (internal.at_home(model, read(f).on_white(), str(f)) for f in (options.a, options.b))
-    for file, seen in ((options.a, a), (options.b, b)):
-        warn_of_unknown(model, internal.weights_of(model, seen), seen, file, "predella train meta_internal_batch makes a model of both")
-    pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed, size)
+    generator, remedy = torch.Generator().manual_seed(options.seed), "predella train meta_internal_batch makes a model of both"
+    own = tuple(own_weights(model, seen, file, options, generator, remedy) for file, seen in ((options.a, a), (options.b, b)))
+    pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed, size, own if options.tune else None)
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:
         print(json.dumps({"model": options.model, "steps": options.steps, "from_scale": options.from_scale, "output": str(options.out)}))

@@ -5,16 +5,15 @@ predella restore TASK IMAGE … --answers K --out DIR [--exact] [--invert] [--sh
 
 TASK is colorization (a grey photo, or the lightness of a colour one), decompression (a JPEG that was compressed too far),
 super_resolution (16 times as large, from few pixels), pca (a digit from its first ten principal components) or layout (a photo of
-a label map, a quarter of its size). For each image, DIR gets NAME-1.png … NAME-K.png and NAME-sheet.png: the input, the answers,
-and where they differ. --exact moves each answer until it has the input's own data: its lightness, its pixels once made small
-again, its components, or the quantised coefficients of the JPEG file. --invert reads a digit that is dark on bright. --shrink makes a
-larger face (--box: where it is) as small as super_resolution knows them first, and shows it at the end of the sheet.
---from-level N keeps what the levels below N decide, so answers differ in finer things; with --between the answers are the way from
-one to another.
+a label map, a quarter of its size; the colours of its classes stand in docs/tower.md). For each image, DIR gets NAME-1.png …
+NAME-K.png and NAME-sheet.png: the input, the answers, and where they differ. --exact moves each answer until it has the input's
+own data: its lightness, its pixels once made small again, its components, or the quantised coefficients of the JPEG file. --invert
+reads a digit that is dark on bright. --shrink makes a larger face (--box: where it is) as small as super_resolution knows them
+first, and shows it at the end of the sheet. --from-level N keeps what the levels below N decide, so answers differ in finer
+things; with --between the answers are the way from one to another.
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
-    from predella.cli.shared import check_seed, check_zoom, open_model, parse_box, several_each, usable
+    from predella.cli.shared import check_seed, check_zoom, open_model, parse_box, say, several_each, usable
     from predella.errors import UserError
 
     if not 1 <= options.answers <= 1000:
@@ -56,12 +55,15 @@ def run(options, rest) -> int:
     from predella.apps import restore
     from predella.cli.progress import progress
     from predella.image.files import Picture, write
+    from predella.image.jpeg import check_jpeglib
     from predella.recipe import task_of
     from predella.tasks.super_resolution import SuperResolution
 
     if options.task not in restore.MODELS and not options.model:
         raise UserError(f"no restoration is called '{options.task}' (a task of your own needs --model RUN){_meant(options.task)}")
     images, lenient, paths = several_each(options.images, options.answers, options.out, options.force)
+    if options.exact and options.task == "decompression":
+        check_jpeglib()
     source = options.model or restore.MODELS[options.task]
     model = open_model(source, "restore", options.cpu)
     task = _checked(task_of(source), source, options.task)
@@ -73,6 +75,7 @@ def run(options, rest) -> int:
         )
     if options.shrink and not isinstance(task, SuperResolution):
         raise UserError(f"--shrink is for super_resolution; {options.task} takes pictures at their size, leave it out")
+    told: set[str] = set()
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
     def refuse(file: Path) -> None:
@@ -82,7 +85,9 @@ def run(options, rest) -> int:
         row = paths[file]
         picture, condition, own, truth = _prepare(task, model, file, options, box)
         for note in restore.notes(task, picture, file, model, options.invert):
-            print(f"predella: {note}", file=sys.stderr)
+            if note not in told:  # of no picture alone
+                say(note)
+            told.add(note)
         start, off, overview = time.monotonic(), [], restore.Overview(task, picture, condition, truth)
         generator, size = restore.draws(picture, options.seed), restore.size_of(task, picture, model)
         with progress(f"{file.name}: {many}") as tell:

@@ -17,8 +17,14 @@ def add_common(parser, writes: str = "existing files") -> None:
 def add_own_model(parser, image: str) -> None:
     """The options of verbs that train a model of one image where none is given."""
     parser.add_argument("--model", help=f"a shipped name or a run folder (default: one trained on {image})")
+    add_tuning(parser)
     add_training(parser)
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default: 0)")
+
+
+def add_tuning(parser) -> None:
+    """--tune, of the weights that a model has for an image."""
+    parser.add_argument("--tune", type=int, default=0, metavar="STEPS", help="train the image's weights on first (default: 0)")
 
 
 def add_training(parser) -> None:

@@ -17,7 +17,7 @@ likeliest.
 import json
 from pathlib import Path
 
-from predella.cli.shared import add_common, add_training, add_zoom
+from predella.cli.shared import add_common, add_training, add_tuning, add_zoom
 
 
 def add_arguments(parser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--from-scale", type=int, default=0, metavar="M", help="begin with the image at this scale (default: 0 = with noise)"
     )
-    parser.add_argument("--tune", type=int, default=0, metavar="STEPS", help="train the image's weights on first (default: 0)")
+    add_tuning(parser)
     parser.add_argument("--method", choices=("model", "patch"), default="model", help="patch = nearest patches, no network")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same variations (default: 0)")
     add_training(parser)

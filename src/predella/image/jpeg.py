@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,16 +104,21 @@ class Coefficients:
         return _basis() @ (blocks - plane.offset) @ _basis().T
 
 
+def check_jpeglib() -> None:
+    """Raise UserError if there is no jpeglib to read files' coefficients with."""
+    if find_spec("jpeglib") is None:
+        raise UserError("reading JPEG coefficients needs jpeglib; run: pip install jpeglib")
+
+
 def read_coefficients(path: Path | str) -> Coefficients:
     """Of a JPEG file, baseline or progressive, grey or YCbCr.
 
     Raises:
         UserError: no JPEG, four components, a turned picture, or no jpeglib to read it.
     """
-    try:
-        import jpeglib
-    except ImportError:
-        raise UserError("reading JPEG coefficients needs jpeglib; run: pip install jpeglib") from None
+    check_jpeglib()
+    import jpeglib
+
     try:
         with Image.open(path) as image:
             kind, components, turned = image.format, len(image.getbands()), image.getexif().get(0x0112, 1)
