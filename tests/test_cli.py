@@ -293,7 +293,7 @@ def test_models_that_are_not_whole(refuses, runs, photo, tmp_path):
     upscale(tmp_path / "pickled", "checksum")
     (tmp_path / "model.pt").write_bytes(pickle.dumps({"a": 1}))
     upscale(tmp_path / "model.pt", "no pickle")
-    upscale(runs / "functional_fill", "can't upscale; it can fill")
+    upscale(runs / "functional_fill", "can't upscale; it can fill; functional_sr can upscale")
     assert not (tmp_path / "x.png").exists()
 
 

@@ -106,6 +106,7 @@ def test_what_is_padded_resampled_rounded_or_converted(cli, densities, tmp_path)
         *notes, bright = notes
         assert size == (own, own) and (note in notes[0] if note else not notes) and (x > 0).sum() == own**2
         assert "bright nearly everywhere" in bright
+    assert not density.prepared(Picture(-torch.ones(1, 1, 8, 8)), padded, "dark")[2]
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     Image.fromarray(np.full((8, 8, 3), [255, 0, 0], np.uint8)).save(tmp_path / "red.png")
     read = Source(paths=(str(tmp_path / "red.png"),), channels=1, smallest=8).open()[0]

@@ -77,7 +77,7 @@ def test_a_picture_that_the_model_hardly_knows_is_called_so(cli, internals, phot
 
 
 def test_every_verb_tunes(cli, refuses, internals, photo, tmp_path, monkeypatch):
-    """Other answers, nothing said of pictures that are hardly known, and as many steps as asked for."""
+    """Other answers, and a word of pictures that are hardly known, still."""
     monkeypatch.setattr("predella.cli.internal.KNOWN", 99.0)
     Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, 18), (9, 30)))).save(tmp_path / "mask.png")
     with Image.open(photo) as image:
@@ -97,7 +97,7 @@ def test_every_verb_tunes(cli, refuses, internals, photo, tmp_path, monkeypatch)
             out = tmp_path / steps / name
             out.parent.mkdir(exist_ok=True)
             told = cli(*words, "--tune", steps, "--out", out.parent if words[0] == "vary" else out)[2]
-            assert ("hardly knows" in told) == (steps == "0")
+            assert "--tune 100 draws" in told, told
             made.append(np.asarray(Image.open(out.parent / "photo-1.png" if words[0] == "vary" else out)))
         assert (made[0] != made[1]).any(), words[0]
         refuses(*words, "--tune", "-1", "--out", tmp_path / "n.png", says="--tune must lie in 0…100000 steps, got -1")
@@ -135,10 +135,14 @@ def test_of_an_unfinished_run_is_said_how_it_goes_on(cli, refuses, internals, ph
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["stages"][-1]["steps"] += 6
     (run / "recipe.json").write_text(json.dumps(recipe))
-    says = ["is unfinished, at step 12 of 18; predella train meta_internal_dataset --resume --out", "run goes on"]
-    told = cli(*words, tmp_path / "p", "--model", run)[2]
-    assert all(s in told for s in says)
+    says = f"run is unfinished, at step 12 of 18; if it is not running, predella train {run}/recipe.json --resume --out {run} goes on"
+    assert says in cli(*words, tmp_path / "p", "--model", run)[2]
     refuses(*words, tmp_path / "q", "--keep", run, says=says)
+    assert cli("train", run / "recipe.json", "--resume", "--out", run)[0] == 0
+    assert "is unfinished" not in cli(*words, tmp_path / "r", "--model", run)[2]
+    for broken in ({"stages": 3}, {"stages": [{}]}, []):
+        (run / "recipe.json").write_text(json.dumps(broken))
+        assert cli(*words, tmp_path / "s", "--force", "--model", run)[0] == 0
 
 
 def test_what_cannot_be_written_is_refused_before_the_training(refuses, photo, tmp_path, monkeypatch):

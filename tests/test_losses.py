@@ -220,6 +220,21 @@ def test_features_tell_textures_apart_from_16_pixels_on():
         assert (both > alone + 0.1) == (height == 24)
 
 
+def test_features_are_compared_by_mean_and_covariance():
+    """Of a map that is the picture itself, both are known; a picture of one colour has none, and yet a distance."""
+    real, made = _stripes(0), 1.5 * _stripes(3) + 0.1
+    alone, both = (float(Texture(real, *maps)(made, torch.Generator().manual_seed(0))) for maps in ([], [lambda x: [2 * x - 1]]))
+    means, covariances = (
+        [f(2 * x[0].flatten(1) - 1) for x in (real, made)] for f in (lambda v: v.mean(1), lambda v: torch.cov(v, correction=0))
+    )
+    mean = (means[1] - means[0]).square().sum() / covariances[0].trace()
+    covariance = (covariances[1] - covariances[0]).square().sum() / covariances[0].square().sum()
+    assert both - alone == pytest.approx(25 * float(mean + covariance), rel=1e-4) and mean > 0.01 and covariance > 0.1
+    flat, near = torch.zeros(1, 3, 24, 24), (0.01 * torch.randn(1, 3, 24, 24)).requires_grad_()
+    Texture(flat, lambda x: [x])(near, torch.Generator().manual_seed(0)).backward()
+    assert near.grad is not None and near.grad.isfinite().all() and near.grad.any()
+
+
 def test_a_picture_of_one_colour_has_a_texture():
     flat = torch.zeros(1, 3, 24, 24)
     assert 0 < float(Texture(flat)(flat + 0.01 * torch.randn(1, 3, 24, 24), torch.Generator().manual_seed(0))) < 1e3

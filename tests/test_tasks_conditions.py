@@ -98,6 +98,7 @@ def test_colours_between_two_classes_are_refused():
     labels[..., :20] = torch.tensor([0, 0, 255.0]).view(3, 1, 1) / 127.5 - 1
     with pytest.raises(UserError, match="47.5% of about #0000ff, which is no class but lies between background and facade; known are"):
         task.check(labels, "map.png")
+    task.check(torch.nn.functional.interpolate(painted("window", "facade"), scale_factor=10, mode="bilinear"), "enlarged.png")
 
 
 def test_a_drawing_is_taken_for_its_classes():

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
 from predella.tasks.base import check_pictures
-from predella.train.checkpoint import STATE, saved_at
+from predella.train.checkpoint import STATE
 from predella.train.engine import Engine
 from predella.train.log import environment
 from predella.train.trainer import Part, Trainer
@@ -125,19 +124,6 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         log.info("done: %s; it serves: predella %s", folder / WEIGHTS, ", ".join((*model.verbs, "evaluate")))
     engine.close()
     return model.eval()
-
-
-def unfinished(folder: Path) -> str | None:
-    """How far a run that has not ended has come, and how it goes on; None = it has ended, or is no run."""
-    numbers = saved_at(folder)
-    if numbers is None or not (folder / "recipe.json").exists():
-        return None
-    recipe = read_recipe((folder / "recipe.json").read_text())
-    steps, whole = numbers["step"], sum(s.steps for s in recipe.stages)
-    if steps >= whole:
-        return None
-    on = f"predella train {recipe.name} --resume --out {shlex.quote(str(folder))} goes on"
-    return f"{folder} is unfinished, at step {steps} of {whole}; {on}"
 
 
 def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:

@@ -75,7 +75,9 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
             + (", whose bits count as its own (a bound)" if model.flow is not None else "")
         )
     if channels == 1 and pixels.mean() > 0:
-        notes.append(f"{name} is bright nearly everywhere; a model of digits knows them bright on dark, so turn ink on paper round first")
+        notes.append(
+            f"{name} is bright nearly everywhere; if the model knows digits, they are bright on dark: turn ink on paper round first"
+        )
     return quantize(fit_square(pixels, size, surround=True)), (height, width), notes
 
 

@@ -124,15 +124,15 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
 
     Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples by the distance of textures: what a critic would
     need many steps for. Gradients go through all scales. A scale's noise is as strong as what the picture's own reconstruction leaves
-    out at it by then, which is less than over the data.
+    out at it by then, but no stronger than before.
 
     Args:
         tell: hears the fraction done after each step.
     """
     device = model.first.device
-    theta = [{k: w.detach().clone().requires_grad_() for k, w in scale.items()} for scale in weights]
-    learning = [w for scale in theta for k, w in scale.items() if k != DETAIL]
-    optimizer = torch.optim.Adam(learning, TUNING, (0.5, 0.999))
+    theta = [{k: w.detach().clone().requires_grad_(k != DETAIL) for k, w in scale.items()} for scale in weights]
+    most = [scale.get(DETAIL, torch.ones(1, device=device)) for scale in weights]
+    optimizer = torch.optim.Adam([w for scale in theta for w in scale.values() if w.requires_grad], TUNING, (0.5, 0.999))
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
     real, maps = pyramid(picture.to(device), sizes), texture_maps()
     textures = [Texture(x, maps) for x in real]
@@ -142,7 +142,7 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
             made = model.reconstruct(theta, sizes)
             held = EVERY * HELD * torch.stack([l2(a, b).mean() for a, b in zip(made, real)]).sum()
             for i, left in enumerate([missing(a.detach(), b) for a, b in zip(made, real[1:])], 1):
-                theta[i][DETAIL] = left / model.amplitudes[i].clamp(min=1e-6)
+                theta[i][DETAIL] = torch.minimum(left / model.amplitudes[i].clamp(min=1e-6), most[i])
         samples = model.generate(theta, [z.to(device) for z in model.draw(1, sizes, generator)], sizes)
         loss = held + torch.stack([texture(x, generator) for texture, x in zip(textures, samples)]).sum()
         optimizer.zero_grad()

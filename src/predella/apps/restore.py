@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from zlib import crc32
@@ -19,7 +18,7 @@ from predella.image.color import lab_to_rgb, paled, rgb_to_lab
 from predella.image.contract import quantize, to_uint8
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
-from predella.image.jpeg import coarseness, encode, read_coefficients
+from predella.image.jpeg import coarseness, encode, has_jpeglib, read_coefficients
 from predella.image.resize import resize
 from predella.models.tower import Tower, fitted
 from predella.tasks.base import Exact
@@ -182,7 +181,7 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
     if isinstance(task, Decompression):
         if coarseness(path) is None:
             yield f"{path} is no JPEG; it is taken for one of quality {task.quality} that was stored again"
-        elif find_spec("jpeglib") is None:
+        elif not has_jpeglib():
             yield "how far answers are from the file's own data is not known without jpeglib (pip install jpeglib)"
         found, usual = coarseness(path), coarseness(BytesIO(encode(torch.zeros(1, 8, 8), task.quality)))
         if found is not None and usual is not None and not usual / 1.6 <= found <= usual * 1.6:
@@ -304,7 +303,7 @@ class Overview:
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:
-        """(1, 3, H, W), in rows of 4 to 12, no longer than 2048 pixels if it may be; each pixel zoom × zoom, as far as an answer stays
+        """(1, 3, H, W), in rows of 4 to 12, about 2048 pixels long at most if it may be; each pixel zoom × zoom, as far as an answer stays
         within those."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         zoom = max(1, min(zoom, WIDEST // max(edges)))

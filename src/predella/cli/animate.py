@@ -77,7 +77,12 @@ def run(options, rest) -> int:
     write_frames(torch.cat(made), options.out, options.fps, options.force)
     seconds = time.monotonic() - start
     if options.json:
-        print(json.dumps({"model": options.model, "frames": options.frames, "output": str(options.out), "seconds": round(seconds, 2)}))
+        print(
+            json.dumps(
+                {"model": options.model, "tune": options.tune, "frames": options.frames, "output": str(options.out)}
+                | {"seconds": round(seconds, 2)}
+            )
+        )
     else:
         print(f"{options.out}  {options.frames} frames of {size[1]}×{size[0]}  {seconds:.1f} s")
     return 0

@@ -74,6 +74,7 @@ def run(options, rest) -> int:
             "model": options.model,
             "verb": options.verb,
             "from_scale": scale,
+            "tune": options.tune,
             "output": str(options.out),
             "seconds": round(seconds, 2),
         }

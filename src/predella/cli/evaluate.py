@@ -35,10 +35,14 @@ def add_arguments(parser) -> None:
 
 def run(options, rest) -> int:
     from predella.atomic import check_folder
+    from predella.cli.internal import check_tuning
     from predella.cli.shared import check_seed, parse_box, say
     from predella.errors import UserError
     from predella.evaluation import Asked, evaluate
+    from predella.train.checkpoint import unfinished
 
+    if note := unfinished(Path(options.run)):
+        say(note)
     if options.record is not None:
         if options.record.suffix != ".jsonl" or options.record.is_dir():
             raise UserError(f"--record must name a .jsonl file, got {options.record}")
@@ -46,8 +50,7 @@ def run(options, rest) -> int:
     check_seed(options.seed)
     if not 2 <= options.samples <= 10_000:
         raise UserError(f"--samples must lie in 2…10000, got {options.samples}")
-    if not 0 <= options.tune <= 100_000:
-        raise UserError(f"--tune must lie in 0…100000 steps, got {options.tune}")
+    check_tuning(options)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     box = () if options.box == "none" else parse_box(options.box)

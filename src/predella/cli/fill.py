@@ -32,7 +32,7 @@ def run(options, rest) -> int:
     check_output(options.out, picture, options.force)
     if options.out.suffix.lower() in LOSSY:
         say(f"{options.out} is stored with losses, so known pixels change a little, too; .png keeps them exactly")
-    model = open_model(options.model, "fill", options.cpu)
+    model = open_model(options.model, "fill", options.cpu, "functional_fill")
     start = time.monotonic()
     write(fill(picture, known, model), options.out, options.force)
     seconds = time.monotonic() - start

@@ -84,7 +84,7 @@ def vary(options, model) -> int:
             size = made[0].shape
             print(f"{paths[file][-1]}  {options.count} of {size[-1]}×{size[-2]}  {time.monotonic() - start:.1f} s")
     if options.json:
-        print(json.dumps({"model": options.model, "method": options.method, "files": done}))
+        print(json.dumps({"model": options.model, "method": options.method, "tune": options.tune, "files": done}))
     return 0
 
 
@@ -97,7 +97,7 @@ def check_tuning(options) -> None:
 
 
 def own_weights(model, source, file: Path, options, generator, remedy: str = OWN):
-    """θ of a picture at home, tuned by --tune steps; without, a word where the model hardly knows it, and what would help."""
+    """θ of a picture at home, tuned by --tune steps; a word where the model hardly knows it, and what would help."""
     from predella.apps import internal
     from predella.cli.progress import progress
     from predella.cli.shared import say
@@ -105,10 +105,11 @@ def own_weights(model, source, file: Path, options, generator, remedy: str = OWN
     weights = internal.weights_of(model, source)
     if options.tune:
         with progress(f"{file.name}: {options.tune} steps of tuning") as tell:
-            return internal.tuned(model, weights, source, options.tune, generator, tell)
+            weights = internal.tuned(model, weights, source, options.tune, generator, tell)
     if options.model and (found := internal.likeness(model, weights, source)) < KNOWN:
         usual = f"{KNOWN:.0f} and more is usual for pictures it was trained on"
-        say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; --tune 100 draws it nearer, {remedy}")
+        nearer = f"--tune {max(100, 2 * options.tune)} draws it nearer"
+        say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; {nearer}, {remedy}")
     return weights
 
 
@@ -147,11 +148,13 @@ def train_on(image: Path, options, writes: Path):
     from predella.apps.device import placed
     from predella.atomic import ROOM, check_folder
     from predella.cli.progress import progress
+    from predella.cli.shared import say
     from predella.cli.train import keep_freed_memory
     from predella.errors import UserError
     from predella.recipe import override
     from predella.recipes import find_recipe
-    from predella.run import start, unfinished
+    from predella.run import start
+    from predella.train.checkpoint import goes_on, unfinished
     from predella.train.trainer import Interrupted, NotFinite
 
     recipe = find_recipe("meta_internal_plain")()
@@ -182,7 +185,7 @@ def train_on(image: Path, options, writes: Path):
             raise UserError(f"{image}: its training diverged ({error}); try fewer --train-steps") from None
         except Interrupted:
             if options.keep:
-                print(f"predella: predella train {recipe.name} --resume --out {shlex.quote(str(folder))} goes on", file=sys.stderr)
+                say(goes_on(folder))
             raise KeyboardInterrupt from None
     if options.keep:
         print(f"{folder}  the model of {image}, for --model", file=sys.stderr)

@@ -227,7 +227,12 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed, size, own if options.tune else None)
     write_pictures([pictures], paths, options.out, options.force, options.zoom)
     if options.json:
-        print(json.dumps({"model": options.model, "steps": options.steps, "from_scale": options.from_scale, "output": str(options.out)}))
+        print(
+            json.dumps(
+                {"model": options.model, "steps": options.steps, "from_scale": options.from_scale, "tune": options.tune}
+                | {"output": str(options.out)}
+            )
+        )
     else:
         print(f"{options.out}  {options.steps} pictures, from scale {options.from_scale}")
     return 0

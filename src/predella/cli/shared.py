@@ -46,20 +46,24 @@ def check_shipped(source: str) -> None:
         raise UserError(f"no weights of {source} are shipped; {instead}{makes}")
 
 
-def open_model(source: str, verb: str, cpu: bool):
+def open_model(source: str, verb: str, cpu: bool, instead: str = ""):
     """The model, on its device, if it serves `verb`; says so if its training has not ended.
+
+    Args:
+        instead: a shipped model that does serve it.
 
     Raises:
         UserError: nothing of that name; of a recipe whose weights are not shipped, how to get them.
     """
     from predella.apps.device import placed
     from predella.models.base import find_source, load
-    from predella.run import unfinished
+    from predella.train.checkpoint import unfinished
 
     check_shipped(source)
-    model = load(source)
-    model.check_verb(verb, source)
-    if note := unfinished(find_source(source)):
+    folder = find_source(source)
+    model = load(folder)
+    model.check_verb(verb, source, instead)
+    if note := unfinished(folder):
         say(note)
     return placed(model, cpu)
 

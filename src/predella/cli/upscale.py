@@ -51,7 +51,7 @@ def run(options, rest) -> int:
     for source, picture in usable(images, lenient, look):
         path = paths[source]
         if model is None:
-            model = open_model(options.model, "upscale", options.cpu)
+            model = open_model(options.model, "upscale", options.cpu, "functional_sr")
         size = target_size(picture.size, scale, wanted, model.enlarges_only)
         check_output(path, picture, options.force, size)
         if isinstance(field := model.config.field, WholeNetworks) and picture.size != (field.edge, field.edge):

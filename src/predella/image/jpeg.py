@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,9 +103,18 @@ class Coefficients:
         return _basis() @ (blocks - plane.offset) @ _basis().T
 
 
+def has_jpeglib() -> bool:
+    """Whether files' coefficients can be read."""
+    try:
+        import jpeglib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def check_jpeglib() -> None:
-    """Raise UserError if there is no jpeglib to read files' coefficients with."""
-    if find_spec("jpeglib") is None:
+    """Raise UserError if files' coefficients can't be read."""
+    if not has_jpeglib():
         raise UserError("reading JPEG coefficients needs jpeglib; run: pip install jpeglib")
 
 

@@ -23,8 +23,9 @@ class Texture:
 
     Patches: sliced Wasserstein distance, squared (Elnekave and Weiss 2022), after whitening. Random directions of raw patches mostly
     tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns count alike. Patches are linear and
-    know no edges, corners or things; a network's features do: of each map the mean and the covariance over places (after Gatys et al.
-    2015), both against the picture's covariance. Autocast is left out: sorted values and covariances differ by little.
+    know no edges, corners or things; a network's features do, by the mean μ and the covariance Σ of each map over places (after Gatys
+    et al. 2015): 25 · sum over maps of |μ' - μ|² / tr Σ + |Σ' - Σ|² / |Σ|², μ and Σ the picture's. Autocast is left out: sorted values
+    and covariances differ by little.
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
@@ -59,10 +60,10 @@ class Texture:
             directions = random_directions(len(self._whitening), self._directions, generator).to(made)
             kernels = (self._whitening @ directions).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
             total = _apart(_framed(made), self._real, kernels)
-            for own, (mean, covariance) in zip(self._maps(made) if self._maps is not None else (), self._moments):
-                found, spread = _moments(own)
-                total = total + FEATURES * (found - mean).square().sum() / covariance.trace().clamp(min=TINY)
-                total = total + FEATURES * (spread - covariance).square().sum() / covariance.square().sum().clamp(min=TINY**2)
+            for features, (wanted, spread) in zip(self._maps(made) if self._maps is not None else (), self._moments):
+                mean, covariance = _moments(features)
+                total = total + FEATURES * (mean - wanted).square().sum() / spread.trace().clamp(min=TINY)
+                total = total + FEATURES * (covariance - spread).square().sum() / spread.square().sum().clamp(min=TINY**2)
         return total
 
 

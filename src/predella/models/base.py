@@ -38,11 +38,13 @@ class Model(nn.Module):
     verbs: tuple[str, ...]  # of the command line, that this model serves
     config: Any
 
-    def check_verb(self, verb: str, who: str = "") -> None:
-        """Raise UserError if this model, which the user calls `who`, does not serve `verb`; the line says what it does."""
+    def check_verb(self, verb: str, who: str = "", instead: str = "") -> None:
+        """Raise UserError if this model, which the user calls `who`, does not serve `verb`; the line says what it does, and what model
+        does serve it, if `instead` names one."""
         if verb not in self.verbs:
             who = who or f"a model of kind {self.name}"
-            raise UserError(f"{who} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}")
+            other = f"; {instead} can {verb}" if instead else ""
+            raise UserError(f"{who} can't {verb}; it can {', '.join(self.verbs) or 'only be measured with'}{other}")
 
     def save_pretrained(self, folder: Path | str, bits: Literal[8, 16, 32] = 32) -> None:
         """Write config.json, which holds the weights' checksum, and model.safetensors; a kill in between leaves a whole model.

@@ -19,7 +19,8 @@ FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pa
 )  # fmt: skip
 NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every class's belongs to none
 CLEAR = 0.2  # in [-1, 1]: one farther than this from its class's must be twice as far from the next, or could mean either
-FLAT = 0.25  # in [-1, 1]: a neighbourhood that spans less has one colour
+FLAT, EVEN = 0.25, 0.05  # in [-1, 1]: a neighbourhood that spans less has one colour, and is no ramp from one to another
+SEEN = 256  # edge above which shares are counted at some of the pixels
 SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
 
 
@@ -85,9 +86,9 @@ class Layout:
         if self.encoding == "colors":
             return
         _, least, second = (x[0] for x in self._nearest(labels))
-        off = (least > NEAR) | ((least > CLEAR) & (second < 2 * least))
-        for channel in labels.split(1, 1):  # what compression smears is not flat
-            off &= (F.max_pool2d(channel, 3, 1, 1) + F.max_pool2d(-channel, 3, 1, 1))[0, 0] < FLAT
+        spans = [(F.max_pool2d(c, 3, 1, 1) + F.max_pool2d(-c, 3, 1, 1))[0, 0] for c in labels.split(1, 1)]
+        span = torch.stack(spans).amax(0)  # what compression smears is not flat, what is enlarged smoothly not even
+        off = ((least > NEAR) & (span < FLAT)) | ((least > CLEAR) & (second < 2 * least) & (span < EVEN))
         pixels = ((labels[0][:, off] + 1) * 127.5).round().long()  # (3, N)
         coarse, counts = torch.unique(pixels // 16, dim=1, return_counts=True)
         if counts.numel() and counts.max() > SHARE * off.numel():
@@ -107,7 +108,8 @@ class Layout:
 
     def shares(self, labels: Tensor) -> list[tuple[str, float]]:
         """Classes of a label map (1, 3, H, W) and their shares of the pixels, the largest first; none of no pixel."""
-        counts = torch.bincount(self._nearest(labels)[0].long().flatten(), minlength=len(self.classes))
+        step = max(1, min(labels.shape[-2:]) // SEEN)
+        counts = torch.bincount(self._nearest(labels[..., ::step, ::step])[0].long().flatten(), minlength=len(self.classes))
         found = [(name, int(n) / int(counts.sum())) for (name, _), n in zip(self.classes, counts) if n]
         return sorted(found, key=lambda x: -x[1])
 

@@ -1,6 +1,7 @@
 """Training state as one safetensors file, replaced atomically: a kill at any instant leaves the previous one whole."""
 
 import json
+import shlex
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -20,13 +21,24 @@ def save_state(folder: Path, tensors: dict[str, Tensor], numbers: dict) -> None:
         stream.write(data)
 
 
-def saved_at(folder: Path) -> dict | None:
-    """The numbers of what `save_state` wrote; None = nothing that can be read."""
+def unfinished(folder: Path) -> str | None:
+    """How far a run that has not ended has come, and how it goes on; None = it has ended, or is no run that can be read."""
     try:
-        with safe_open(folder / STATE, "pt") as opened:
-            return json.loads(opened.metadata()["numbers"])
+        recipe = json.loads((folder / "recipe.json").read_text())
+        steps, whole = _numbers(folder)["step"], sum(stage["steps"] for stage in recipe["stages"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
+    return None if steps >= whole else f"{folder} is unfinished, at step {steps} of {whole}; if it is not running, {goes_on(folder)}"
+
+
+def goes_on(folder: Path) -> str:
+    """The command by which a run goes on as it was begun."""
+    return f"predella train {shlex.quote(str(folder / 'recipe.json'))} --resume --out {shlex.quote(str(folder))} goes on"
+
+
+def _numbers(folder: Path) -> dict:
+    with safe_open(folder / STATE, "pt") as opened:
+        return json.loads(opened.metadata()["numbers"])
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
