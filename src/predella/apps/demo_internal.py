@@ -1,6 +1,6 @@
 """The demo's panel of internal learning: variations of a photo, other sizes, a way between two photos, a harmonised paste.
 
-The model has seen none of the photos: each generator is one forward pass, and for one photo a few steps of tuning.
+The model has seen none of the photos: each generator is one forward pass, and for two photos a few steps of tuning.
 """
 
 import torch
@@ -12,7 +12,7 @@ from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.sheet import sheet
 from predella.models.meta_internal import MetaInternal
 
-TUNED = 40  # steps
+TUNED = 60  # steps
 PASTE = (200, 80, 400, 280)  # of the flower: left, top, right, bottom
 
 
@@ -23,17 +23,18 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
     generator = torch.Generator().manual_seed(0)
     first, second = ((x.shape[-2], x.shape[-1]) for x in (view, unlike))
     own, far = (internal.weights_of(model, x) for x in (view, unlike))
-    varied = list(internal.variations(model, own, first, 4, generator))
-    (wide,) = internal.variations(model, own, (first[0], 2 * first[1]), 1, generator)
-    near = internal.tuned(model, far, unlike, TUNED, generator)
+    drawn, near = internal.tuned(model, own, view, TUNED, generator), internal.tuned(model, far, unlike, TUNED, generator)
+    varied, closer = (list(internal.variations(model, weights, first, 2, generator)) for weights in (own, drawn))
+    (wide,) = internal.variations(model, drawn, (first[0], 2 * first[1]), 1, generator)
     untuned, tuned = (list(internal.variations(model, weights, second, n, generator)) for weights, n in ((far, 1), (near, 3)))
     between = internal.between(model, view, other, 6, 2, seed=0)
     pasted, mask = paste(photos["china"], photos["flower"])
-    whole, _ = internal.made_own(model, own, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
+    whole, _ = internal.made_own(model, drawn, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
     rows = (
-        Row("A photo the model has never seen, and new ones of its patches, by one forward pass.", (
+        Row("A photo the model has never seen, and new ones of its patches, by one forward pass and after tuning.", (
             Figure("internal-photo", _twice(view), f"the photo, {first[1]}×{first[0]}"),
-            *(Figure(f"internal-{i}", _twice(x), f"variation {i}") for i, x in enumerate(varied, 1)),
+            *(Figure(f"internal-{i}", _twice(x), "one forward pass") for i, x in enumerate(varied, 1)),
+            *(Figure(f"internal-near-{i}", _twice(x), f"after {TUNED} steps of tuning") for i, x in enumerate(closer, 1)),
             Figure("internal-wide", _twice(wide), "twice as wide"),
         )),
         Row("A thing on a table: textures know no things.", (
