@@ -60,7 +60,8 @@ def test_a_transparent_picture_is_its_own(cli, photo, tmp_path):
         values = np.dstack([np.asarray(image), np.zeros((36, 48), np.uint8)])
     values[5:9, 5:9, 3] = 255
     Image.fromarray(values).save(tmp_path / "logo.png")
-    assert cli("vary", tmp_path / "logo.png", "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")[0] == 0
+    rc, _, err = cli("vary", tmp_path / "logo.png", "--count", "1", "--train-steps", "1", "--out", tmp_path / "o")
+    assert rc == 0 and "logo.png is transparent in places; they are seen as white" in err
 
 
 def test_a_picture_that_the_model_hardly_knows_is_called_so(cli, internals, photo, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--mask", type=Path, required=True, help="white where the image is to be filled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="functional_fill", help="a shipped name or a run folder (default: functional_fill)")
-    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened (default: 200 million)")
     add_common(parser, "an existing file")
 
 

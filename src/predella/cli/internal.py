@@ -46,7 +46,10 @@ def vary(options, model) -> int:
         scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
-        picture = read(file).on_white()
+        whole = read(file)
+        picture = whole.on_white()
+        if whole.alpha is not None:
+            say(f"{file} is transparent in places; they are seen as white")
         if options.method == "patch":
             patches.check(picture, str(file))
         else:

@@ -23,7 +23,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a file, or a folder (needed for several images)")
     parser.add_argument("--model", default="functional_sr", help="a shipped name or a run folder (default: functional_sr)")
     parser.add_argument("--ensemble", action="store_true", help="mean over four rotations: four times the work, a little better")
-    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened")
+    parser.add_argument("--max-pixels", type=int, default=200_000_000, help="largest input that is opened (default: 200 million)")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100")
     add_common(parser)
 
