@@ -14,6 +14,7 @@ from predella.losses import adversarial as adv
 from predella.losses import transport as ot
 from predella.losses.distances import Perceptual, projected
 from predella.losses.texture import Texture
+from predella.metrics.frechet import frechet_gaussians
 from predella.nn.critics import ImageCritic, VectorCritic
 from predella.nn.gaussian import GaussianMixture
 
@@ -44,6 +45,35 @@ def test_transport_moves_both_sets():
     x, y = torch.randn(5, 3).requires_grad_(), torch.randn(5, 3).requires_grad_()
     ot.exact_transport(x, y).backward()
     assert x.grad.abs().sum() > 0 and torch.allclose(x.grad.sum(0), -y.grad.sum(0))
+
+
+@pytest.mark.parametrize("count", [4, 40], ids=["fewer points than dimensions", "more"])
+def test_gaussian_transport_is_the_frechet_distance(count):
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 6, generator=g, dtype=torch.float64) for n in (30, count))
+    moments = [f(p) for p in (x, y) for f in (lambda p: p.mean(0), lambda p: torch.cov(p.T, correction=0))]
+    measure = ot.GaussianTransport(x)
+    assert float(measure(y)) == pytest.approx(frechet_gaussians(*moments), abs=1e-4)
+    assert float(measure.variance) == pytest.approx(float(moments[1].trace())) and abs(float(measure(x.flip(0)))) < 1e-4
+
+
+def test_gaussian_transport_draws_one_set_to_the_other():
+    """From points that are nearly one, and with fewer of them than dimensions: roots of the covariance are 0."""
+    g = torch.Generator().manual_seed(0)
+    measure = ot.GaussianTransport(torch.randn(5, 8, generator=g) * torch.arange(8) + 3)
+    moved = (0.01 * torch.randn(6, 8, generator=g)).requires_grad_()
+    first = float(measure(moved.detach()))
+    optimizer = torch.optim.Adam([moved], 0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        measure(moved).backward()
+        assert moved.grad is not None and moved.grad.isfinite().all()
+        optimizer.step()
+    assert float(measure(moved.detach())) < 0.01 * first
+
+
+def test_gaussian_transport_of_numbers_that_are_not_finite_is_not_finite():
+    assert not torch.isfinite(ot.GaussianTransport(torch.randn(9, 2))(torch.tensor([[0.0, float("nan")], [1.0, 2.0]])))
 
 
 def test_sliced_distance_in_one_dimension_is_the_exact_one():
@@ -220,16 +250,15 @@ def test_features_tell_textures_apart_from_16_pixels_on():
         assert (both > alone + 0.1) == (height == 24)
 
 
-def test_features_are_compared_by_mean_and_covariance():
-    """Of a map that is the picture itself, both are known; a picture of one colour has none, and yet a distance."""
+def test_features_are_compared_by_their_frechet_distance():
+    """Of a map that is the picture itself, it is known; a picture of one colour has no variance, and yet a distance."""
     real, made = _stripes(0), 1.5 * _stripes(3) + 0.1
     alone, both = (float(Texture(real, *maps)(made, torch.Generator().manual_seed(0))) for maps in ([], [lambda x: [2 * x - 1]]))
-    means, covariances = (
-        [f(2 * x[0].flatten(1) - 1) for x in (real, made)] for f in (lambda v: v.mean(1), lambda v: torch.cov(v, correction=0))
-    )
-    mean = (means[1] - means[0]).square().sum() / covariances[0].trace()
-    covariance = (covariances[1] - covariances[0]).square().sum() / covariances[0].square().sum()
-    assert both - alone == pytest.approx(25 * float(mean + covariance), rel=1e-4) and mean > 0.01 and covariance > 0.1
+    gaussians = []
+    for x in (real, made):
+        places = 2 * x[0].flatten(1).double() - 1
+        gaussians += [places.mean(1), torch.cov(places, correction=0)]
+    assert both - alone == pytest.approx(8 * frechet_gaussians(*gaussians) / float(gaussians[1].trace()), rel=1e-4)
     flat, near = torch.zeros(1, 3, 24, 24), (0.01 * torch.randn(1, 3, 24, 24)).requires_grad_()
     Texture(flat, lambda x: [x])(near, torch.Generator().manual_seed(0)).backward()
     assert near.grad is not None and near.grad.isfinite().all() and near.grad.any()

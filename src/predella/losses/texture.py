@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from predella.losses.transport import random_directions
+from predella.losses.transport import GaussianTransport, random_directions
 from predella.nn.coordinate import in_32_bits
 
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared
-FEATURES = 25.0  # weight of their distance: at first both parts are about as large
+FEATURES = 8.0  # weight of their distance: at first both parts are about as large
 FLOOR = 1e-3  # of the largest variance of patches: directions of less are enlarged no further
 ROUNDING = 1e-5  # nor those of less than what rounding to 8 bits makes
 TINY = 1e-4  # the least variance that features are told apart by
@@ -23,9 +23,8 @@ class Texture:
 
     Patches: sliced Wasserstein distance, squared (Elnekave and Weiss 2022), after whitening. Random directions of raw patches mostly
     tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns count alike. Patches are linear and
-    know no edges, corners or things; a network's features do, by the mean μ and the covariance Σ of each map over places (after Gatys
-    et al. 2015): 25 · sum over maps of |μ' - μ|² / tr Σ + |Σ' - Σ|² / |Σ|², μ and Σ the picture's. Autocast is left out: sorted values
-    and covariances differ by little.
+    know no edges, corners or things; a network's features do: 8 · sum over maps of the Fréchet distance of the features at all places
+    over their variance in the picture. Autocast is left out: sorted values and covariances differ by little.
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
@@ -40,7 +39,7 @@ class Texture:
             real = in_32_bits(real)
             values, vectors = torch.linalg.eigh(torch.cov(F.unfold(_framed(real), PATCH)[0]))
             self._whitening = vectors * torch.maximum(values, (FLOOR * values[-1]).clamp(min=ROUNDING)).rsqrt()
-            self._moments = [_moments(x) for x in self._maps(real)] if self._maps is not None else []
+            self._features = [GaussianTransport(x) for x in self._of(real)]
             self._real = _framed(real)
 
     def __call__(self, made: Tensor, generator: torch.Generator) -> Tensor:
@@ -60,17 +59,13 @@ class Texture:
             directions = random_directions(len(self._whitening), self._directions, generator).to(made)
             kernels = (self._whitening @ directions).T.view(-1, 3, PATCH, PATCH)  # a patch's projection is a convolution
             total = _apart(_framed(made), self._real, kernels)
-            for features, (wanted, spread) in zip(self._maps(made) if self._maps is not None else (), self._moments):
-                mean, covariance = _moments(features)
-                total = total + FEATURES * (mean - wanted).square().sum() / spread.trace().clamp(min=TINY)
-                total = total + FEATURES * (covariance - spread).square().sum() / spread.square().sum().clamp(min=TINY**2)
+            for features, own in zip(self._of(made), self._features):
+                total = total + FEATURES * own(features) / own.variance.clamp(min=TINY)
         return total
 
-
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, D, h, w) → mean (D,) and covariance (D, D) over places."""
-    flat = features[0].flatten(1)
-    return flat.mean(1), torch.cov(flat, correction=0)
+    def _of(self, picture: Tensor) -> list[Tensor]:
+        """(1, 3, H, W) → the features (places, D) of each map."""
+        return [x[0].flatten(1).T for x in self._maps(picture)] if self._maps is not None else []
 
 
 def _framed(x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from predella.losses.transport import symmetric_root
+
 
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
     """‖μ_r - μ_g‖² + tr(Σ_r + Σ_g - 2 (Σ_r Σ_g)^½), in float64; symmetric in its arguments.
@@ -26,8 +28,7 @@ def frechet_gaussians(m1: Tensor, s1: Tensor, m2: Tensor, s2: Tensor) -> float:
     numbers, half the time of the eigenvalues of the product.
     """
     m1, s1, m2, s2 = (t.double() for t in (m1, s1, m2, s2))
-    values, vectors = torch.linalg.eigh(s1)
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    root = symmetric_root(s1)
     product = torch.linalg.eigvalsh(root @ s2 @ root).clamp(min=0)
     return ((m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * product.sqrt().sum()).clamp(min=0).item()
 
