@@ -35,9 +35,9 @@ def main() -> None:
         rows = []
         for seed, (i, j) in enumerate(pairs):
             a, b = (at_home(model, from_uint8(images[k])[None], images.names[k]) for k in (i, j))
-            size, made = (a.shape[-2], a.shape[-1]), []
+            size, made, ends = (a.shape[-2], a.shape[-1]), [], [model.embed(x) for x in (a, b)]
             for share in SHARES:
-                weights = mixed(model, a, b, share, start)
+                weights = mixed(model, *ends, share, start)
                 made += variations(model, weights, size, 1, torch.Generator().manual_seed(seed))
             way = SHARES[-1] - SHARES[0]
             rows.append(slopes(torch.cat(made)) / way)

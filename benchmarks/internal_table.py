@@ -4,9 +4,10 @@
     python -m benchmarks.internal_table … --rows plain dataset --steps 300
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together) and patch
-(nearest patches), on the same few; dataset and patch on the pictures `--unseen`, the first without and with 50 steps of tuning.
-Minutes are those of training by picture. Stop it at any time: what is in the record is not done again.
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together), photos (the
+shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's own) and patch (nearest patches), on the
+same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as well. Minutes are those of training by
+picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is in the record is not done again.
 """
 
 import argparse
@@ -17,12 +18,15 @@ import sys
 from pathlib import Path
 
 from predella.atomic import write_text
+from predella.card import START
 from predella.metrics.fidelity import mean
+from predella.models.base import find_source
+from predella.recipe import read_recipe
 from predella.recipes.meta_internal import MODEL, RECIPES
 
-ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "patch")
+ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "photos", "patch")
 DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
-TUNED = (0, 50)  # steps, on unseen pictures
+SHIPPED = "meta_internal_photos"
 
 
 def main() -> None:
@@ -34,11 +38,13 @@ def main() -> None:
             parts = [(i, i + 1) for i in range(first, last)]
         else:
             parts = [(first, first + int(size)) if size else options.many]
-        runs = ["patch"] if row == "patch" else [_trained(options, row, kind, part) for part in parts]
+        given = {"patch": "patch", "photos": SHIPPED}.get(row)
+        runs = [given or _trained(options, row, kind, part) for part in parts]
         few = (first, min(last, parts[0][1])) if kind == "batch" else options.few
-        _measure(options, row, runs, parts if len(runs) > 1 else [few], parts)
-        for tune in TUNED if kind == "dataset" else TUNED[:1] if kind == "patch" else ():
-            _measure(options, row, runs, [options.unseen], parts, tune)
+        for tune in (0, options.tune) if row == "photos" else (0,):
+            _measure(options, row, runs, parts if len(runs) > 1 else [few], tune)
+        for tune in (0, options.tune) if row in ("dataset", "photos") else (0,) if row == "patch" else ():
+            _measure(options, row, runs, [options.unseen], tune)
 
 
 def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
@@ -62,8 +68,7 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
     return str(out)
 
 
-def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], trained: list[tuple[int, int]],
-             tune: int = 0) -> None:  # fmt: skip
+def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], tune: int) -> None:
     """Append the means over `runs`, each measured on its part, if the record lacks them."""
     among = f"{Path(options.data).stem} {parts[0][0]}–{parts[-1][1]}"
     name = (row if row == "patch" else f"meta_internal_{row}") + f", tuned {tune}" * bool(tune)
@@ -74,18 +79,30 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
         words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}", "--samples", str(options.samples), "--json"]
         for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
             found.setdefault(measured["measure"], []).append(measured)
-    minutes, some = None, next(iter(found.values()))
-    pictures = sum(b - a for a, b in trained)
-    if some[-1].get("minutes") is not None:
-        minutes = round(sum(m["minutes"] for m in some) / pictures, 2)
-        protocol = f"wall clock of training on {pictures} pictures, by picture"
-        found["minutes_per_picture"] = [{**some[-1], "value": minutes, "images": pictures, "protocol": protocol}]
+    minutes = None
+    if row != "patch":
+        took, pictures = (sum(x) for x in zip(*map(_cost, runs)))
+        tuning = mean([m["value"] for m in found["tuning_seconds"]]) / 60 if tune else 0.0
+        minutes = round(took / pictures + tuning, 2)
+        protocol = f"wall clock of training on {pictures} pictures, by picture" + ", and of tuning" * bool(tune)
+        found["minutes_per_picture"] = [{**found[next(iter(found))][-1], "value": minutes, "images": pictures, "protocol": protocol}]
     rows = _rows(options.record)
     for measure, measured in found.items():
         values = {"value": mean([m["value"] for m in measured]), "images": sum(m["images"] for m in measured)}
         made = {"command": "python -m benchmarks.internal_table " + shlex.join(sys.argv[1:]), "minutes": minutes}
         rows.append({**measured[-1], "run": name, "set": among, "measure": measure, "seed": options.seed, **values, **made})
     write_text(options.record, "".join(f"{json.dumps(row)}\n" for row in rows))  # all of them, or none
+
+
+def _cost(run: str) -> tuple[float, int]:
+    """Minutes that a run and those it began from were trained, and on how many pictures the last was."""
+    folder = find_source(run)
+    first, last = read_recipe((folder / "recipe.json").read_text()).data.part
+    seconds = 0.0
+    while (folder / "metrics.jsonl").exists():
+        seconds += [r["elapsed_s"] for r in _rows(folder / "metrics.jsonl") if "elapsed_s" in r][-1]
+        folder = folder / START
+    return seconds / 60, last - first
 
 
 def _options() -> argparse.Namespace:
@@ -98,6 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--steps", type=int, default=0, help="a stage (default: those of the recipes)")
     parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
+    parser.add_argument("--tune", type=int, default=50, help="steps (default: 50)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/internal_table"))

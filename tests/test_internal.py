@@ -117,12 +117,13 @@ def test_variations_start_from_noise_or_from_the_picture(model):
 
 def test_mixtures_keep_the_first_picture_below_the_scale(model):
     a, b = noise(1, 3, 18, 24), noise(1, 3, 18, 24, seed=1)
-    mixed = internal.mixed(model, a, b, 1.0, 1)
-    first, second = (model.all_weights(model.embed(x)) for x in (a, b))
+    ends = [model.embed(x) for x in (a, b)]
+    mixed = internal.mixed(model, *ends, 1.0, 1)
+    first, second = map(model.all_weights, ends)
     torch.testing.assert_close(mixed[0], first[0])
     torch.testing.assert_close(mixed[2], second[2])
-    half = internal.mixed(model, a, b, 0.5, 0)
-    torch.testing.assert_close(half[1], model.weights((model.embed(a) + model.embed(b)) / 2, 1))
+    half = internal.mixed(model, *ends, 0.5, 0)
+    torch.testing.assert_close(half[1], model.weights((ends[0] + ends[1]) / 2, 1))
 
 
 def test_between_tuned_weights_the_way_is_a_line_from_the_scale_on(model):

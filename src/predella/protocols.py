@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
+from time import perf_counter
 from typing import Literal
 
 import torch
@@ -27,6 +28,7 @@ from predella.metrics import density, filling, generation, internal, restoration
 from predella.metrics import points as point_sets
 from predella.metrics import super_resolution as sr
 from predella.metrics.features import Features, load_features, load_layers, load_maps
+from predella.metrics.fidelity import mean
 from predella.models.base import Model, load
 from predella.models.coverage_quality import CoverageQuality
 from predella.models.functional_image import FunctionalImage
@@ -239,7 +241,7 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
 def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
     """Samples of each picture's own model, which is the feed-forward one for pictures that were not trained on; None = of its patches."""
     maps, distance = load_maps(PLACES, asked.weights), lpips("vgg16", asked.weights)
-    generator = torch.Generator().manual_seed(asked.seed)
+    generator, seconds = torch.Generator().manual_seed(asked.seed), []
 
     def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:
         size = picture.shape[-2], picture.shape[-1]
@@ -247,13 +249,16 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
             return patches.variations(picture, None, samples, generator)[1]
         weights = own.weights_of(model, picture)
         if asked.tune:
+            start = perf_counter()
             weights = own.tuned(model, weights, picture, asked.tune, generator)
+            seconds.append(perf_counter() - start)
         return own.variations(model, weights, size, samples, generator)
 
-    pictures = (from_uint8(images[i])[None] for i in range(len(images)))
-    yield from internal.measure(
-        pictures, vary, maps, PLACES, distance, asked.samples, "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
-    )
+    pictures, ask = (from_uint8(images[i])[None] for i in range(len(images))), "own patches" + f", tuned {asked.tune}" * bool(asked.tune)
+    yield from internal.measure(pictures, vary, maps, PLACES, distance, asked.samples, ask)
+    if seconds:
+        row = {"measure": "tuning_seconds", "value": mean(seconds), "images": len(seconds)}
+        yield {"ask": ask, **row, "protocol": f"wall clock of {asked.tune} steps, mean over pictures"}
 
 
 def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[dict]:

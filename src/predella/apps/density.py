@@ -52,8 +52,7 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
     if picture.pixels.shape[1] != channels:
         taken = "grey; its three equal channels all count" if channels == 3 else "stored in colour; only its brightness is seen"
         notes.append(f"{name} is {taken}")
-    if picture.alpha is not None:
-        notes.append(f"{name} is transparent in places; they are seen as white")
+    notes += picture.notes_on_white(name)
     pixels = picture.on_white() if channels == 3 else picture.grey_on_white()
     if picture.bits > 8:
         notes.append(f"{name} has {picture.bits} bits a channel; it is rounded to 8")

@@ -183,13 +183,13 @@ def _from(model: MetaInternal, weights: Sequence[Weights], noise: Sequence[Tenso
 
 
 @torch.no_grad()
-def mixed(model: MetaInternal, a: Tensor, b: Tensor, share: float, start: int) -> list[Weights]:
-    """θ of picture a below scale `start`, and from there on those of (1 - share) · e(a) + share · e(b) (Sec. 5.2)."""
-    first, second = model.embed(a), model.embed(b)
+def mixed(model: MetaInternal, first: Tensor, second: Tensor, share: float, start: int) -> list[Weights]:
+    """θ of the first embedding (1, …) below scale `start`, and from there on those of (1 - share) · first + share · second (Sec. 5.2)."""
     between = torch.lerp(first, second, share)
     return [model.weights(first if i < start else between, i) for i in range(int(model.grown))]
 
 
+@torch.no_grad()
 def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, seed: int, size: Size | None = None,
             own: tuple[Sequence[Weights], Sequence[Weights]] | None = None) -> Tensor:  # fmt: skip
     """(steps, 3, *size), None = the first picture's size: samples from its generator to the other's, all of one noise.
@@ -197,12 +197,13 @@ def between(model: MetaInternal, a: Tensor, b: Tensor, steps: int, start: int, s
     Args:
         own: θ of both that were tuned, between which the way is a line; None = it goes through embeddings (`mixed`).
     """
-    size, device = size or (a.shape[-2], a.shape[-1]), model.first.device
+    size = size or (a.shape[-2], a.shape[-1])
+    ends = [model.embed(x.to(model.first.device)) for x in (a, b)] if own is None else []
     made = []
     for k in range(steps):
         share = k / (steps - 1)
         if own is None:
-            weights = mixed(model, a.to(device), b.to(device), share, start)
+            weights = mixed(model, *ends, share, start)
         else:
             weights = [x if i < start else interpolate_weights(x, y, share) for i, (x, y) in enumerate(zip(*own))]
         made += variations(model, weights, size, 1, torch.Generator().manual_seed(seed))

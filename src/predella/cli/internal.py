@@ -48,8 +48,8 @@ def vary(options, model) -> int:
     def looked_at(file: Path):
         whole = read(file)
         picture = whole.on_white()
-        if whole.alpha is not None:
-            say(f"{file} is transparent in places; they are seen as white")
+        for note in whole.notes_on_white(str(file)):
+            say(note)
         if options.method == "patch":
             patches.check(picture, str(file))
         else:

@@ -67,6 +67,10 @@ class Picture:
         """(1, 3, H, W): grey repeated, what is transparent shows white; as pictures to train on are read."""
         return self.rgb() if self.alpha is None else torch.lerp(torch.ones_like(self.rgb()), self.rgb(), (self.alpha + 1) / 2)
 
+    def notes_on_white(self, name: str) -> list[str]:
+        """What a user is told where `on_white` is all that is seen of the file; nothing of one without transparency."""
+        return [] if self.alpha is None else [f"{name} is transparent in places; they are seen as white"]
+
     def rgb(self) -> Tensor:
         """(1, 3, H, W): grey repeated."""
         return self.pixels.expand(-1, 3, -1, -1)
