@@ -100,9 +100,9 @@ def test_dark_shapes(cli, refuses, curves, digit, tmp_path):
     cli("trace", digit, *words, tmp_path / "a.npy")
     cli("trace", tmp_path / "ink.png", "--invert", *words, tmp_path / "b.npy")
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=0.1)
-    assert "ink.png is ink nearly everywhere; --invert" in cli("trace", tmp_path / "ink.png", *words, tmp_path / "d.npy")[2]
+    assert "% of it; --invert, if it is a drawing" in cli("trace", tmp_path / "ink.png", *words, tmp_path / "d.npy")[2]
     row = ("interpolate", curves / "functional_digits", tmp_path / "ink.png", tmp_path / "ink.png", "--out", tmp_path / "row.png")
-    assert "nearly everywhere" not in cli(*row, "--invert")[2] and "nearly everywhere" in cli(*row, "--force")[2]
+    assert "of it; --invert" not in cli(*row, "--invert")[2] and "of it; --invert" in cli(*row, "--force")[2]
     Image.new("LA", (20, 20), (255, 0)).save(tmp_path / "clear.png")
     refuses("trace", tmp_path / "clear.png", "--invert", *words, tmp_path / "c.npy", says=["clear.png is white", "needs a dark shape"])
     Image.new("L", (20, 20)).save(tmp_path / "black.png")

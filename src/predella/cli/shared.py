@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+INK = 0.35  # of a picture, beyond which it hardly is a line: digits have .27 at most, photos .56 on average
+
 
 def add_common(parser, writes: str = "existing files") -> None:
     """--cpu, --force and --json."""
@@ -79,9 +81,10 @@ def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
         width, height = shape.size
         if not shape.upward and width != height:
             say(f"{file} has {width:.0f}×{height:.0f} pixels; its central square is traced")
-        if not shape.upward and shape.density.mean() > 0.5:
+        ink = (shape.density / shape.density.amax()).mean().item()
+        if not shape.upward and ink > INK:
             remedy = "leave out --invert" if invert else "--invert"
-            say(f"{file} is ink nearly everywhere; {remedy}, if it is a drawing the other way round (a photo is no shape)")
+            say(f"{file} is ink in {ink:.0%} of it; {remedy}, if it is a drawing the other way round (a photo is no shape)")
 
 
 def leave_out(options, words: str, what: str) -> None:

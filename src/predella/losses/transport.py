@@ -66,9 +66,9 @@ def symmetric_root(matrix: Tensor) -> Tensor:
 class GaussianTransport:
     """Squared 2-Wasserstein distance between the Gaussians that two sets of points have the mean and covariance of.
 
-    ‖μ' - μ‖² + tr Σ' + tr Σ - 2 tr (Σ^½ Σ' Σ^½)^½ (Dowson and Landau 1982, Eq. 16), the Fréchet distance of feature statistics. One set is
-    given once; the distance has gradients for the other. Directions in which the points hardly deviate count by their deviation, where
-    in a difference of covariances they would by its square.
+    ‖μ' - μ‖² + tr Σ' + tr Σ - 2 tr (Σ^½ Σ' Σ^½)^½ (Dowson and Landau 1982), the Fréchet distance of `metrics.frechet` with a
+    gradient, for the second set. Directions in which points hardly deviate count by their deviation, where in a difference of
+    covariances they would by its square.
 
     Args:
         points: (n, D), n ≥ 1.
