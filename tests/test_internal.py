@@ -144,22 +144,25 @@ def test_a_tuned_scales_noise_is_what_its_reconstruction_leaves_out(model, monke
     for share in (0.5, 2.0):  # of it, that the noise was before: it becomes no stronger
         model.amplitudes[1:] = torch.cat(left) * share
         after = internal.tuned(model, before, picture, 1, torch.Generator().manual_seed(0))
-        assert "detail" not in after[0]
+        assert after[0]["detail"] == 1
         for i in (1, 2):
             torch.testing.assert_close(after[i]["detail"] * model.amplitudes[i], min(1.0, share) * left[i - 1])
     once = [{**w, **({"detail": torch.tensor([0.1])} if i else {})} for i, w in enumerate(before)]
     assert internal.tuned(model, once, picture, 1, torch.Generator().manual_seed(0))[1]["detail"] <= 0.1
 
 
-def test_tuning_tells_lower_scales_of_the_last_and_reconstructs_every_second_step(model, monkeypatch):
+def test_tuning_begins_with_coarse_scales_and_tells_them_of_the_last(model, monkeypatch):
+    """Reconstructed is in every fourth step: of two scales of three at first."""
     picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")
     monkeypatch.setattr(internal, "HELD", 0.0)
     monkeypatch.setattr(internal, "Texture", lambda real, maps: lambda x, generator: x.sum() * (x.shape == picture.shape))
-    made = []
-    monkeypatch.setattr(model, "reconstruct", lambda *words: made.append(1) or MetaInternal.reconstruct(model, *words))
+    scales = []
+    monkeypatch.setattr(model, "reconstruct", lambda w, sizes: scales.append(len(w)) or MetaInternal.reconstruct(model, w, sizes))
     before = internal.weights_of(model, picture)
-    after = internal.tuned(model, before, picture, 4, torch.Generator().manual_seed(0))
-    assert len(made) == 2 and not torch.equal(before[0]["0.weight"], after[0]["0.weight"])
+    first = internal.tuned(model, before, picture, 3, torch.Generator().manual_seed(0))
+    assert scales == [3] and not torch.equal(before[0]["0.weight"], first[0]["0.weight"])
+    internal.tuned(model, before, picture, 12, torch.Generator().manual_seed(0))
+    assert scales == [3, 2, 3, 3]
 
 
 def test_a_paste_changes_the_picture_only_near_its_mask(model):

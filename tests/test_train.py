@@ -333,6 +333,19 @@ def test_muon_steps_are_orthogonal_and_scale_free():
         Optim(muon=("nothing.*",)).build([net])
 
 
+def test_muon_without_momentum_forgets_earlier_gradients():
+    nets = [nn.Linear(3, 2, bias=False) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    optimizers = [Optim(muon=("weight",), muon_lr=0.1, muon_decay=0.0, muon_momentum=0.0).build([net]) for net in nets]
+    gradient = torch.randn(2, 3)
+    for first, net, optimizer in zip((gradient, -gradient), nets, optimizers):
+        net.weight.grad = first
+        optimizer.step(0.0)  # nothing moves, the gradient is seen
+        net.weight.grad = gradient
+        optimizer.step(1.0)
+    torch.testing.assert_close(nets[0].weight, nets[1].weight)
+
+
 def test_clip_bounds_the_gradient():
     net = nn.Linear(3, 1)
     optimizer = Optim(clip=0.5).build([net])

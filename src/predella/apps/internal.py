@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from kornia.filters import gaussian_blur2d
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor
+from torch import Tensor, nn
 
 from predella.errors import UserError
 from predella.image.files import luma
@@ -20,12 +20,15 @@ from predella.losses.texture import Texture
 from predella.models.classifier import texture_maps
 from predella.models.meta_internal import DETAIL, MetaInternal, missing
 from predella.nn.hyper import Weights, interpolate_weights
+from predella.train.optim import Optim
 
 LARGEST = 2_000_000  # pixels of an answer
 TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
 SEEN = 0.1  # a change of a pixel in [-1, 1] that counts
-TUNING, HELD, EVERY = 1e-3, 200.0, 2  # of `tuned`: the learning rate, the weight of the reconstruction, made in every second step
+TUNING = Optim(lr=1e-3, betas=(0.5, 0.999), muon=("*weight",), muon_lr=0.02, muon_decay=0.0, muon_momentum=0.8, schedule="linear")
+HELD, EVERY = 100.0, 4  # of `tuned`: the weight of the reconstruction, and how often it is made
+LAYOUT = 0.3  # of its steps: the first, which are of the coarser half of the scales
 OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
 UNDER_WAY = 20  # steps of a walk before its first frame
 GROWTH = {"harmonize": 7, "edit": 20}  # radius by which a mask grows, likewise
@@ -120,7 +123,7 @@ def likeness(model: MetaInternal, weights: Sequence[Weights], picture: Tensor) -
 @torch.enable_grad()
 def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, steps: int, generator: torch.Generator,
           tell: Callable[[float], None] | None = None) -> list[Weights]:  # fmt: skip
-    """θ of a picture's generator, trained on by `steps` steps of all scales at once.
+    """θ of a picture's generator, trained on by `steps` steps of all scales at once, the first of them of the coarser half only.
 
     Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples by the distance of textures: what a critic would
     need many steps for. Gradients go through all scales. A scale's noise is as strong as what the picture's own reconstruction leaves
@@ -130,27 +133,35 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
         tell: hears the fraction done after each step.
     """
     device = model.first.device
-    theta = [{k: w.detach().clone().requires_grad_(k != DETAIL) for k, w in scale.items()} for scale in weights]
+    names = [{k: k.replace(".", "_") for k in scale if k != DETAIL} for scale in weights]  # as a module may call them
+    learned = [nn.ParameterDict({n: scale[k][0].detach().clone() for k, n in own.items()}) for scale, own in zip(weights, names)]
     most = [scale.get(DETAIL, torch.ones(1, device=device)) for scale in weights]
-    optimizer = torch.optim.Adam([w for scale in theta for w in scale.values() if w.requires_grad], TUNING, (0.5, 0.999))
+    details = list(most)
+
+    def theta(scales: int) -> list[Weights]:
+        each = zip(names[:scales], learned, details)
+        return [{**{k: parameters[n][None] for k, n in own.items()}, DETAIL: detail} for own, parameters, detail in each]
+
+    optimizer = TUNING.build(learned)
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
     real, maps = pyramid(picture.to(device), sizes), texture_maps()
     textures = [Texture(x, maps) for x in real]
     for step in range(steps):
+        scales = (len(sizes) + 1) // 2 if step < int(LAYOUT * steps) else len(sizes)
         held = torch.zeros((), device=device)
         if step % EVERY == 0:
-            made = model.reconstruct(theta, sizes)
+            made = model.reconstruct(theta(scales), sizes)
             held = EVERY * HELD * torch.stack([l2(a, b).mean() for a, b in zip(made, real)]).sum()
             for i, left in enumerate([missing(a.detach(), b) for a, b in zip(made, real[1:])], 1):
-                theta[i][DETAIL] = torch.minimum(left / model.amplitudes[i].clamp(min=1e-6), most[i])
-        samples = model.generate(theta, [z.to(device) for z in model.draw(1, sizes, generator)], sizes)
+                details[i] = torch.minimum(left / model.amplitudes[i].clamp(min=1e-6), most[i])
+        samples = model.generate(theta(scales), [z.to(device) for z in model.draw(1, sizes, generator)], sizes)
         loss = held + torch.stack([texture(x, generator) for texture, x in zip(textures, samples)]).sum()
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        optimizer.step(TUNING.factor(step, steps))
         if tell is not None:
             tell((step + 1) / steps)
-    return [{k: w.detach() for k, w in scale.items()} for scale in theta]
+    return [{k: w.detach() for k, w in scale.items()} for scale in theta(len(sizes))]
 
 
 def without_colour(made: Tensor, picture: Tensor) -> Tensor:

@@ -85,8 +85,11 @@ class GaussianTransport:
     def __call__(self, x: Tensor) -> Tensor:
         """(m, D), m ≥ 1 → a scalar; 0 but for rounding where mean and covariance are the same."""
         mean, centred = x.mean(0), x - x.mean(0)
-        rotated = centred @ self._root
-        gram = (rotated.T @ rotated if len(x) > x.shape[1] else rotated @ rotated.T) / len(x)  # both have the eigenvalues that count
+        if len(x) > x.shape[1]:
+            gram = self._root @ (centred.T @ centred) @ self._root / len(x)
+        else:  # smaller, and the same eigenvalues but those of 0
+            rotated = centred @ self._root
+            gram = rotated @ rotated.T / len(x)
         if not torch.isfinite(gram).all():
             return gram.sum()  # not finite either: the trainer says where
         least = (ROUNDING * self.variance).square().clamp(min=torch.finfo(gram.dtype).tiny)  # the root's slope stays finite

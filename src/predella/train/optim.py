@@ -24,7 +24,7 @@ class Optim:
         betas, weight_decay: of AdamW.
         muon: patterns (shell-style) of parameter names, such as "paint.encoder.body.*"; kernels count as matrices
             (out, in · area). Parameters with fewer than two axes always stay with AdamW.
-        muon_lr, muon_decay: learning rate (at the top of the schedule) and weight decay of Muon.
+        muon_lr, muon_decay, muon_momentum: learning rate (at the top of the schedule), weight decay and momentum of Muon.
         slow: patterns of parameters that AdamW changes with the learning rate `slow_lr` instead; a warning if there are none, as in a
             shared critic, which has no encoder.
         clip: largest gradient norm over the phase; 0 = no clipping.
@@ -39,6 +39,7 @@ class Optim:
     muon: tuple[str, ...] = ()
     muon_lr: float = 0.02
     muon_decay: float = 0.01
+    muon_momentum: float = 0.95
     slow: tuple[str, ...] = ()
     slow_lr: float = 1e-6
     clip: float = 0.0
@@ -89,7 +90,9 @@ class PhaseOptimizer:
             adam = torch.optim.AdamW(slow, lr=config.slow_lr, betas=config.betas, weight_decay=config.weight_decay)
             self._optimizers.append((adam, config.slow_lr))
         if self._views:
-            self._optimizers.append((torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay), config.muon_lr))
+            self._optimizers.append(
+                (torch.optim.Muon(self._views, config.muon_lr, config.muon_decay, config.muon_momentum), config.muon_lr)
+            )
 
     def zero_grad(self) -> None:
         for p in self.parameters:
