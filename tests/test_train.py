@@ -311,50 +311,6 @@ def test_names_of_losses_weights_and_optimizers_must_agree(tmp_path):
         phase.total(Batch(torch.zeros(1)))
 
 
-def test_schedules():
-    optim = Optim(warmup=10, schedule="cosine")
-    values = [optim.factor(k, 100) for k in range(101)]
-    assert values[0] == pytest.approx(0.1, rel=0.01) and max(values) < 1 and values[100] == pytest.approx(0)
-    assert Optim(schedule="linear").factor(25, 100) == 0.75 and Optim().factor(99, 100) == 1
-
-
-def test_muon_steps_are_orthogonal_and_scale_free():
-    """The update of a kernel has singular values near 1 · lr whatever the gradient's size: Muon's defining property."""
-    net = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Linear(2, 2))
-    optimizer = Optim(lr=1e-3, muon=("0.weight",), muon_lr=0.1).build([net])
-    before = net[0].weight.detach().clone()
-    for p in net.parameters():
-        p.grad = torch.randn_like(p) * 1e-6
-    optimizer.step(1.0)
-    step = (before * (1 - 0.1 * 0.01) - net[0].weight.detach()).reshape(6, 36)
-    singular = torch.linalg.svdvals(step)
-    assert singular.min() > 0.05 and singular.max() < 0.13
-    with pytest.raises(ValueError, match="names none"):
-        Optim(muon=("nothing.*",)).build([net])
-
-
-def test_muon_without_momentum_forgets_earlier_gradients():
-    nets = [nn.Linear(3, 2, bias=False) for _ in range(2)]
-    nets[1].load_state_dict(nets[0].state_dict())
-    optimizers = [Optim(muon=("weight",), muon_lr=0.1, muon_decay=0.0, muon_momentum=0.0).build([net]) for net in nets]
-    gradient = torch.randn(2, 3)
-    for first, net, optimizer in zip((gradient, -gradient), nets, optimizers):
-        net.weight.grad = first
-        optimizer.step(0.0)  # nothing moves, the gradient is seen
-        net.weight.grad = gradient
-        optimizer.step(1.0)
-    torch.testing.assert_close(nets[0].weight, nets[1].weight)
-
-
-def test_clip_bounds_the_gradient():
-    net = nn.Linear(3, 1)
-    optimizer = Optim(clip=0.5).build([net])
-    for p in net.parameters():
-        p.grad = torch.full_like(p, 100.0)
-    optimizer.step(1.0)
-    assert torch.cat([p.grad.flatten() for p in net.parameters()]).norm() == pytest.approx(0.5, rel=1e-4)
-
-
 def test_ema_is_the_weighted_mean():
     net = nn.Linear(1, 1, bias=False)
     nn.init.constant_(net.weight, 0.0)
