@@ -19,6 +19,7 @@ from predella.models.meta_internal import MetaInternal
 SHARES = [j / 10 for j in range(1, 10)]
 
 
+@torch.no_grad()
 def main() -> None:
     parser = parser_of("internal_slopes")
     parser.add_argument("--model", required=True)

@@ -32,7 +32,7 @@ ALLOWED = {
     "objectives": {"image", "nn", "losses", "tasks", "models", "weights"} | EDGE,
     "train": {"models.base", "objectives.base", "tasks.base", "image"} | EDGE,
     "metrics": {"image", "nn", "losses", "data", "tasks", "weights"} | EDGE,
-    "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics"} | EDGE,
+    "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics", "train.optim"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "tasks.base", "models", "train"} | EDGE,
     "evaluation": {"recipe", "data", "models", "metrics", "apps", "train", "protocols"} | EDGE,

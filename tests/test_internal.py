@@ -151,6 +151,13 @@ def test_a_tuned_scales_noise_is_what_its_reconstruction_leaves_out(model, monke
     assert internal.tuned(model, once, picture, 1, torch.Generator().manual_seed(0))[1]["detail"] <= 0.1
 
 
+def test_tuning_that_diverges_says_so(model, monkeypatch):
+    picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")
+    monkeypatch.setattr(internal, "Texture", lambda real, maps: lambda x, generator: x.sum() * torch.nan)
+    with pytest.raises(UserError, match="tuning diverged at step 1 of 5; take fewer"):
+        internal.tuned(model, internal.weights_of(model, picture), picture, 5, torch.Generator())
+
+
 def test_tuning_begins_with_coarse_scales_and_tells_them_of_the_last(model, monkeypatch):
     """Reconstructed is in every fourth step: of two scales of three at first."""
     picture = F.interpolate(noise(1, 3, 6, 8), (18, 24), mode="bilinear")

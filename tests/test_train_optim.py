@@ -40,6 +40,8 @@ def test_muon_without_momentum_forgets_earlier_gradients():
         net.weight.grad = gradient
         optimizer.step(1.0)
     torch.testing.assert_close(nets[0].weight, nets[1].weight)
+    with pytest.raises(ValueError, match=r"muon_momentum must lie in \[0, 1\), got 1"):
+        Optim(muon_momentum=1.0)
 
 
 def test_clip_bounds_the_gradient():

@@ -241,7 +241,8 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
 def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
     """Samples of each picture's own model, which is the feed-forward one for pictures that were not trained on; None = of its patches."""
     maps, distance = load_maps(PLACES, asked.weights), lpips("vgg16", asked.weights)
-    generator, seconds = torch.Generator().manual_seed(asked.seed), []
+    generator = torch.Generator().manual_seed(asked.seed)
+    seconds: list[float] = []
 
     def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:
         size = picture.shape[-2], picture.shape[-1]

@@ -27,7 +27,7 @@ TOGETHER = 200_000_000  # of all answers to one picture
 SHARP = 5.0  # σ of the blur of a mask's border, in pixels of a picture of 250 (Shaham et al. 2019, released code)
 SEEN = 0.1  # a change of a pixel in [-1, 1] that counts
 TUNING = Optim(lr=1e-3, betas=(0.5, 0.999), muon=("*weight",), muon_lr=0.02, muon_decay=0.0, muon_momentum=0.8, schedule="linear")
-HELD, EVERY = 100.0, 4  # of `tuned`: the weight of the reconstruction, and how often it is made
+HELD, EVERY = 100.0, 4  # of `tuned`: the weight of the reconstruction, and from one that is made to the next so many steps
 LAYOUT = 0.3  # of its steps: the first, which are of the coarser half of the scales
 OTHER = 0.1  # mean difference between glances at two pictures, from which on they are two
 UNDER_WAY = 20  # steps of a walk before its first frame
@@ -127,10 +127,19 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
 
     Each scale is drawn to the picture by its reconstruction (Eq. 5), and its samples by the distance of textures: what a critic would
     need many steps for. Gradients go through all scales. A scale's noise is as strong as what the picture's own reconstruction leaves
-    out at it by then, but no stronger than before.
+    out at it when it was made last, but no stronger than before. Kernels take Muon's steps, biases Adam's, at rates that fall to 0.
 
     Args:
+        weights: θ of one picture, (1, …) each.
+        picture: (1, 3, H, W), at home.
+        steps: so few as four leave the finer scales without a reconstruction.
         tell: hears the fraction done after each step.
+
+    Returns:
+        θ likewise, with the "detail" of each scale.
+
+    Raises:
+        UserError: the steps diverge.
     """
     device = model.first.device
     names = [{k: k.replace(".", "_") for k in scale if k != DETAIL} for scale in weights]  # as a module may call them
@@ -156,6 +165,8 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
                 details[i] = torch.minimum(left / model.amplitudes[i].clamp(min=1e-6), most[i])
         samples = model.generate(theta(scales), [z.to(device) for z in model.draw(1, sizes, generator)], sizes)
         loss = held + torch.stack([texture(x, generator) for texture, x in zip(textures, samples)]).sum()
+        if not torch.isfinite(loss):
+            raise UserError(f"tuning diverged at step {step + 1} of {steps}; take fewer, or none (--tune 0)")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(TUNING.factor(step, steps))

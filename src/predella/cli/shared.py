@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-INK = 0.35  # of a picture, beyond which it hardly is a line: digits have .27 at most, photos .56 on average
+INK = 0.35  # mean brightness over the largest, beyond which it hardly is a line: 300 digits of MNIST have .27 at most
 
 
 def add_common(parser, writes: str = "existing files") -> None:
@@ -76,7 +76,7 @@ def say(note: str) -> None:
 
 
 def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
-    """Say of shapes that are mostly bright what would read them the other way round, and of long pictures what is left out."""
+    """Say of shapes that are bright nearly everywhere what would read them the other way round, of long pictures what is left out."""
     for shape, file in zip(shapes, files):
         width, height = shape.size
         if not shape.upward and width != height:

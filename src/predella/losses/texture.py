@@ -24,7 +24,7 @@ class Texture:
     Patches: sliced Wasserstein distance, squared (Elnekave and Weiss 2022), after whitening. Random directions of raw patches mostly
     tell of their mean colour; whitened by the picture's own covariance, coarse and fine patterns count alike. Patches are linear and
     know no edges, corners or things; a network's features do: 8 · sum over maps of the Fréchet distance of the features at all places
-    over their variance in the picture. Autocast is left out: sorted values and covariances differ by little.
+    over their variance in the picture (`GaussianTransport`). Autocast is left out: sorted values and covariances differ by little.
 
     Args:
         real: (1, 3, H, W) in [-1, 1].
@@ -43,7 +43,7 @@ class Texture:
             self._real = _framed(real)
 
     def __call__(self, made: Tensor, generator: torch.Generator) -> Tensor:
-        """(1, 3, H, W) → a scalar, 0 for the picture itself.
+        """(1, 3, H, W) → a scalar, 0 but for rounding for the picture itself.
 
         Args:
             generator: a CPU generator, of the directions.

@@ -1,4 +1,4 @@
-"""Distances between two sets of points: exact transport, sliced Wasserstein, maximum mean discrepancy, kernel-density cross-entropy."""
+"""Distances between two sets of points: transport (exact, sliced, of their Gaussians), maximum mean discrepancy, cross-entropy."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from torch.autograd import Function
 
 INVERSE_MULTIQUADRIC_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAIRS = 2**20  # of points whose distances are in memory at once
-ROUNDING = 1e-6  # of a variance: smaller roots of eigenvalues are the rounding of single precision
+LEAST_ROOT = 1e-6  # of a variance, below which a root of an eigenvalue keeps a finite slope
 LEAST_EXPONENT = -87.0  # below it a kernel is nothing beside the nearest one, and its exponential a slow denormal number
 
 
@@ -68,7 +68,8 @@ class GaussianTransport:
 
     ‖μ' - μ‖² + tr Σ' + tr Σ - 2 tr (Σ^½ Σ' Σ^½)^½ (Dowson and Landau 1982), the Fréchet distance of `metrics.frechet` with a
     gradient, for the second set. Directions in which points hardly deviate count by their deviation, where in a difference of
-    covariances they would by its square.
+    covariances they would by its square. In single precision roots of eigenvalues are off by √ε = 3e-4 of the largest: values near 0
+    may be slightly negative there, and their gradients noise. Call it outside autocast.
 
     Args:
         points: (n, D), n ≥ 1.
@@ -92,7 +93,7 @@ class GaussianTransport:
             gram = rotated @ rotated.T / len(x)
         if not torch.isfinite(gram).all():
             return gram.sum()  # not finite either: the trainer says where
-        least = (ROUNDING * self.variance).square().clamp(min=torch.finfo(gram.dtype).tiny)  # the root's slope stays finite
+        least = (LEAST_ROOT * self.variance).square().clamp(min=torch.finfo(gram.dtype).tiny)  # the root's slope stays finite
         shared = (torch.linalg.eigvalsh(gram).clamp(min=0) + least).sqrt().sum()
         return (mean - self._mean).square().sum() + centred.square().sum() / len(x) + self.variance - 2 * shared
 

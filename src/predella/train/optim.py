@@ -46,6 +46,10 @@ class Optim:
     warmup: int = 0
     schedule: Literal["constant", "cosine", "linear", "drop"] = "constant"
 
+    def __post_init__(self):
+        if not 0 <= self.muon_momentum < 1:
+            raise ValueError(f"muon_momentum must lie in [0, 1), got {self.muon_momentum}")
+
     def build(self, modules: Sequence[nn.Module]) -> "PhaseOptimizer":
         """The optimizer of one phase."""
         return PhaseOptimizer(self, modules)
@@ -91,7 +95,10 @@ class PhaseOptimizer:
             self._optimizers.append((adam, config.slow_lr))
         if self._views:
             self._optimizers.append(
-                (torch.optim.Muon(self._views, config.muon_lr, config.muon_decay, config.muon_momentum), config.muon_lr)
+                (
+                    torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay, momentum=config.muon_momentum),
+                    config.muon_lr,
+                )
             )
 
     def zero_grad(self) -> None:
