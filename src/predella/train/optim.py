@@ -94,12 +94,8 @@ class PhaseOptimizer:
             adam = torch.optim.AdamW(slow, lr=config.slow_lr, betas=config.betas, weight_decay=config.weight_decay)
             self._optimizers.append((adam, config.slow_lr))
         if self._views:
-            self._optimizers.append(
-                (
-                    torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay, momentum=config.muon_momentum),
-                    config.muon_lr,
-                )
-            )
+            muon = torch.optim.Muon(self._views, lr=config.muon_lr, weight_decay=config.muon_decay, momentum=config.muon_momentum)
+            self._optimizers.append((muon, config.muon_lr))
 
     def zero_grad(self) -> None:
         for p in self.parameters:
