@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from predella.atomic import write_text
-from predella.card import START
+from predella.card import START, last_step
 from predella.metrics.fidelity import mean
 from predella.models.base import find_source
 from predella.recipe import read_recipe
@@ -100,7 +100,7 @@ def _cost(run: str) -> tuple[float, int]:
     first, last = read_recipe((folder / "recipe.json").read_text()).data.part
     seconds = 0.0
     while (folder / "metrics.jsonl").exists():
-        seconds += [r["elapsed_s"] for r in _rows(folder / "metrics.jsonl") if "elapsed_s" in r][-1]
+        seconds += last_step(folder)["elapsed_s"]
         folder = folder / START
     return seconds / 60, last - first
 

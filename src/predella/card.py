@@ -43,13 +43,18 @@ def model_card(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def last_step(records: Path) -> dict:
+    """The last row of training in a folder's metrics.jsonl: step, elapsed_s and losses."""
+    rows = [json.loads(line) for line in (records / "metrics.jsonl").read_text().splitlines()]
+    return [r for r in rows if "step" in r and "protocol" not in r][-1]
+
+
 def _started(records: Path) -> list[str]:
     """Where the first weights come from: one line a run, the nearest first."""
     if not (records / "environment.json").exists():
         return []
     about = json.loads((records / "environment.json").read_text())
-    rows = [json.loads(line) for line in (records / "metrics.jsonl").read_text().splitlines()]
-    last = [r for r in rows if "step" in r and "protocol" not in r][-1]
+    last = last_step(records)
     how = f"{last['step']:,} steps, {last['elapsed_s'] / 60:.0f} min"
     return [
         f"It started from the weights of `{about['command']}` (commit {about['commit'] or 'unknown'}; {how}).",
