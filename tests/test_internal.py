@@ -59,6 +59,13 @@ def test_leakage_is_the_share_of_patches_from_another_picture():
         leakage(own, own, [])
 
 
+def test_leakage_below_a_ratio_leaves_out_patches_that_are_about_as_near_to_both_pictures():
+    own, other = noise(1, 3, 7, 7), noise(1, 3, 7, 7, seed=1)
+    assert [leakage(own.lerp(other, t), own, [other], ratio=r) for t, r in ((0.52, 1), (0.52, 0.8), (0.6, 0.8))] == [1, 0, 1]
+    with pytest.raises(ValueError, match="must lie in"):
+        leakage(own, own, [other], ratio=1.2)
+
+
 def test_slopes_are_changes_a_unit_of_the_way():
     way = torch.linspace(0, 2, 5).view(5, 1, 1, 1).expand(5, 3, 4, 4)
     torch.testing.assert_close(slopes(way), torch.full((4,), 2.0))

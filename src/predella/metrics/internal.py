@@ -71,21 +71,27 @@ def copy_score(sample: Tensor, picture: Tensor, patch: int = PATCH) -> float:
     return torch.cat([right.flatten(), below.flatten()]).double().mean().item()
 
 
-def leakage(sample: Tensor, own: Tensor, others: Sequence[Tensor], patch: int = PATCH) -> float:
+def leakage(sample: Tensor, own: Tensor, others: Sequence[Tensor], patch: int = PATCH, ratio: float = 1.0) -> float:
     """Share of a sample's patches that are nearer to a patch of another picture than to any of its own (Bensadoun et al. 2021, Fig. 2).
+
+    Smooth patches are in many pictures, so a model that saw its own picture only has some, too: compare with such a one. A smaller
+    ratio leaves most of them out, as Lowe's test does for features that match in several places (Lowe 2004, Sec. 7.1: 0.8).
 
     Args:
         sample, own: (1, C, H, W): of one picture's model, and that picture.
         others: (1, C, h, w) each: the pictures that were trained together with it.
+        ratio: in (0, 1]: the distance to the other picture is below so much of the distance to its own.
 
     Raises:
-        ValueError: a picture smaller than a patch, or no others.
+        ValueError: a picture smaller than a patch, no others, or another ratio.
     """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"a ratio of distances must lie in (0, 1], got {ratio}")
     if not others or min(min(x.shape[-2:]) for x in (sample, own, *others)) < patch:
         raise ValueError(f"leakage needs another picture, and pictures of at least {patch} pixels")
     asked = F.unfold(sample, patch, stride=patch // 2)[0].T
     known, foreign = F.unfold(own, patch)[0].T, torch.cat([F.unfold(x, patch)[0].T for x in others])
-    leaked = [torch.cdist(a, foreign).amin(1) < torch.cdist(a, known).amin(1) for a in asked.split(256)]
+    leaked = [torch.cdist(a, foreign).amin(1) < ratio * torch.cdist(a, known).amin(1) for a in asked.split(256)]
     return torch.cat(leaked).double().mean().item()
 
 
