@@ -22,7 +22,7 @@ from predella.data.batches import Batches
 from predella.metrics import generation
 from predella.metrics.features import load_features
 from predella.models.base import load
-from predella.models.reversible import COMPONENTS
+from predella.models.reversible import COMPONENTS, ReversibleConfig
 from predella.nn.gaussian import GaussianMixture
 from predella.protocols import FACES
 from predella.recipe import Recipe, read_recipe
@@ -97,6 +97,7 @@ def images_seen(run: Path) -> int:
 
 def train(recipe: Recipe, parameters: int, seen: int, seed: int, steps: int | None) -> tuple[VAE, int]:
     """A VAE of about that many parameters, after about that many images."""
+    assert isinstance(recipe.model, ReversibleConfig)
     torch.manual_seed(seed)
     batch_size = recipe.stages[0].batch_size
     steps = steps or seen // batch_size

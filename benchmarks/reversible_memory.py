@@ -45,7 +45,7 @@ class Memcnn(nn.Module):
 
     def __init__(self, chain: Chain):
         super().__init__()
-        import memcnn
+        import memcnn  # ty: ignore[import-not-found]  # fetched by main
 
         blocks = [memcnn.AdditiveCoupling(Fm=c.f, Gm=c.g) for c in chain]
         self.blocks = nn.Sequential(*[memcnn.InvertibleModuleWrapper(fn=b, keep_input=False, keep_input_inverse=False) for b in blocks])

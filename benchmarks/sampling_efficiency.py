@@ -39,7 +39,8 @@ def expected_nearest(distances: Tensor) -> Tensor:
 @torch.no_grad()
 def vanilla(tower: Tower, batch: Batch, embed, count: int) -> Tensor:
     """(B, count): distance of the last answer for independent codes of all levels."""
-    generator, size = torch.Generator().manual_seed(7), tuple(batch.target.shape[-2:])
+    assert batch.condition is not None
+    generator, size = torch.Generator().manual_seed(7), (batch.target.shape[-2], batch.target.shape[-1])
     wanted, out = embed(batch.target), []
     for _ in range(count // BLOCK):
         condition = batch.condition.repeat_interleave(BLOCK, 0)

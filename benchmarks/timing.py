@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def seconds(call: Callable[[], object], repeat: int = 5, warm: bool = True) -> float:
@@ -23,7 +23,7 @@ def seconds(call: Callable[[], object], repeat: int = 5, warm: bool = True) -> f
     return statistics.median(times)
 
 
-def interleaved(calls: dict[str, Callable[[], object]], repeat: int = 5) -> dict[str, float]:
+def interleaved(calls: Mapping[str, Callable[[], object]], repeat: int = 5) -> dict[str, float]:
     """Median times of several calls, taken in turn so that a busy moment falls on all of them."""
     for call in calls.values():
         call()
