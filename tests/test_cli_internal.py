@@ -113,8 +113,12 @@ def test_between_transparent_pictures_white_is_seen_as_in_training(cli, internal
     Image.fromarray(values).save(tmp_path / "hidden.png")
     Image.fromarray(shown).save(tmp_path / "white.png")
     for name in ("hidden", "white"):
-        ends = tmp_path / f"{name}.png", photo
-        cli("interpolate", internals / "meta_internal_dataset", *ends, "--steps", "2", "--out", tmp_path / f"{name}_way.png")
+        ends, model = (tmp_path / f"{name}.png", photo), internals / "meta_internal_dataset"
+        for told in (
+            cli("interpolate", model, *ends, "--steps", "2", "--out", tmp_path / f"{name}_way.png")[2],
+            cli("animate", ends[0], "--model", model, "--frames", "2", "--out", tmp_path / f"{name}.gif")[2],
+        ):
+            assert ("hidden.png is transparent in places; they are seen as white" in told) == (name == "hidden"), told
     assert (tmp_path / "hidden_way.png").read_bytes() == (tmp_path / "white_way.png").read_bytes()
 
 

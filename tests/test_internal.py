@@ -133,6 +133,13 @@ def test_mixtures_keep_the_first_picture_below_the_scale(model):
     torch.testing.assert_close(half[1], model.weights((ends[0] + ends[1]) / 2, 1))
 
 
+def test_between_pictures_each_is_embedded_once(model, monkeypatch):
+    seen = []
+    monkeypatch.setattr(model, "embed", lambda x: seen.append(len(x)) or MetaInternal.embed(model, x))
+    internal.between(model, noise(1, 3, 18, 24), noise(1, 3, 18, 24, seed=1), 5, 1, 0)
+    assert seen == [1, 1]
+
+
 def test_between_tuned_weights_the_way_is_a_line_from_the_scale_on(model):
     a, b = noise(1, 3, 18, 24), noise(1, 3, 18, 24, seed=1)
     first, second = ([{k: w + i for k, w in scale.items()} for scale in model.all_weights(model.embed(x))] for i, x in ((0, a), (0.1, b)))
@@ -175,8 +182,11 @@ def test_tuning_begins_with_coarse_scales_and_tells_them_of_the_last(model, monk
     before = internal.weights_of(model, picture)
     first = internal.tuned(model, before, picture, 3, torch.Generator().manual_seed(0))
     assert scales == [3] and not torch.equal(before[0]["0.weight"], first[0]["0.weight"])
-    internal.tuned(model, before, picture, 12, torch.Generator().manual_seed(0))
+    told = []
+    internal.tuned(model, before, picture, 12, torch.Generator().manual_seed(0), told.append)
     assert scales == [3, 2, 3, 3]
+    coarse, fine = (sum(h * w for h, w in model.sizes((18, 24))[:n]) for n in (2, 3))
+    assert told == pytest.approx([(min(n, 3) * coarse + max(n - 3, 0) * fine) / (3 * coarse + 9 * fine) for n in range(1, 13)])
 
 
 def test_a_paste_changes_the_picture_only_near_its_mask(model):

@@ -5,6 +5,7 @@ Bensadoun et al. 2021, Sec. 5.2).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -133,7 +134,7 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
         weights: θ of one picture, (1, …) each.
         picture: (1, 3, H, W), at home.
         steps: so few as four leave the finer scales without a reconstruction.
-        tell: hears the fraction done after each step.
+        tell: hears the fraction done after each step, by the pixels that steps make.
 
     Returns:
         θ likewise, with the "detail" of each scale.
@@ -155,8 +156,9 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
     sizes = model.sizes((picture.shape[-2], picture.shape[-1]))
     real, maps = pyramid(picture.to(device), sizes), texture_maps()
     textures = [Texture(x, maps) for x in real]
-    for step in range(steps):
-        scales = (len(sizes) + 1) // 2 if step < int(LAYOUT * steps) else len(sizes)
+    shown = [(len(sizes) + 1) // 2 if step < int(LAYOUT * steps) else len(sizes) for step in range(steps)]
+    done = list(accumulate(sum(h * w for h, w in sizes[:scales]) for scales in shown))
+    for step, scales in enumerate(shown):
         held = torch.zeros((), device=device)
         if step % EVERY == 0:
             made = model.reconstruct(theta(scales), sizes)
@@ -171,7 +173,7 @@ def tuned(model: MetaInternal, weights: Sequence[Weights], picture: Tensor, step
         loss.backward()
         optimizer.step(TUNING.factor(step, steps))
         if tell is not None:
-            tell((step + 1) / steps)
+            tell(done[step] / done[-1])
     return [{k: w.detach() for k, w in scale.items()} for scale in theta(len(sizes))]
 
 

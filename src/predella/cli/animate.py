@@ -34,7 +34,7 @@ def run(options, rest) -> int:
     from predella.atomic import check_free
     from predella.cli.internal import check_tuning, own_weights, scale_of, train_on
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, leave_out, open_model, parse_size
+    from predella.cli.shared import check_seed, leave_out, on_white, open_model, parse_size
     from predella.errors import UserError
     from predella.image.files import MOVING, read, write_frames
     from predella.recipes.meta_internal import MODEL
@@ -52,7 +52,7 @@ def run(options, rest) -> int:
         if not 0 <= getattr(options, name) <= 1:
             raise UserError(f"--{name} must lie in 0…1, got {getattr(options, name):g}")
     wanted = parse_size(options.size)
-    picture, start = read(options.image).on_white(), time.monotonic()
+    picture, start = on_white(read(options.image), options.image), time.monotonic()
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")

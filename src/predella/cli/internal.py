@@ -19,7 +19,7 @@ def vary(options, model) -> int:
 
     from predella.apps import internal, patches
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, check_zoom, leave_out, parse_size, say, several_each, usable
+    from predella.cli.shared import check_seed, check_zoom, leave_out, on_white, parse_size, say, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
     from predella.recipes.meta_internal import MODEL
@@ -46,10 +46,7 @@ def vary(options, model) -> int:
         scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
-        whole = read(file)
-        picture = whole.on_white()
-        for note in whole.notes_on_white(str(file)):
-            say(note)
+        picture = on_white(read(file), file)
         if options.method == "patch":
             patches.check(picture, str(file))
         else:

@@ -162,6 +162,8 @@ def _functions(options, model, paths: list[Path], boxes) -> int:
     rows = blends(model, first, last, options.steps, layers, way, parse_size(options.size))
     for file, picture, box in zip(files, pictures, boxes):
         height, width = picture.size
+        for note in picture.notes_on_white(str(file)):
+            say(note)
         if height != width:
             part = f"has {width}×{height} pixels; its" if box is None else f"is cut to {width}×{height} pixels; their"
             say(f"{file} {part} central square is seen; --box LEFT,TOP,RIGHT,BOTTOM: the face")
@@ -210,7 +212,7 @@ def _mixtures(options, model, paths: list[Path]) -> int:
 
     from predella.apps import internal
     from predella.cli.internal import check_tuning, own_weights
-    from predella.cli.shared import parse_size, write_pictures
+    from predella.cli.shared import on_white, parse_size, write_pictures
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -221,7 +223,7 @@ def _mixtures(options, model, paths: list[Path]) -> int:
     if size := parse_size(options.size):
         internal.check_size(size, least=model.edges[0])
         internal.check_together(options.steps, size)
-    a, b = (internal.at_home(model, read(f).on_white(), str(f)) for f in (options.a, options.b))
+    a, b = (internal.at_home(model, on_white(read(f), f), str(f)) for f in (options.a, options.b))
     generator, remedy = torch.Generator().manual_seed(options.seed), "predella train meta_internal_batch makes a model of both"
     own = tuple(own_weights(model, seen, file, options, generator, remedy) for file, seen in ((options.a, a), (options.b, b)))
     pictures = internal.between(model, a, b, options.steps, options.from_scale, options.seed, size, own if options.tune else None)

@@ -75,6 +75,13 @@ def say(note: str) -> None:
     print(f"predella: {note}", file=sys.stderr)
 
 
+def on_white(picture, file: Path):
+    """(1, 3, H, W): the picture where that is all that is seen of the file; a user is told."""
+    for note in picture.notes_on_white(str(file)):
+        say(note)
+    return picture.on_white()
+
+
 def trace_notes(shapes, files: Sequence[Path], invert: bool) -> None:
     """Say of shapes that are bright nearly everywhere what would read them the other way round, of long pictures what is left out."""
     for shape, file in zip(shapes, files):
