@@ -114,7 +114,7 @@ def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
         except PermissionError:
             raise UserError(f"{path} can't be read: permission denied; change its permissions") from None
         except Exception as error:
-            raise UserError(f"{path} is damaged and can't be decoded ({error}); get the file again") from None
+            raise UserError(f"{path} is damaged and can't be decoded: {error}; get the file again") from None
 
 
 def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
