@@ -71,10 +71,12 @@ def test_towers_stand_beside_conditional_imle(tmp_path):
             [("", 0, 6.0), ("_cimle", 0, 10.0), ("", 1, 8.0), ("_cimle", 1, 10.0), ("_regression", 0, 30.0)]]  # fmt: skip
     rows += [row("tower_jpeg_cimle_single", 0, "fd_x", 20.0, "decompression")]
     rows += [row("tower_jpeg", 0, "fd_x", 5.0, "decompression"), row("tower_jpeg_cimle", 0, "fd_x", 10.0, "decompression")]
+    rows += [row(f"tower_jpeg{twin}_800_lpips", 0, "fd_x", value, "decompression") for twin, value in (("", 9.0), ("_cimle", 10.0))]
     (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, rows)))
     text = results(tmp_path)
     assert "fd_x over that of conditional IMLE at a single scale: decompression (faces) 0.250; mean 0.250" in text
     assert "fd_x over that of conditional IMLE: colorization (faces) 0.700, decompression (faces) 0.500; mean 0.600" in text
+    assert "fd_x over that of conditional IMLE (lpips): decompression (faces) 0.900; mean 0.900" in text  # a setting of its own
     assert "### colorization, faces" in text and "## Generating" not in text
 
 

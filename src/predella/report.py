@@ -120,9 +120,9 @@ def _answering(rows: Rows) -> list[str]:
             named.setdefault(protocol, []).append(f"`{measure}`")
         out += ["", *[f"* {', '.join(m)}: {p}." for p, m in named.items()], ""]
         for twin, words in TWINS.items():
-            for measure, ratio in _over(twin, here):
-                ratios.setdefault((words, measure), {}).setdefault(f"{task} ({name})", []).append(ratio)
-    for (words, measure), by_task in sorted(ratios.items(), key=lambda kv: [*TWINS.values()].index(kv[0][0])):
+            for measure, setting, ratio in _over(twin, here):
+                ratios.setdefault((words + setting, measure), {}).setdefault(f"{task} ({name})", []).append(ratio)
+    for (words, measure), by_task in sorted(ratios.items(), key=lambda kv: kv[0][0]):
         tasks = ", ".join(f"{task} {mean(r):.3f}" for task, r in by_task.items())
         out.append(f"* {measure} over that of {words}: {tasks}; mean {mean(mean(r) for r in by_task.values()):.3f}.")
     return [*out, "", *_provenance(shown)]
@@ -136,14 +136,18 @@ def _by_count(rows: Rows) -> Rows:
     return [{**r, "run": f"{r['run']}, {r['images']} pictures"} if len(counts[r["run"]]) > 1 else r for r in rows]
 
 
-def _over(twin: str, rows: Rows) -> list[tuple[str, float]]:
-    """(measure, ratio) of each run of a recipe's own setting to the one whose name has `twin` besides, of the same seed."""
+def _over(twin: str, rows: Rows) -> list[tuple[str, str, float]]:
+    """(measure, setting, ratio) of each run to the one whose name has `twin` besides, of the same seed, setting and pictures.
+
+    A setting is what follows the steps in a run's name: tower_jpeg_cimle_800_lpips.
+    """
     values = {(r["name"], r.get("seed"), r["measure"], r.get("images")): r["value"] for r in rows}
     out = []
     for (name, seed, measure, images), theirs in values.items():
         ours = values.get((name.replace(twin, ""), seed, measure, images))
-        if re.search(rf"{twin}(_\d+)?$", name) and measure.startswith(COMPARED) and ours is not None and theirs:
-            out.append((measure, ours / theirs))
+        found = re.search(rf"{twin}(?:_\d+(_\w+)?)?$", name)
+        if found and measure.startswith(COMPARED) and ours is not None and theirs:
+            out.append((measure, f" ({found[1][1:]})" if found[1] else "", ours / theirs))
     return out
 
 
