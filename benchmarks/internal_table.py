@@ -1,13 +1,14 @@
 """Tables 1–3 of meta internal learning at small scale: trains and measures every row that the record lacks, by the command line.
 
     python -m benchmarks.internal_table --data PICTURES --few 0,3 --many 0,40 --unseen 40,49     # 2 CPU cores, hours
-    python -m benchmarks.internal_table … --rows plain dataset --steps 300
+    python -m benchmarks.internal_table … --rows batch_2 batch_5 --steps 300 --window 32 --named short
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together), photos (the
-shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's own) and patch (nearest patches), on the
-same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as well. Minutes are those of training by
-picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is in the record is not done again.
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate; _dense_fast: at the other rows' rate), dataset (the
+pictures `--many` together), photos (the shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's
+own) and patch (nearest patches), on the same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as
+well. Minutes are those of training by picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is
+in the record is not done again. Rows of other steps, windows or numbers of samples are known by what `--named` says.
 """
 
 import argparse
@@ -24,13 +25,18 @@ from predella.models.base import find_source
 from predella.recipe import read_recipe
 from predella.recipes.meta_internal import MODEL, RECIPES
 
-ROWS = ("plain", "single", "batch_1", "batch_3", "batch_5", "batch_1_dense", "batch_5_dense", "dataset", "photos", "patch")
+BATCHES = tuple(f"batch_{k}{heads}" for heads in ("", "_dense", "_dense_fast") for k in range(1, 6))
+ROWS = ("plain", "single", *BATCHES, "dataset", "photos", "patch")
+USUAL = ("plain", "single", "batch_1", "batch_3", "batch_5", "dataset", "photos", "patch")
 DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
 SHIPPED = "meta_internal_photos"
+SAMPLES = 20
 
 
 def main() -> None:
     options = _options()
+    if (options.steps or options.window or options.more or options.samples != SAMPLES) and not options.named:
+        raise SystemExit("--steps, --window, --more and --samples want --named, for rows are known by their names")
     first, last = options.few
     for row in options.rows:
         kind, size = (*row.split("_"), "")[:2]
@@ -49,7 +55,7 @@ def main() -> None:
 
 def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
     """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
-    out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.steps}" * bool(options.steps))
+    out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.named}" * bool(options.named))
     if not (out / "README.md").exists():  # written last
         recipe, size = f"meta_internal_{kind}", part[1] - part[0]
         scales = [str(i) for i in range(MODEL.scales)]
@@ -58,8 +64,12 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
             fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
         if kind == "batch":
             fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
-        if row.endswith("_dense"):
+        if options.window:
+            each = {"window": options.window, "accumulate": "false", "embed": "false"}
+            fields |= {f"stages.{i}.objective.{k}": str(v) for i in scales[1:] for k, v in each.items()}
+        if "_dense" in row:
             fields["model.heads"] = "dense"
+        if row.endswith("_dense"):
             parts, rates = ("generator", "critic"), ("lr", "slow_lr")
             fields |= {f"stages.{i}.optim.{p}.{rate}": DENSE_RATE for i in scales for p in parts for rate in rates}
         words += [w for k, v in fields.items() if v for w in (f"--{k}", v)]
@@ -71,7 +81,7 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
 def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], tune: int) -> None:
     """Append the means over `runs`, each measured on its part, if the record lacks them."""
     among = f"{Path(options.data).stem} {parts[0][0]}–{parts[-1][1]}"
-    name = (row if row == "patch" else f"meta_internal_{row}") + f", tuned {tune}" * bool(tune)
+    name = (row if row == "patch" else f"meta_internal_{row}") + f"_{options.named}" * bool(options.named) + f", tuned {tune}" * bool(tune)
     if any((r["run"], r["set"], r["seed"]) == (name, among, options.seed) for r in _rows(options.record)):
         return
     found: dict[str, list[dict]] = {}
@@ -112,11 +122,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--many", type=_part, default=(0, 40), help="first,last picture of the data set (default: 0,40)")
     parser.add_argument("--unseen", type=_part, default=(40, 49), help="first,last picture of those held out (default: 40,49)")
     parser.add_argument("--terms", default="", help="of the pictures")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(USUAL))
     parser.add_argument("--steps", type=int, default=0, help="a stage (default: those of the recipes)")
-    parser.add_argument("--samples", type=int, default=20, help="of each picture (default: 20)")
+    parser.add_argument("--window", type=int, default=0, help="pixels that a step looks at from the second scale on (default: 0 = all)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"of each picture (default: {SAMPLES})")
     parser.add_argument("--tune", type=int, default=50, help="steps (default: 50)")
     parser.add_argument("--more", default="", help="further options of predella train, in one argument")
+    parser.add_argument("--named", default="", help="what follows a row's name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/internal_table"))
     parser.add_argument("--record", type=Path, default=Path("results/internal_table.jsonl"))
