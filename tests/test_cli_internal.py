@@ -250,7 +250,17 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", photo, "--method", "patch", "--size", "5x5", "--out", out, says="at least 7x7 with --method patch, got 5x5")
     Image.new("RGB", (1600, 200)).save(tmp_path / "long.png")
     refuses("vary", tmp_path / "long.png", "--method", "patch", "--out", out, says=["160×20 as it is worked on", "cut it"])
-    assert not out.exists()
+    Image.new("RGB", (401, 50)).save(tmp_path / "narrow.png")
+    for name, says in (("tiny.png", "tiny.png has 10×8"), ("narrow.png", "8 times the shortest")):  # before a model is trained for minutes
+        with Image.open(tmp_path / name) as image:
+            mask = Image.new("L", image.size)
+        mask.paste(255, (2, 2, 5, 5))
+        mask.save(tmp_path / "mask.png")
+        for verb in ("animate", "harmonize", "edit"):
+            paste = ("--mask", tmp_path / "mask.png", "--onto", tmp_path / name) if verb != "animate" else ()
+            file = tmp_path / ("n.gif" if verb == "animate" else "n.png")
+            refuses(verb, tmp_path / name, *paste, "--keep", tmp_path / "k", "--out", file, says=says)
+    assert not out.exists() and not (tmp_path / "k").exists()
 
 
 def test_textures_take_the_critics_place_by_the_command_line(cli, tmp_path, caplog):
@@ -337,7 +347,7 @@ def test_pictures_between_two_of_one_model(cli, refuses, internals, photo, tmp_p
     refuses(*plain, "--out", tmp_path / "b.png", says="trained on one picture without a hypernetwork")
 
 
-def test_a_model_of_many_pictures_is_measured(cli, refuses, internals, photo, lpips_weights):
+def test_a_model_of_many_pictures_is_measured(cli, refuses, internals, photo, lpips_weights, tmp_path):
     words = ("evaluate", internals / "meta_internal_dataset", "--data", photo, "--weights", lpips_weights)
     status, out, err = cli(*words, "--samples", "3", "--json")
     assert status == 0, err
@@ -348,3 +358,16 @@ def test_a_model_of_many_pictures_is_measured(cli, refuses, internals, photo, lp
     assert {r["ask"] for r in tuned.values()} == {"own patches, tuned 1"}
     assert tuned["tuning_seconds"]["value"] > 0 and "tuning_seconds" not in rows
     refuses(*words, "--samples", "1", says="--samples must lie in 2…10000, got 1")
+    (tmp_path / "some").mkdir()
+    shutil.copy(photo, tmp_path / "some" / "a.png")
+    for name, size, says in (
+        ("flat.png", (48, 36), "one colour only"),
+        ("strip.png", (400, 40), "8 times"),
+        ("thin.png", (100, 40), "measured at"),
+    ):
+        Image.new("RGB", size, "red").save(tmp_path / "some" / name)
+        measured = "evaluate", internals / "meta_internal_dataset", "--data", tmp_path / "some", "--weights", lpips_weights
+        refuses(*measured, "--samples", "2", says=[name, says])
+        (tmp_path / "some" / name).unlink()
+    Image.new("RGB", (320, 40)).save(tmp_path / "some" / "long.png")
+    refuses("evaluate", "patch", "--data", tmp_path / "some", "--weights", lpips_weights, says=["long.png", "patches need 21"])

@@ -243,6 +243,10 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
     maps, distance = load_maps(PLACES, asked.weights), lpips("vgg16", asked.weights)
     generator = torch.Generator().manual_seed(asked.seed)
     seconds: list[float] = []
+    for i in range(len(images)):
+        picture = from_uint8(images[i])[None]
+        patches.check(picture, images.names[i]) if model is None else own.check_picture(picture, model.edges[0], images.names[i])
+        internal.check(picture, images.names[i])
 
     def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:
         size = picture.shape[-2], picture.shape[-1]

@@ -56,7 +56,7 @@ def run(options, rest) -> int:
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")
-        internal.at_home(model, picture, str(options.image))
+    internal.check_picture(picture, MODEL.coarsest if model is None else model.edges[0], str(options.image))
     if wanted:
         internal.check_size(wanted, least=MODEL.coarsest if model is None else model.edges[0])
     scale = scale_of(model, options.from_scale, 2)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from predella.errors import UserError
 from predella.image.contract import quantize
 from predella.losses.distances import Perceptual, Pixels
 from predella.metrics.fidelity import mean
@@ -93,6 +94,21 @@ def leakage(sample: Tensor, own: Tensor, others: Sequence[Tensor], patch: int = 
     known, foreign = F.unfold(own, patch)[0].T, torch.cat([F.unfold(x, patch)[0].T for x in others])
     leaked = [torch.cdist(a, foreign).amin(1) < ratio * torch.cdist(a, known).amin(1) for a in asked.split(256)]
     return torch.cat(leaked).double().mean().item()
+
+
+def check(picture: Tensor, name: str) -> None:
+    """Refuse a picture (1, C, H, W) that samples can't be measured by.
+
+    Raises:
+        UserError: fewer than two patches an edge, or one colour.
+    """
+    height, width = picture.shape[-2:]
+    if min(height, width) < 2 * PATCH:
+        raise UserError(
+            f"{name} is measured at {width}×{height} pixels; copies are counted from {2 * PATCH} an edge on, cut it or leave it out"
+        )
+    if (picture == picture[..., :1, :1]).all():
+        raise UserError(f"{name} has one colour only, to which no variation can be compared; leave it out")
 
 
 def slopes(pictures: Tensor) -> Tensor:
