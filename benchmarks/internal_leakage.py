@@ -39,7 +39,7 @@ def trained(options: argparse.Namespace, critic: str, first: int, last: int) -> 
     if not (out / "README.md").exists():  # written last
         fields = {"data.part": f"{first},{last}", "data.terms": options.terms}
         for i in range(MODEL.scales):
-            each = {"steps": options.steps, "batch_size": last - first, "objective.reconstruction": options.reconstruction,
+            each = {"steps": options.steps, "objective.reconstruction": options.reconstruction,
                     "objective.critic": "shared" if critic == "shared" else "hyper"}  # fmt: skip
             if options.window and i:
                 each |= {"objective.window": options.window, "objective.accumulate": "false", "objective.embed": "false"}

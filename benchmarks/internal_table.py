@@ -57,13 +57,11 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
     """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
     out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.named}" * bool(options.named))
     if not (out / "README.md").exists():  # written last
-        recipe, size = f"meta_internal_{kind}", part[1] - part[0]
+        recipe = f"meta_internal_{kind}"
         scales = [str(i) for i in range(MODEL.scales)]
         words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
         if options.steps:
             fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
-        if kind == "batch":
-            fields |= {f"stages.{i}.batch_size": str(size) for i in scales}
         if options.window:
             each = {"window": options.window, "accumulate": "false", "embed": "false"}
             fields |= {f"stages.{i}.objective.{k}": str(v) for i in scales[1:] for k, v in each.items()}

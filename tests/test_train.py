@@ -16,7 +16,8 @@ from predella.errors import UserError
 from predella.models.base import load
 from predella.models.reversible import StandardNormal
 from predella.objectives.base import Objective, Phase
-from predella.recipe import Recipe
+from predella.objectives.meta_internal import MetaInternalObjective
+from predella.recipe import Recipe, override
 from predella.recipes import RECIPES, find_recipe
 from predella.recipes.tower_variants import RECIPES as VARIED
 from predella.run import start
@@ -335,6 +336,16 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(tmp_path):
     start(tiny(steps=2), tmp_path / "r", "test", force=True, cpu=True)
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert {"config.json", "model.safetensors", "recipe.json", "environment.json", "metrics.jsonl", "README.md", "state"} <= names
+
+
+def test_a_batch_of_none_is_all_pictures(tmp_path, monkeypatch):
+    recipe = override(find_recipe("meta_internal_batch")(smoke=True), {"data.part": "0,5", "stages.0.steps": "1", "stages.1.steps": "1"})
+    seen = []
+    begin = MetaInternalObjective.generator_losses
+    monkeypatch.setattr(MetaInternalObjective, "generator_losses", lambda self, batch: seen.append(batch.target) or begin(self, batch))
+    start(recipe, tmp_path / "r", "test", cpu=True)
+    assert [len(x.flatten(1).unique(dim=0)) for x in seen] == [5, 5]  # each once
+    assert "scale_0: 1 of all pictures" in (tmp_path / "r" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if n not in VARIED or n.startswith("tower_sr16")])

@@ -63,4 +63,4 @@ def _started(records: Path) -> list[str]:
 
 
 def _stage(stage: dict) -> str:
-    return f"{stage['name']}: {stage['steps']:,} of batch {stage['batch_size']}"
+    return f"{stage['name']}: {stage['steps']:,} of " + (f"batch {stage['batch_size']}" if stage["batch_size"] else "all pictures")

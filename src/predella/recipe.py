@@ -64,7 +64,7 @@ class Stage:
 
     Args:
         steps: how many batches.
-        batch_size: items a step, over all processes.
+        batch_size: items a step, over all processes; 0 = all pictures of the data.
         optim: one optimizer a phase, by the phase's name.
         task: in place of the recipe's, for this stage.
     """
@@ -77,8 +77,8 @@ class Stage:
     task: Task | None = None
 
     def __post_init__(self):
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
+        if self.steps < 1 or self.batch_size < 0:
+            raise ValueError(f"steps must be at least 1 and batch_size at least 0 (all pictures), got {self.steps} and {self.batch_size}")
 
 
 @config

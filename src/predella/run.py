@@ -85,7 +85,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     model = build_model(recipe)
     parts = []
     for i, stage in enumerate(recipe.stages):
-        stream = Batches(images, stage.task or recipe.task, stage.batch_size, recipe.augment, seed_of(recipe.seed, 5, i),
+        stream = Batches(images, stage.task or recipe.task, stage.batch_size or len(images), recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics

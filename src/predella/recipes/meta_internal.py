@@ -36,7 +36,7 @@ def meta_internal_single(smoke: bool = False) -> Recipe:
 
 def meta_internal_batch(smoke: bool = False) -> Recipe:
     """A few pictures, all of them in every step; the critic is a hypernetwork, too."""
-    return _recipe("meta_internal_batch", MODEL, 600, 5, 1e-3, smoke, 16)
+    return _recipe("meta_internal_batch", MODEL, 600, 0, 1e-3, smoke, 16)
 
 
 def meta_internal_dataset(smoke: bool = False) -> Recipe:
@@ -107,7 +107,7 @@ def _recipe(name: str, model: MetaInternalConfig, steps: int | tuple[int, ...], 
     )
     return Recipe(
         name=name,
-        data=Source(paths=("photos",), longest=model.finest, part=(0, batch)) if smoke else Source(longest=model.finest),
+        data=Source(paths=("photos",), longest=model.finest, part=(0, batch or 3)) if smoke else Source(longest=model.finest),
         augment=Augment(flip=False, rotate=False),
         task=Internal(most=most),
         model=model,
