@@ -77,10 +77,18 @@ def test_patches_of_the_picture_itself_are_replaced_by_themselves():
     torch.testing.assert_close(replaced(picture, picture, picture * 0.5), picture * 0.5)
 
 
+def test_a_patch_that_nothing_took_is_nearer():
+    guess, keys = torch.tensor([[[[0.0, 0.1, 0.2, 0.3]]]]), torch.tensor([[[[0.0, 1.0]]]])
+    assert replaced(guess, keys, keys, patch=1, spare=1e6).flatten().tolist() == [0, 0, 0, 0]
+    assert replaced(guess, keys, keys, patch=1, spare=0.005).flatten().tolist() == [0, 1, 1, 1]  # .1² / .005 > .9² / (.005 + .7²)
+
+
 def test_patch_variations_have_any_size_and_the_pictures_colours():
-    picture = noise(1, 3, 24, 32).sign()  # two values a channel
+    picture = noise(1, 3, 24, 32).sign()
+    picture[:, 1] = 0.25
     made = patch_variation(picture, (24, 50), torch.Generator().manual_seed(0))
-    assert made.shape == (1, 3, 24, 50) and made.abs().max() <= 1
+    assert made.shape == (1, 3, 24, 50) and made[:, 0].std() > 0.3
+    torch.testing.assert_close(made[:, 1], torch.full((1, 24, 50), 0.25))
     again = patch_variation(picture, (24, 50), torch.Generator().manual_seed(0))
     torch.testing.assert_close(made, again)
     with pytest.raises(ValueError, match="32×12 is smaller than 21 pixels"):

@@ -107,7 +107,7 @@ def own_weights(model, source, file: Path, options, generator, remedy: str = OWN
         with progress(f"{file.name}: {options.tune} steps of tuning") as tell:
             weights = internal.tuned(model, weights, source, options.tune, generator, tell)
     if options.model and (found := internal.likeness(model, weights, source)) < KNOWN:
-        usual = f"half of the pictures that the shipped one learned from have {KNOWN:.0f} and more"
+        usual = f"half of the landscapes that the shipped one learned from have {KNOWN:.0f} and more"
         nearer = f"--tune {max(100, 2 * options.tune)} draws it nearer"
         say(f"the model hardly knows {file}: it reconstructs it with {found:.1f} dB, {usual}; {nearer}, {remedy}")
     return weights

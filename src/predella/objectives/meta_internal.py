@@ -36,8 +36,8 @@ class MetaInternalObjectiveConfig:
     scale: that is trained; those below are.
     critic: "hyper" = every picture's own; "shared" = one for all, "embedded" = the generator's embedding is the critic's, too:
         what the paper's Sec. 4.2 warns of. One picture needs no more than "shared".
-    penalty: "real" = squared gradients at real patches (Eq. 14); "between" = squared distance of the gradient's norm from 1 between
-        real and fake (Gulrajani et al. 2017), as the released code does.
+    penalty: "real" = squared gradients, of the sum of the patches' logits, at real pictures (Eq. 14 but for that sum); "between" =
+        squared distance of the gradient's norm from 1 between real and fake (Gulrajani et al. 2017), as the released code does.
     lip: λ₁, of the penalty.
     reconstruction: λ₂; with 0 none is made.
     accumulate: the reconstruction counts at all scales up to this one (Eq. 15), or at this one alone, as for large sets, and then
