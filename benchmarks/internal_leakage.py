@@ -12,6 +12,7 @@ sample with its own critic, and one with the shared.
 
 import argparse
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -35,7 +36,8 @@ CLEAR = 0.8  # Lowe 2004
 
 def trained(options: argparse.Namespace, critic: str, first: int, last: int) -> MetaInternal:
     """The model of these pictures with this critic, trained now if its folder is not there."""
-    out = options.out / f"leakage_{critic}_{options.steps}_{first}_{last}"
+    settings = options.data, options.reconstruction, options.window, options.more
+    out = options.out / f"leakage_{critic}_{options.steps}_{first}_{last}_{crc32(repr(settings).encode()):08x}"
     if not (out / "README.md").exists():  # written last
         fields = {"data.part": f"{first},{last}", "data.terms": options.terms}
         for i in range(MODEL.scales):

@@ -84,7 +84,19 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
         return
     found: dict[str, list[dict]] = {}
     for run, part in zip(runs, parts, strict=True):
-        words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}", "--samples", str(options.samples), "--json"]
+        words = [
+            "evaluate",
+            run,
+            "--data",
+            options.data,
+            "--part",
+            f"{part[0]},{part[1]}",
+            "--samples",
+            str(options.samples),
+            "--json",
+            "--seed",
+            str(options.seed),
+        ]
         for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
             found.setdefault(measured["measure"], []).append(measured)
     minutes = None
