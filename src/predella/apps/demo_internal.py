@@ -1,6 +1,6 @@
 """The demo's panel of internal learning: variations of a photo, other sizes, a way between two photos, a harmonised paste.
 
-The model has seen none of the photos: each generator is one forward pass, and for two photos a few steps of tuning.
+The model has seen none of the photos: each generator is one forward pass; beside it stands the same after a few steps of tuning.
 """
 
 import torch
@@ -24,18 +24,25 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
     first, second = ((x.shape[-2], x.shape[-1]) for x in (view, unlike))
     own, far = (internal.weights_of(model, x) for x in (view, unlike))
     drawn, near = internal.tuned(model, own, view, TUNED, generator), internal.tuned(model, far, unlike, TUNED, generator)
-    varied, closer = (list(internal.variations(model, weights, first, 2, generator)) for weights in (own, drawn))
-    (wide,) = internal.variations(model, drawn, (first[0], 2 * first[1]), 1, generator)
+    varied, closer = (list(internal.variations(model, weights, first, 4, generator)) for weights in (own, drawn))
+    wide, near_wide = (next(internal.variations(model, weights, (first[0], 2 * first[1]), 1, generator)) for weights in (own, drawn))
     untuned, tuned = (list(internal.variations(model, weights, second, n, generator)) for weights, n in ((far, 1), (near, 3)))
     between = internal.between(model, view, other, 6, 2, seed=0)
     pasted, mask = paste(photos["china"], photos["flower"])
-    whole, _ = internal.made_own(model, drawn, photos["china"], pasted, mask, 3, internal.GROWTH["harmonize"], generator, "the photo")
+    growth = internal.GROWTH["harmonize"]
+    whole, tuned_whole = (
+        internal.made_own(model, weights, photos["china"], pasted, mask, 3, growth, generator, "the photo")[0] for weights in (own, drawn)
+    )
     rows = (
-        Row("A photo the model has never seen, and new ones of its patches, by one forward pass and after tuning.", (
+        Row("A photo the model has never seen, and new ones of its patches, by one forward pass.", (
             Figure("internal-photo", _twice(view), f"the photo, {first[1]}×{first[0]}"),
             *(Figure(f"internal-{i}", _twice(x), "one forward pass") for i, x in enumerate(varied, 1)),
-            *(Figure(f"internal-near-{i}", _twice(x), f"after {TUNED} steps of tuning") for i, x in enumerate(closer, 1)),
             Figure("internal-wide", _twice(wide), "twice as wide"),
+        )),
+        Row(f"The same generator after {TUNED} steps of tuning.", (
+            Figure("internal-photo-again", _twice(view), "the photo"),
+            *(Figure(f"internal-near-{i}", _twice(x), f"after {TUNED} steps") for i, x in enumerate(closer, 1)),
+            Figure("internal-near-wide", _twice(near_wide), "twice as wide"),
         )),
         Row("A thing on a table: textures know no things.", (
             Figure("internal-unlike", _twice(unlike), "the photo"),
@@ -47,7 +54,8 @@ def internal_learning(photos: dict[str, Tensor]) -> Panel:
         )),
         Row("A paste made of the photo's own patches, by the same model.", (
             Figure("internal-pasted", pasted, "pasted"),
-            Figure("internal-whole", whole, "harmonised"),
+            Figure("internal-whole", whole, "harmonised, by one forward pass"),
+            Figure("internal-near-whole", tuned_whole, f"harmonised, after {TUNED} steps"),
         )),
     )  # fmt: skip
     count = sum(p.numel() for p in model.parameters())
