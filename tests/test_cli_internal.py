@@ -66,15 +66,19 @@ def test_a_transparent_picture_is_its_own(cli, photo, tmp_path):
 
 def test_a_picture_that_the_model_hardly_knows_is_called_so(cli, internals, photo, tmp_path, monkeypatch):
     model = internals / "meta_internal_dataset"
-    for known, told in ((99.0, 3), (-99.0, 0)):
+    for known, well, told in ((99.0, 99.0, 3), (-99.0, 99.0, 3), (-99.0, -99.0, 0)):
         monkeypatch.setattr("predella.cli.internal.KNOWN", known)
+        monkeypatch.setattr("predella.cli.internal.WELL", well)
         Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, 18), (9, 30)))).save(tmp_path / "mask.png")
         said = [cli("vary", photo, "--model", model, "--count", "1", "--force", "--out", tmp_path / "v")[2]]
         said.append(cli("animate", photo, "--model", model, "--frames", "2", "--force", "--out", tmp_path / "a.gif")[2])
         words = ("edit", photo, "--mask", tmp_path / "mask.png", "--onto", photo, "--from-scale", "1", "--model", model)
         said.append(cli(*words, "--force", "--out", tmp_path / "e.png")[2])
         assert sum("the model hardly knows" in err for err in said) == told, said
+        assert sum("its colours at best" in err for err in said) == (3 if known > 0 else 0), said
         assert "are the same; the masked part is made anew" in said[-1]
+    monkeypatch.setattr("predella.cli.internal.WELL", 99.0)
+    assert "hardly knows" not in cli(*words, "--tune", "1", "--force", "--out", tmp_path / "e.png")[2]  # of a tuned one less is told
 
 
 def test_every_verb_tunes(cli, refuses, internals, photo, tmp_path, monkeypatch):
@@ -169,7 +173,10 @@ def test_a_grey_picture_stays_grey(cli, internals, photo, tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     model = ("--model", internals / "meta_internal_dataset")
     cli("vary", tmp_path / "grey.png", *model, "--count", "1", "--out", tmp_path / "o")
-    cli("harmonize", photo, "--onto", tmp_path / "grey.png", "--mask", tmp_path / "mask.png", *model, "--out", tmp_path / "h.png")
+    paste = ("harmonize", photo, "--onto", tmp_path / "grey.png", "--mask", tmp_path / "mask.png", *model)
+    assert "the mask covers" not in cli(*paste, "--out", tmp_path / "h.png")[2]
+    Image.fromarray(255 - mask).save(tmp_path / "mask.png")
+    assert "the mask covers 94% of" in cli(*paste, "--out", tmp_path / "turned.png")[2]
     made = np.asarray(Image.open(tmp_path / "o" / "grey-1.png")).astype(int)
     assert np.ptp(made) > 10 and np.ptp(made, axis=2).max() <= 1
     assert Image.open(tmp_path / "h.png").mode == "L"
@@ -239,6 +246,11 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
     refuses("vary", "--model", many, "--out", out, says="varies images; give one")
     refuses("vary", "--out", out, says=["give an image to vary, or --dims"])
     refuses("vary", photo, "--model", many, "--size", "11x5", "--out", out, says=["11x5 is smaller", "must be at least 12"])
+    refuses("vary", photo, "--model", "", "--out", out, says="--model is empty, as an unset variable of the shell is")
+    refuses("vary", photo, "--model=", "--out", out, says="--model is empty")
+    refuses("vary", "", "--model", many, "--out", out, says="one of the arguments is empty")
+    refuses("vary", photo, photo, "--model", many, "--out", out, says="is given twice; name it once")
+    refuses("animate", photo, "--model", many, "--out", out, says="has no ending; pictures that move end in")
     refuses("vary", photo, tmp_path / "long.png", "--keep", tmp_path / "k", "--out", out, says="of one image, got 2")
     refuses("vary", photo, "--method", "patch", "--model", many, "--out", out, says="needs no model")
     refuses("vary", photo, "--method", "patch", "--tune", "5", "--out", out, says="--tune: of no use for --method patch")

@@ -26,7 +26,9 @@ def read_mask(mask: Picture, size: tuple[int, int]) -> Tensor:
         bright = mask.alpha  # a mask painted on transparency
     between = float((bright.abs() < 0.87).float().mean())
     if between > 0.05:
-        raise UserError(f"{between:.0%} of the mask is neither black nor white; paint the place white (255) and the rest black (0)")
+        raise UserError(
+            f"{between:.0%} of the mask is neither black nor white, as soft edges are; paint the place white (255) and the rest black (0)"
+        )
     known = (bright < 0).float()
     if float(known.min()) == 1:
         raise UserError("the mask is empty: paint the place white (128 or more of 255), the rest black")

@@ -92,6 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
     for word in words[1:]:
         if re.match("-[^-]", word) and word not in known and Path(word).is_file():
             fail(f"{word} begins with a dash, as options do; write ./{word} for the file")
+    if not getattr(module, "TAKES_FIELDS", False):  # of fields an empty word is a value
+        for before, word in zip(words, words[1:]):
+            if not word or re.fullmatch("--[^=]+=", word):
+                what = word[:-1] or (before if before.startswith("--") else "one of the arguments")
+                fail(f"{what} is empty, as an unset variable of the shell is; give a value or leave it out")
     options, rest = parser.parse_known_args(words[1:])
     options.given = frozenset(given)
     if rest and not getattr(module, "TAKES_FIELDS", False):

@@ -42,7 +42,8 @@ def run(options, rest) -> int:
     check_seed(options.seed)
     check_tuning(options)
     if options.out.suffix.lower() not in MOVING:
-        raise UserError(f"{options.out} ends in '{options.out.suffix}'; pictures that move end in {', '.join(MOVING)}")
+        what = f"ends in '{options.out.suffix}'" if options.out.suffix else "has no ending"
+        raise UserError(f"{options.out} {what}; pictures that move end in {', '.join(MOVING)}")
     check_free(options.out, options.force)
     if not 2 <= options.frames <= 10_000:
         raise UserError(f"--frames must lie in 2…10000, got {options.frames}")

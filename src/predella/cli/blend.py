@@ -16,6 +16,7 @@ from pathlib import Path
 
 from predella.cli.shared import add_common, add_own_model
 
+MOST = 0.5  # of the picture under the mask, from which on it may be the wrong way round
 FROM = {"harmonize": 3, "edit": 2}  # of five scales: what is foreign keeps its shape, what is moved is fitted in
 
 
@@ -61,6 +62,8 @@ def run(options, rest) -> int:
     made, beyond = internal.made_own(
         model, weights, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto)
     )
+    if (share := float(mask.mean())) > MOST:
+        say(f"the mask covers {share:.0%} of {options.onto}; if it is the rest that is to change, make it black where it is white")
     if torch.equal(whole, pasted):
         say(f"{options.image} and {options.onto} are the same; the masked part is made anew all the same")
     if beyond > 0.01:

@@ -311,7 +311,8 @@ def check_ending(path: Path) -> str:
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise UserError(f"{path} ends in {path.suffix or 'nothing'!r}; image files end in {', '.join(FORMATS)}")
+        what = "is a folder" if path.is_dir() else f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        raise UserError(f"{path} {what}; image files end in {', '.join(FORMATS)}")
     return kind
 
 
