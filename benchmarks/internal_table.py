@@ -4,7 +4,7 @@
     python -m benchmarks.internal_table … --rows batch_2 batch_5 --steps 300 --window 32 --named short
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: the paper's heads, and its rate; _dense_fast: at the other rows' rate), dataset (the
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the
 pictures `--many` together), photos (the shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's
 own) and patch (nearest patches), on the same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as
 well. Minutes are those of training by picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is
@@ -25,7 +25,7 @@ from predella.models.base import find_source
 from predella.recipe import read_recipe
 from predella.recipes.meta_internal import MODEL, RECIPES
 
-BATCHES = tuple(f"batch_{k}{heads}" for heads in ("", "_dense", "_dense_fast") for k in range(1, 6))
+BATCHES = tuple(f"batch_{k}{heads}" for heads in ("", "_dense") for k in range(1, 6))
 ROWS = ("plain", "single", *BATCHES, "dataset", "photos", "patch")
 USUAL = ("plain", "single", "batch_1", "batch_3", "batch_5", "dataset", "photos", "patch")
 DENSE_RATE = "5e-5"  # the paper's, of dense heads and of the encoder
@@ -65,9 +65,8 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
         if options.window:
             each = {"window": options.window, "accumulate": "false", "embed": "false"}
             fields |= {f"stages.{i}.objective.{k}": str(v) for i in scales[1:] for k, v in each.items()}
-        if "_dense" in row:
-            fields["model.heads"] = "dense"
         if row.endswith("_dense"):
+            fields["model.heads"] = "dense"
             parts, rates = ("generator", "critic"), ("lr", "slow_lr")
             fields |= {f"stages.{i}.optim.{p}.{rate}": DENSE_RATE for i in scales for p in parts for rate in rates}
         words += [w for k, v in fields.items() if v for w in (f"--{k}", v)]
