@@ -1,6 +1,7 @@
 """Restoring: K files and a sheet, any size, the same seed the same answers, mistakes in one line."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -315,7 +316,9 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", out, "--exact", says=["grey.png", "no grey or YCbCr JPEG"])
     refuses("restore", "decompression", grey, "--model", jpeg, "--out", tmp_path / "a.png", says="must name a folder")
     refuses("restore", "decompression", grey, pictures / "none.png", "--model", jpeg, "--out", out, says="none.png")
-    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="would both be written as grey.png-1.png")
+    refuses("restore", "decompression", grey, grey, "--model", jpeg, "--out", out, says="grey.png is given twice; name it once")
+    twin = shutil.copy(grey, tmp_path / "grey.png")
+    refuses("restore", "decompression", grey, twin, "--model", jpeg, "--out", out, says="would both be written as grey.png-1.png")
     large = tmp_path / "large.png"
     Image.new("L", (5000, 4000)).save(large)
     refuses(

@@ -275,7 +275,7 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
         name = image.stem if stems.count(image.stem) == 1 else image.name  # twins of a camera: a.jpg, a.png
         if name in names:
             if names[name] == image:
-                raise UserError(f"{image} is given twice; name it once, --count says how many answers")
+                raise UserError(f"{image} is given twice; name it once")
             both = f"{names[name]} and {image} would both be written as {name}-1.png"
             raise UserError(f"{both}; rename one, or write each to an --out of its own")
         names[name] = image
