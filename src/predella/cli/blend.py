@@ -63,7 +63,7 @@ def run(options, rest) -> int:
         model, weights, whole, pasted, mask, scale, internal.GROWTH[options.verb], generator, str(options.onto)
     )
     if (share := float(mask.mean())) > MOST:
-        say(f"the mask covers {share:.0%} of {options.onto}; if it is the rest that is to change, make it black where it is white")
+        say(f"the mask covers {share:.0%} of {options.onto}; if the rest is what is to change, swap its black and white")
     if torch.equal(whole, pasted):
         say(f"{options.image} and {options.onto} are the same; the masked part is made anew all the same")
     if beyond > 0.01:
