@@ -17,7 +17,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from benchmarks.tables import predella
+from benchmarks.tables import predella, windowed
 from benchmarks.timing import parser_of, report
 from predella.apps.internal import at_home, variations, weights_of
 from predella.apps.sheet import framed, sheet
@@ -43,9 +43,8 @@ def trained(options: argparse.Namespace, critic: str, first: int, last: int) -> 
         for i in range(MODEL.scales):
             each = {"steps": options.steps, "objective.reconstruction": options.reconstruction,
                     "objective.critic": "shared" if critic == "shared" else "hyper"}  # fmt: skip
-            if options.window and i:
-                each |= {"objective.window": options.window, "objective.accumulate": "false", "objective.embed": "false"}
             fields |= {f"stages.{i}.{k}": str(v) for k, v in each.items()}
+        fields |= windowed(options.window, MODEL.scales)
         words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
         resume = ["--resume"] if (out / "state").exists() else ["--force"] if out.exists() else []
         predella("train", "meta_internal_batch", "--data", options.data, *words, "--out", str(out), *options.more.split(), *resume)

@@ -4,11 +4,11 @@
     python -m benchmarks.internal_table … --rows batch_2 batch_5 --steps 300 --window 32 --named short
 
 Rows: plain (the single-image GAN, a training a picture) and single (a hypernetwork a picture), means over the pictures `--few`;
-batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the
-pictures `--many` together), photos (the shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's
-own) and patch (nearest patches), on the same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as
-well. Minutes are those of training by picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is
-in the record is not done again. Rows of other steps, windows or numbers of samples are known by what `--named` says.
+batch_K (the first K pictures together; _dense: the paper's heads, and its rate), dataset (the pictures `--many` together), photos (the
+shipped model of hundreds, not trained here, without and with `--tune` steps of each picture's own) and patch (nearest patches), on the
+same few; dataset, photos and patch on the pictures `--unseen`, too, the first with tuning as well. Minutes are those of training by
+picture, with all runs that a run began from, and those of tuning. Stop it at any time: what is in the record is not done again. Rows of
+other steps, windows or numbers of samples are known by what `--named` says.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.tables import windowed
 from predella.atomic import write_text
 from predella.card import START, last_step
 from predella.metrics.fidelity import mean
@@ -62,9 +63,7 @@ def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, 
         words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
         if options.steps:
             fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
-        if options.window:
-            each = {"window": options.window, "accumulate": "false", "embed": "false"}
-            fields |= {f"stages.{i}.objective.{k}": str(v) for i in scales[1:] for k, v in each.items()}
+        fields |= windowed(options.window, len(scales))
         if row.endswith("_dense"):
             fields["model.heads"] = "dense"
             parts, rates = ("generator", "critic"), ("lr", "slow_lr")
@@ -83,19 +82,8 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
         return
     found: dict[str, list[dict]] = {}
     for run, part in zip(runs, parts, strict=True):
-        words = [
-            "evaluate",
-            run,
-            "--data",
-            options.data,
-            "--part",
-            f"{part[0]},{part[1]}",
-            "--samples",
-            str(options.samples),
-            "--json",
-            "--seed",
-            str(options.seed),
-        ]
+        words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}",
+                 "--samples", str(options.samples), "--json", "--seed", str(options.seed)]  # fmt: skip
         for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
             found.setdefault(measured["measure"], []).append(measured)
     minutes = None

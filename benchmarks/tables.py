@@ -33,3 +33,9 @@ def predella(*words: str) -> None:
     """Run a verb, and stop if it fails."""
     print("predella", *words, flush=True)
     subprocess.run([sys.executable, "-m", "predella", *words], check=True)
+
+
+def windowed(window: int, scales: int) -> dict[str, str]:
+    """Fields of internal learning that looks at windows of so many pixels from the second scale on; 0 = none."""
+    each = {"window": str(window), "accumulate": "false", "embed": "false"} if window else {}
+    return {f"stages.{i}.objective.{k}": v for i in range(1, scales) for k, v in each.items()}

@@ -245,7 +245,10 @@ def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Itera
     seconds: list[float] = []
     for i in range(len(images)):
         picture = from_uint8(images[i])[None]
-        patches.check(picture, images.names[i]) if model is None else own.check_picture(picture, model.edges[0], images.names[i])
+        if model is None:
+            patches.check(picture, images.names[i])
+        else:
+            own.check_picture(picture, model.edges[0], images.names[i])
         internal.check(picture, images.names[i])
 
     def vary(picture: Tensor, samples: int) -> Iterator[Tensor]:

@@ -32,18 +32,15 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.atomic import check_free
-    from predella.cli.internal import check_tuning, own_weights, scale_of, train_on
+    from predella.cli.internal import check_tuning, coarsest_edge, own_weights, scale_of, train_on
     from predella.cli.progress import progress
     from predella.cli.shared import check_seed, leave_out, on_white, open_model, parse_size
     from predella.errors import UserError
-    from predella.image.files import MOVING, read, write_frames
-    from predella.recipes.meta_internal import MODEL
+    from predella.image.files import MOVING, check_ending, read, write_frames
 
     check_seed(options.seed)
     check_tuning(options)
-    if options.out.suffix.lower() not in MOVING:
-        what = f"ends in '{options.out.suffix}'" if options.out.suffix else "has no ending"
-        raise UserError(f"{options.out} {what}; pictures that move end in {', '.join(MOVING)}")
+    check_ending(options.out, MOVING, "pictures that move")
     check_free(options.out, options.force)
     if not 2 <= options.frames <= 10_000:
         raise UserError(f"--frames must lie in 2…10000, got {options.frames}")
@@ -57,9 +54,9 @@ def run(options, rest) -> int:
     model = open_model(options.model, "animate", options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")
-    internal.check_picture(picture, MODEL.coarsest if model is None else model.edges[0], str(options.image))
+    internal.check_picture(picture, coarsest_edge(model), str(options.image))
     if wanted:
-        internal.check_size(wanted, least=MODEL.coarsest if model is None else model.edges[0])
+        internal.check_size(wanted, least=coarsest_edge(model))
     scale = scale_of(model, options.from_scale, 2)
     if wanted:
         internal.check_together(options.frames, wanted)

@@ -36,11 +36,10 @@ def run(options, rest) -> int:
 
     from predella.apps import internal
     from predella.apps.fill import read_mask
-    from predella.cli.internal import check_tuning, own_weights, scale_of, train_on
+    from predella.cli.internal import check_tuning, coarsest_edge, own_weights, scale_of, train_on
     from predella.cli.shared import check_seed, leave_out, open_model, say
     from predella.errors import UserError
     from predella.image.files import check_output, read, write
-    from predella.recipes.meta_internal import MODEL
 
     check_seed(options.seed)
     check_tuning(options)
@@ -54,7 +53,7 @@ def run(options, rest) -> int:
     model = open_model(options.model, options.verb, options.cpu) if options.model else None
     if model is not None:
         leave_out(options, "--train-steps --keep", "a model that is trained already")
-    internal.check_picture(picture.pixels, MODEL.coarsest if model is None else model.edges[0], str(options.onto))
+    internal.check_picture(picture.pixels, coarsest_edge(model), str(options.onto))
     scale = scale_of(model, options.from_scale, FROM[options.verb], 1)
     model = model or train_on(options.onto, options, options.out.parent)
     generator, whole, pasted = torch.Generator().manual_seed(options.seed), picture.on_white(), changed.on_white()

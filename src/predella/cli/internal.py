@@ -22,7 +22,6 @@ def vary(options, model) -> int:
     from predella.cli.shared import check_seed, check_zoom, leave_out, on_white, parse_size, say, several_each, usable
     from predella.errors import UserError
     from predella.image.files import read
-    from predella.recipes.meta_internal import MODEL
 
     leave_out(options, "--box --steps --reach", "variations of images")
     if options.method == "patch":
@@ -36,7 +35,7 @@ def vary(options, model) -> int:
     check_zoom(options.zoom)
     images, lenient, paths = several_each(options.images, options.count, options.out, options.force)
     wanted = parse_size(options.size)
-    coarsest = MODEL.coarsest if model is None else model.edges[0]
+    coarsest = coarsest_edge(model)
     if wanted:
         internal.check_size(wanted, least=1 if options.method == "patch" else coarsest)
     internal.check_together(options.count, wanted or (1, 1))
@@ -111,6 +110,13 @@ def own_weights(model, source, file: Path, options, generator, remedy: str = OWN
         nearer = f"--tune {max(100, 2 * options.tune)} draws it nearer"
         say(f"the model hardly knows {file} ({found:.1f} dB of its reconstruction): expect {what}; {nearer}, {remedy}")
     return weights
+
+
+def coarsest_edge(model) -> int:
+    """The longest edge of the model's first scale; of one that is yet to be trained, too (None)."""
+    from predella.recipes.meta_internal import MODEL
+
+    return MODEL.coarsest if model is None else model.edges[0]
 
 
 def scale_of(model, asked: int | None, default: int, least: int = 0) -> int:

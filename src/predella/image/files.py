@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -303,16 +304,16 @@ def write_frames(frames: Tensor, path: Path | str, fps: float, force: bool = Fal
         images[0].save(stream, MOVING[path.suffix.lower()], save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **extra)
 
 
-def check_ending(path: Path) -> str:
-    """Pillow's name for the format of `path`'s ending.
+def check_ending(path: Path, known: Mapping[str, str] = FORMATS, what: str = "image files") -> str:
+    """Pillow's name for the format of `path`'s ending, one of those `known`.
 
     Raises:
         UserError: naming the endings that can be written.
     """
-    kind = FORMATS.get(path.suffix.lower())
+    kind = known.get(path.suffix.lower())
     if kind is None:
-        what = "is a folder" if path.is_dir() else f"ends in '{path.suffix}'" if path.suffix else "has no ending"
-        raise UserError(f"{path} {what}; image files end in {', '.join(FORMATS)}")
+        fault = "is a folder" if path.is_dir() else f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        raise UserError(f"{path} {fault}; {what} end in {', '.join(known)}")
     return kind
 
 
