@@ -4,6 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from predella.recipe import override
+from predella.recipes import find_recipe
+from predella.run import start
+from predella.train.engine import Engine
 from predella.train.optim import Optim
 
 
@@ -51,3 +55,27 @@ def test_clip_bounds_the_gradient():
         p.grad = torch.full_like(p, 100.0)
     optimizer.step(1.0)
     assert torch.cat([p.grad.flatten() for p in net.parameters()]).norm() == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("able", "slower"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_a_precision_that_the_processor_emulates_is_known(monkeypatch, able, slower):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert Engine("cpu", "bf16").emulates is slower
+    assert not Engine("cpu").emulates  # float32 never is
+
+
+def test_training_says_that_its_precision_is_emulated(tmp_path, monkeypatch, caplog):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64"})
+    for precision, said in (("bf16", True), ("no", False)):
+        caplog.clear()
+        start(override(find_recipe("functional_sr")(smoke=True), {"precision": precision}), tmp_path / precision, "test", cpu=True)
+        assert ("no bf16 arithmetic" in caplog.text) is said

@@ -82,6 +82,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
     images = recipe.data.open()
     engine = Engine("cpu" if cpu else "auto", recipe.precision)
+    if engine.main and engine.emulates:
+        log.warning("this processor has no bf16 arithmetic, and emulates it several times slower than float32; --precision no is faster")
     model = build_model(recipe)
     parts = []
     for i, stage in enumerate(recipe.stages):

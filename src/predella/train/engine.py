@@ -20,6 +20,9 @@ class Engine:
         device: "auto" takes an accelerator if there is one, "cpu" never.
         precision: "no" = float32 (accelerators too: their faster TF32 rounds to 10 bits, which breaks exact inverses),
             "tf32", or "bf16" = autocast.
+
+    Attributes:
+        emulates: the precision is one that this processor has no instructions for, so that it is many times slower, not faster.
     """
 
     def __init__(self, device: Literal["auto", "cpu"] = "auto", precision: Precision = "no"):
@@ -27,6 +30,7 @@ class Engine:
         self._mixed = precision == "bf16"  # not accelerate's: its precision is the whole process's, two runs could not differ
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self.device = self._accelerator.device
+        self.emulates = self._mixed and self.device.type == "cpu" and not _multiplies_bf16()
         self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
         self.main = self._accelerator.is_main_process
 
@@ -86,3 +90,9 @@ class Engine:
     def close(self) -> None:
         """Leave the process group."""
         self._accelerator.end_training()
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the processor does; True if it does not say."""
+    can = torch.cpu.get_capabilities()
+    return can.get("architecture") != "x86_64" or bool(can.get("avx512_bf16") or can.get("amx_bf16"))
