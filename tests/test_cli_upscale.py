@@ -30,9 +30,11 @@ def test_a_folder_of_pictures_and_what_is_left_out(cli, refuses, runs, photo, tm
     shutil.copy(photo, place / "a.png")
     (place / "b.png").write_text("no picture")
     (place / "notes.txt").write_text("x")
+    (place / "phone.HEIC").write_bytes(b"no decoder has it")
+    Image.open(photo).save(place / "old.bmp")
     status, said, err = cli("upscale", place, "--scale", "2", "--out", tmp_path / "out", "--model", runs / "functional_sr")
-    assert status == 0 and "left out" in err and "b.png" in err
-    assert files(tmp_path / "out") == ["a.png"]
+    assert status == 0 and "left out" in err and "b.png" in err and "phone.HEIC is not an image in a known format" in err
+    assert files(tmp_path / "out") == ["a.png", "old.png"]
     words = ("upscale", photo, place / "a.png", "--scale", "2", "--model", runs / "functional_sr")
     refuses(*words, "--out", tmp_path / "o.png", says="2 images need a folder")
     assert not (tmp_path / "o.png").exists()

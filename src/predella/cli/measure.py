@@ -112,7 +112,7 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     from predella.errors import UserError
-    from predella.image.files import FORMATS
+    from predella.image.files import LOOKED_FOR
 
     for path in (a, b):
         if not path.exists():
@@ -121,7 +121,7 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
         raise UserError(f"{a} and {b} must both be files or both be folders")
     if not a.is_dir():
         return [(a, b)]
-    first, second = ({f.name: f for f in p.iterdir() if f.suffix.lower() in FORMATS} for p in (a, b))
+    first, second = ({f.name: f for f in p.iterdir() if f.suffix.lower() in LOOKED_FOR} for p in (a, b))
     if first.keys() != second.keys() or not first:
         alone = sorted(first.keys() ^ second.keys())[:3] or ["nothing"]
         raise UserError(f"{a} and {b} must hold images of the same names; only one of them has {', '.join(alone)}")

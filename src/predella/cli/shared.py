@@ -169,7 +169,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
     """Folders become the image files in them; those may be left out when they can't be read."""
     from predella.errors import UserError
-    from predella.image.files import FORMATS
+    from predella.image.files import LOOKED_FOR
 
     images: list[Path] = []
     lenient: set[Path] = set()
@@ -177,9 +177,9 @@ def expand(given: list[Path]) -> tuple[list[Path], set[Path]]:
         if not path.is_dir():
             images.append(path)
             continue
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith("."))
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in LOOKED_FOR and not f.name.startswith("."))
         if not found:
-            raise UserError(f"{path} holds no image file itself; endings looked for: {', '.join(FORMATS)}")
+            raise UserError(f"{path} holds no image file itself; endings looked for: {', '.join(LOOKED_FOR)}")
         images += found
         lenient |= set(found)
     return images, lenient

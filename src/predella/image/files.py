@@ -19,6 +19,7 @@ from predella.errors import UserError
 from predella.image.fit import Box, cut_box
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LOOKED_FOR = (*FORMATS, ".jfif", ".bmp", ".gif", ".avif", ".heic", ".heif")  # in folders; of what can't be read a user is told
 MOVING = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}  # several frames; PNG as APNG
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
