@@ -16,6 +16,7 @@ from predella.data.images import Source
 from predella.image.contract import from_uint8
 from predella.models.base import load
 from predella.models.tower import Tower
+from predella.recipe import task_of
 from predella.tasks.pca import PrincipalComponents
 
 DIGITS, ANSWERS = 500, 200
@@ -53,8 +54,9 @@ def main() -> None:
     parser.add_argument("--data", default="MNIST#x_test", help="test digits")
     parser.add_argument("--model", default="tower_mnist_pca")
     options = parser.parse_args()
-    model, task = load(options.model), PrincipalComponents()
-    assert isinstance(model, Tower)
+    model, task = load(options.model), task_of(options.model)
+    if not isinstance(model, Tower) or not isinstance(task, PrincipalComponents):
+        raise SystemExit(f"{options.model} is no tower for pca, such as tower_mnist_pca")
     images = Source(paths=(options.data,), channels=1, part=(0, DIGITS), smallest=8).open()
     digits = torch.stack([from_uint8(images[i]) for i in range(len(images))])
     ours, fixed = (np.array(r) for r in ranks(model, task, digits))

@@ -99,7 +99,7 @@ def test_exact_answers_keep_the_inputs_own_data(cli, towers, pictures, tmp_path)
             status, out, _ = cli(*words, "--out", tmp_path / f"{task}{len(exact)}")
             assert status == 0
             off[len(exact)] = max(json.loads(out)["files"][0]["departure"])
-        assert off[1] < most[task] and off[1] < off[0] + 0.1, (task, off)
+        assert off[1] < most[task] and off[1] < off[0] + 0.1, (task, off)  # of colours: test_cli_restore_limits
 
 
 def test_exact_answers_have_the_coefficients_of_their_file(cli, towers, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from predella import weights as standard
+from predella.data.images import Source
+from predella.image.contract import from_uint8
 from predella.losses.distances import Perceptual, Pixels, lpips
 from predella.metrics.restoration import faithfulness_weighted_variance, lpips_diversity, many_answers
+from predella.tasks.decompression import compress
 
 
 def test_diversity_is_the_mean_over_pairs():
@@ -70,6 +74,18 @@ def test_lpips_is_that_of_torchmetrics(which, net, monkeypatch):
     torch.testing.assert_close(ours(x, y), theirs(x, y).flatten(), atol=1e-6, rtol=1e-4)
     halves = {f"{net}.lin{i}": h for i, h in enumerate(heads)}
     assert standard.half_digest(halves, f"{net}.") == standard.LPIPS[which].digest  # those that we look for
+
+
+@pytest.mark.skipif("PREDELLA_WEIGHTS" not in os.environ, reason="needs the standard weights")
+@pytest.mark.parametrize(("which", "net"), [("vgg16", "vgg"), ("alexnet", "alex")])
+def test_lpips_of_photos_by_all_of_its_published_weights(which, net, monkeypatch):
+    import torchmetrics.functional.image.lpips as oracle
+
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(oracle, "_get_tv_model_features", lambda *a, **k: standard.load_classic(which).features)
+    photo = from_uint8(Source(paths=("photos",)).open()[0][None])[..., :96, :96]
+    ruined = compress(photo, 5)
+    torch.testing.assert_close(lpips(which)(photo, ruined), oracle._LPIPS(net=net)(photo, ruined).flatten(), atol=1e-4, rtol=1e-3)
 
 
 def test_lpips_takes_its_published_weights(lpips_weights, tmp_path):

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from predella.image.color import rgb_to_lab
-from predella.image.resize import resize
+from predella.image.resize import fitted, resize
 from predella.models.base import load
-from predella.models.tower import State, Tower, TowerConfig, TowerLevel, fitted
+from predella.models.tower import State, Tower, TowerConfig, TowerLevel
 from predella.nn.residual import RRDB
 from predella.recipes import find_recipe, tower_variants
 from predella.recipes import tower as tower_recipes
@@ -241,3 +241,19 @@ def test_a_level_is_figure_4():
     up = level.up(F.interpolate(first + level.tail(h), scale_factor=2, mode="nearest"))
     wanted = level.answer(torch.where(up > 0, up, 0.2 * up)).tanh()
     torch.testing.assert_close(made(condition, codes)[1], wanted)
+
+
+def test_a_task_of_ones_own_makes_a_recipe():
+    """As docs/tower.md has it: no field is asked of a task but what `Task` says."""
+
+    class Denoising:
+        kind = "denoising"
+        edge = property(lambda self: pytest.fail("a task need not have it"))
+
+        def __init__(self, crop: int):
+            self.crop = lambda generator: crop
+
+    whole = find_recipe("tower_jpeg")()
+    assert replace(whole, task=Denoising(32)).task.kind == "denoising"
+    with pytest.raises(ValueError, match="must be divisible by 8, the tower's factor, got 30"):
+        replace(whole, task=Denoising(30))

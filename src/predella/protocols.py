@@ -146,8 +146,8 @@ def _fill(model: FunctionalImage, image: Tensor, known: Tensor) -> Tensor:
 def _faces(model: Reversible, asked: Asked, images: Images) -> Iterator[dict]:
     """Exactness, what the prior's dimensions keep, and how far samples are from held-out faces."""
     enough = len(images) > generation.NEIGHBOURS
-    features = load_features(FACES, asked.weights) if enough else None
     device = device_of(model)
+    features = load_features(FACES, asked.weights, device) if enough else None
     full, restricted = (lambda x: model.decode(model.encode(x.to(device))).cpu()), (lambda x: model(x.to(device)).cpu())
     yield from generation.reconstruction(images, full, restricted)
     if features is None:
@@ -213,29 +213,40 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
     if isinstance(task, (Masking, Unconditional)):
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
     check_pictures(task, images)
-    edge = task.crop(torch.Generator())
-    distance = _answers_distance(asked)
+    device = torch.device("cpu") if model is None else device_of(model)
+    distance = _answers_distance(asked).to(device)
     square = cut_square if isinstance(task, Layout) else fit_square  # label maps can't be resampled
-    pairs = [_pair(task, square(from_uint8(images[i])[None], edge), i) for i in range(len(images))]
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for i in range(len(images)):
+            batch = task(square(from_uint8(images[i])[None], task.crop(torch.Generator())), torch.tensor([i]))
+            assert batch.condition is not None
+            yield batch.condition, batch.target
+
+    first = next(pairs())[1]
+    size = first.shape[-2], first.shape[-1]
+    try:
+        distance.embed(first.to(device))
+    except ValueError as error:
+        raise UserError(f"of {asked.features}: {error}; measure by --features vgg16 or cifar_classifier") from None
     generator = torch.Generator().manual_seed(asked.seed)
 
     def answer(condition: Tensor, count: int) -> Tensor:
         if model is None:
-            shown = resize(condition, (edge, edge)) if isinstance(task, SuperResolution) else condition.expand(-1, 3, -1, -1)
+            shown = resize(condition, size) if isinstance(task, SuperResolution) else condition.expand(-1, 3, -1, -1)
             if isinstance(task, Colorization):
                 shown = task.project(condition, shown)  # the grey of that lightness
             return shown.clamp(-1, 1).expand(count, -1, -1, -1)
-        size = (pairs[0][1].shape[-2], pairs[0][1].shape[-1])
-        several = condition.expand(count, -1, -1, -1).to(device_of(model))
+        several = condition.expand(count, -1, -1, -1).to(device)
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 
     details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
-    yield from restoration.many_answers(iter(pairs), answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
-    if asked.features != "vgg16" or len(images) <= generation.NEIGHBOURS or pairs[0][1].shape[1] != 3:
+    yield from restoration.many_answers(pairs(), answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
+    if asked.features != "vgg16" or len(images) <= generation.NEIGHBOURS or first.shape[1] != 3:
         return
-    conditions = iter(pairs)
+    conditions = pairs()
     draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
-    yield from generation.distances([x for _, x in pairs], draws, load_features(FACES, asked.weights), FACES)
+    yield from generation.distances((x for _, x in pairs()), draws, load_features(FACES, asked.weights, device), FACES)
 
 
 def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
@@ -310,7 +321,7 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
             return mix(pictures[some], pictures[other[some]])
 
         draws[name + f", pairs {i}" * (i > 1)] = torch.no_grad()(draw)
-    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(names, asked.weights), *names)
+    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(names, asked.weights, device), *names)
 
 
 def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:
@@ -373,7 +384,7 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
         colour = lambda x: x.expand(-1, 3, -1, -1)  # noqa: E731
         return which, lambda x: network(colour(x)), lambda x: network.logits(colour(x))
     if which == "vgg16":
-        return FACES, load_features(FACES, asked.weights), None
+        return FACES, load_features(FACES, asked.weights, device), None
     judge = placed(load(which))
     if (judge.config.channels, judge.config.size) != (channels, size):
         raise UserError(
@@ -381,13 +392,6 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
             "take vgg16, with its weights"
         )
     return which, lambda x: judge.features(x[:, :channels].to(device)).cpu(), lambda x: judge(x[:, :channels].to(device)).cpu()
-
-
-def _pair(task: Task, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """(condition, truth)."""
-    batch = task(image, torch.tensor([seed]))
-    assert batch.condition is not None
-    return batch.condition, batch.target
 
 
 def _labelled(images: Images) -> Images:

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any, Literal
 
+import torch
+
 from predella.config import config, read_config
 from predella.data.batches import Augment
 from predella.data.images import Source
@@ -168,10 +170,10 @@ class Recipe:
                     if task.channels != model.channels:
                         raise ValueError(f"the basis '{task.basis}' has {task.channels} channels and the model {model.channels}")
                 case _:
-                    edges = (task.edge,)
+                    edges = (task.crop(torch.Generator()),)
             for edge in edges:
                 if edge % model.factor:
-                    raise ValueError(f"task.edge must be divisible by {model.factor}, the tower's factor, got {edge}")
+                    raise ValueError(f"the edge of the task's crops must be divisible by {model.factor}, the tower's factor, got {edge}")
             if isinstance(task, Layout) and (self.data.edge or self.augment.shrink > 1):
                 raise ValueError("label maps can't be resampled; leave data.edge at 0 and augment.shrink at 1, and set task.shrink")
             if isinstance(task, Layout) and self.data.smallest < task.edge * task.shrink:

@@ -10,10 +10,11 @@ from predella.apps.demo_page import Figure, Panel, Row
 from predella.apps.demo_reversible import FACE
 from predella.apps.sheet import sheet
 from predella.image.files import Picture
+from predella.image.resize import fitted
 from predella.models.functional_image import FunctionalImage
 from predella.models.functional_points import FunctionalPoints
 from predella.models.reversible import Reversible
-from predella.models.tower import Tower, fitted
+from predella.models.tower import Tower
 from predella.nn.hyper import Weights
 
 EDGE, POINTS = 140, 2000

@@ -19,6 +19,15 @@ def placed(model: M, cpu: bool = False) -> M:
     return model.to("cuda")
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free: the accelerator's own, or the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are."""
     return next(model.parameters()).device

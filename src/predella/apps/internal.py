@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from predella.errors import UserError
-from predella.image.files import luma
+from predella.image.color import luma
 from predella.image.pyramid import Size, aspect_fault, pyramid
 from predella.image.resize import resize
 from predella.losses.distances import l2

@@ -11,7 +11,7 @@ import torch
 from kornia.filters import guided_blur
 from torch import Tensor
 
-from predella.apps.device import device_of
+from predella.apps.device import device_of, free_memory
 from predella.apps.sheet import sheet
 from predella.errors import UserError
 from predella.image.color import lab_to_rgb, paled, rgb_to_lab
@@ -19,8 +19,8 @@ from predella.image.contract import quantize, to_uint8
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
 from predella.image.jpeg import coarseness, encode, has_jpeglib, read_coefficients
-from predella.image.resize import resize
-from predella.models.tower import Tower, fitted
+from predella.image.resize import fitted, resize
+from predella.models.tower import Tower
 from predella.tasks.base import Exact
 from predella.tasks.colorization import Colorization, lightness
 from predella.tasks.decompression import Decompression
@@ -89,7 +89,8 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     height, width = size_of(task, picture, model)
     colours = isinstance(task, Colorization)
     each = _bytes(model) + (12 * task.shrink**2 if isinstance(task, Layout) else 0)  # the map itself, too
-    most = LARGEST_COLORED if colours else min(LARGEST, int(MEMORY / each))
+    memory = min(MEMORY, free_memory(device_of(model)))
+    most = LARGEST_COLORED if colours else min(LARGEST, int(memory / each))
     if colours and max(height, width) > LONGEST * min(height, width):
         raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {LONGEST} times the other: cut it")
     if height * width > most:
@@ -106,7 +107,7 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
         case Colorization():
             return lightness(picture.rgb())
         case PrincipalComponents():
-            return task.known(fit_square(_with_channels(picture.pixels, model.config.channels), task.size[0]))
+            return task.known(fit_square(_as_trained(picture, model.config.channels), task.size[0]))
         case Layout():
             task.check(picture.rgb(), name)
             if min(height, width) < 1:
@@ -135,6 +136,11 @@ def size_of(task: Restoration, picture: Picture, model: Tower) -> tuple[int, int
     return height, width
 
 
+def _as_trained(picture: Picture, channels: int) -> Tensor:
+    """(1, C, H, W): as pictures to train on are read."""
+    return picture.grey_on_white() if channels == 1 else picture.on_white()
+
+
 def _with_channels(x: Tensor, channels: int) -> Tensor:
     return x.mean(1, keepdim=True).expand(-1, channels, -1, -1) if x.shape[1] != channels else x
 
@@ -160,7 +166,7 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         yield f"{path} is in colour; only its lightness is used"
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
-    if isinstance(task, PrincipalComponents) and picture.rgb().mean() > 0:
+    if isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0:
         remedy = "leave out --invert" if inverted else "--invert"
         yield f"{path} looks dark on bright; the model knows digits bright on dark: {remedy}"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):

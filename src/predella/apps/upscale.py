@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predella.apps.device import device_of
+from predella.apps.device import device_of, free_memory
 from predella.errors import UserError
 from predella.image.coords import Region
 from predella.image.files import Picture, to_array
@@ -52,11 +52,9 @@ def check_memory(size: tuple[int, int], channels: int, bits: int) -> None:
     Raises:
         UserError: naming the memory needed and available.
     """
-    import psutil
-
     need = size[0] * size[1] * (channels * (bits // 8) * 2.5 + (12 if channels in (2, 4) else 0))  # array, encoder's copies, alpha
     need += 5e8 * min(1.0, size[0] * size[1] / 512**2)  # one tile's work
-    have = psutil.virtual_memory().available
+    have = free_memory(torch.device("cpu"))
     if need > have:
         raise UserError(f"{size[1]}×{size[0]} pixels need {need / 1e9:.1f} GB of memory, {have / 1e9:.1f} GB are free; ask for less")
 

@@ -124,8 +124,10 @@ def _guard(module, options, rest) -> int:
     except KeyboardInterrupt:
         print("predella: stopped", file=sys.stderr)
         return 130
-    except MemoryError:
-        fail("not enough memory for this; ask for a smaller size")
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)):
+            raise
+        fail("not enough memory for this; ask for a smaller size, or of training for a smaller batch")
 
 
 def _overview() -> str:

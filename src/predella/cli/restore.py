@@ -78,12 +78,18 @@ def run(options, rest) -> int:
     told: set[str] = set()
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
-    def refuse(file: Path) -> None:
-        _prepare(task, model, file, options, box)  # what it makes is made again, one picture at a time in memory
+    def look(file: Path):
+        made = _prepare(task, model, file, options, box)
+        return made if len(images) == 1 else None  # of several it is made again, so that one at a time is in memory
 
-    for file, _ in list(usable(images, lenient, refuse)):  # all are looked at before anything is written
+    looked = []
+    with progress(f"looking at {len(images)} images") as tell:
+        for each in usable(images, lenient, look):  # all of them before anything is written
+            looked.append(each)
+            tell(len(looked) / len(images))
+    for file, made in looked:
         row = paths[file]
-        picture, condition, own, truth = _prepare(task, model, file, options, box)
+        picture, condition, own, truth = made or _prepare(task, model, file, options, box)
         for note in restore.notes(task, picture, file, model, options.invert):
             if note not in told:  # of no picture alone
                 say(note)

@@ -3,6 +3,13 @@
 import torch
 from torch import Tensor
 
+LUMA = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, H, W) → (B, 1, H, W), by BT.601."""
+    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
 
 def studio_y(x: Tensor) -> Tensor:
     """Luma of ITU-R BT.601 in studio range, the Y of every super-resolution table.
@@ -18,8 +25,7 @@ def studio_y(x: Tensor) -> Tensor:
         return unit * 219 + 16
     if x.shape[1] != 3:
         raise ValueError(f"studio_y takes 1 or 3 channels, got {x.shape[1]}")
-    weight = torch.tensor([65.481, 128.553, 24.966], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-    return (unit * weight).sum(1, keepdim=True) + 16
+    return luma(unit) * 219 + 16
 
 
 # sRGB primaries to CIE XYZ, and the white point D65 of two degrees (IEC 61966-2-1)
@@ -33,7 +39,7 @@ def rgb_to_lab(x: Tensor) -> Tensor:
     _check_rgb(x, "rgb_to_lab")
     unit = ((x + 1) / 2).clamp(0, 1)
     linear = torch.where(unit <= 0.04045, unit / 12.92, ((unit.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
-    xyz = _mixed(linear, torch.tensor(_TO_XYZ)) / _white(x)
+    xyz = mixed(torch.tensor(_TO_XYZ), linear) / _white(x)
     f = torch.where(xyz > _EPSILON, xyz.clamp(min=_EPSILON) ** (1 / 3), (_KAPPA * xyz + 16) / 116)
     fx, fy, fz = f.unbind(1)
     return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], 1)
@@ -50,19 +56,25 @@ def lab_to_rgb(x: Tensor) -> Tensor:
 def paled(x: Tensor) -> Tensor:
     """(B, 3, H, W) CIELAB → the same lightness and hue, chroma no larger than sRGB has it (found by halving)."""
     _check_rgb(x, "paled")
-    lightness, colour = x[:, :1], x[:, 1:]
-
-    def fits(share: Tensor) -> Tensor:
-        linear = _linear(torch.cat([lightness, colour * share], 1))
-        return ((linear >= -1e-6) & (linear <= 1 + 1e-6)).all(1, keepdim=True)
-
+    places = x.movedim(1, -1)
+    outside = ~_in_reach(x)
+    if not outside.any():
+        return x
+    lightness, colour = places[outside].T[None, :, :, None].split((1, 2), 1)  # of those alone: (1, C, N, 1)
     low, high = torch.zeros_like(lightness), torch.ones_like(lightness)
-    low = torch.where(fits(high), high, low)
     for _ in range(20):
         middle = (low + high) / 2
-        good = fits(middle)
+        good = _in_reach(torch.cat([lightness, colour * middle], 1))[:, None]
         low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-    return torch.cat([lightness, colour * low], 1)
+    paler = places.clone()
+    paler[outside] = torch.cat([lightness, colour * low], 1)[0, :, :, 0].T
+    return paler.movedim(-1, 1)
+
+
+def _in_reach(x: Tensor) -> Tensor:
+    """(B, 3, H, W) CIELAB → (B, H, W): whether sRGB has the colour."""
+    linear = _linear(x)
+    return ((linear >= -1e-6) & (linear <= 1 + 1e-6)).all(1)
 
 
 def _linear(x: Tensor) -> Tensor:
@@ -71,10 +83,11 @@ def _linear(x: Tensor) -> Tensor:
     fy = (lightness + 16) / 116
     f = torch.stack([fy + a / 500, fy, fy - b / 200], 1)
     xyz = torch.where(f**3 > _EPSILON, f.clamp(min=0) ** 3, (116 * f - 16) / _KAPPA) * _white(x)
-    return _mixed(xyz, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)))
+    return mixed(torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)), xyz)
 
 
-def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
+def mixed(matrix: Tensor, x: Tensor) -> Tensor:
+    """The channels of x (B, 3, H, W), each new one by a row of the matrix (3, 3)."""
     with torch.autocast(x.device.type, enabled=False):  # 16 bits would round colours to several levels of 8 bits
         return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)
 

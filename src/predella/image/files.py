@@ -16,6 +16,7 @@ from torch import Tensor
 
 from predella.atomic import atomic_write, check_free
 from predella.errors import UserError
+from predella.image.color import luma
 from predella.image.fit import Box, cut_box
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -80,11 +81,6 @@ class Picture:
     def grey_on_white(self) -> Tensor:
         """(1, 1, H, W): the luma (BT.601) of `on_white`; as grey pictures to train on are read."""
         return luma(self.on_white()) if self.pixels.shape[1] == 3 else self.on_white()[:, :1]
-
-
-def luma(x: Tensor) -> Tensor:
-    """(B, 3, H, W) → (B, 1, H, W), by BT.601."""
-    return (x * x.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from predella.errors import UserError
+from predella.image.color import LUMA, mixed
 from predella.image.contract import to_uint8
 
 EDGE = 8  # of a block
@@ -21,7 +22,7 @@ UPRIGHT = {2: "-flip horizontal", 3: "-rotate 180", 4: "-flip vertical", 5: "-tr
 ROUNDING = 2.0  # at most this far inside an interval, so that rounding pixels to 8 bits does not leave it
 
 # RGB to YCbCr of JFIF 1.02, which is full range
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
+_TO_YCC = (LUMA, (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Coefficients:
         if sample.shape[1] == 1:
             return self._kept(sample, self.planes[0])
         matrix = torch.tensor(_TO_YCC, dtype=torch.float64)
-        ycc = _mixed(matrix, sample)
+        ycc = mixed(matrix, sample)
         planes = [*self.planes, None, None][:3]
         kept = [ycc[:, i : i + 1] * 0 if p is None else self._kept(ycc[:, i : i + 1], p) for i, p in enumerate(planes)]
-        return _mixed(torch.linalg.inv(matrix), torch.cat(kept, 1))
+        return mixed(torch.linalg.inv(matrix), torch.cat(kept, 1))
 
     def inside(self, sample: Tensor) -> Tensor:
         """(B,): share of the coefficients whose interval holds those of `sample`, taken as an encoder would."""
@@ -76,7 +77,7 @@ class Coefficients:
 
     def _outside(self, sample: Tensor) -> Tensor:
         """(B, N): of all coefficients of all planes."""
-        ycc = sample if sample.shape[1] == 1 else _mixed(torch.tensor(_TO_YCC, dtype=torch.float64), sample)
+        ycc = sample if sample.shape[1] == 1 else mixed(torch.tensor(_TO_YCC, dtype=torch.float64), sample)
         out = []
         for i, plane in enumerate(self.planes):
             away = (self._found(ycc[:, i : i + 1], plane) - plane.levels * plane.steps).abs() - plane.steps / 2
@@ -196,7 +197,3 @@ def _pixels(blocks: Tensor) -> Tensor:
     """(B, rows, columns, 8, 8) coefficients → (B, 1, 8 · rows, 8 · columns)."""
     values = _basis().T @ blocks @ _basis()
     return values.transpose(2, 3).reshape(len(blocks), 1, EDGE * blocks.shape[1], EDGE * blocks.shape[2])
-
-
-def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
-    return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)

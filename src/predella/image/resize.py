@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from predella.image.coords import WHOLE, Region, check_inside
@@ -103,3 +104,11 @@ def resize(x: Tensor, size: tuple[int, int], kernel: str = "bicubic", region: Re
         if (ratio, low, high) != (1, -1, 1):
             x = _resize_axis(x, new, dim % x.ndim, kernel, low, high)
     return x
+
+
+def fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) → (B, C, *size): means over areas going down, repeated pixels going up."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    down = x.shape[-2] >= size[0] and x.shape[-1] >= size[1]
+    return F.interpolate(x, size, mode="area" if down else "nearest")

@@ -97,14 +97,15 @@ def projected(x: Tensor, dims: int) -> Tensor:
     A sparse random projection, the same at each call: every number is added to one of `dims` sums with a random sign (count
     sketch; Weinberger et al. 2009, Eq. 1).
     """
-    place, sign = (t.to(x.device) for t in _sketch(x.shape[1], dims))
+    place, sign = _sketch(x.shape[1], dims, x.device)
     return x.new_zeros(len(x), dims).index_add_(1, place, x * sign)
 
 
 @lru_cache(maxsize=16)
-def _sketch(old: int, new: int) -> tuple[Tensor, Tensor]:
+def _sketch(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(old)
-    return torch.randint(new, (old,), generator=generator), torch.randint(2, (old,), generator=generator) * 2 - 1
+    place, sign = torch.randint(new, (old,), generator=generator), torch.randint(2, (old,), generator=generator) * 2 - 1
+    return place.to(device), sign.to(device, torch.int8)
 
 
 def lpips(which: Literal["vgg16", "alexnet"], weights: Path | None = None) -> Perceptual:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from predella.errors import UserError, did_you_mean
 from predella.weights import LAYERS, LEAST, load_classic
@@ -16,24 +16,25 @@ Features = Callable[[Tensor], Tensor]  # (B, 3, H, W) in [-1, 1] → (B, D)
 FEATURES = ("inception", "resnet20", *(f"{net}_{layer}" for net, layers in LAYERS.items() for layer in layers))
 
 
-def load_features(name: str, weights: Path | None = None) -> Features:
+def load_features(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Features:
     """The features called `name`: "inception", "resnet20" (of CIFAR-10, for 32×32 pixels), or a network and layer such as
     "vgg16_relu4_3" (mean over all positions).
 
     Args:
         weights: a folder that holds the network's weights; None: $PREDELLA_WEIGHTS, the cache, the official address.
+        device: where they are computed; images and features are on the CPU.
 
     Raises:
         UserError: an unknown name, or weights that can't be had.
     """
     if "_" in name:
-        return load_layers([name], weights)
+        return load_layers([name], weights, device)
     _check(name)
-    network = load_classic(name, weights)
+    network = _at(load_classic(name, weights), device)
     return _sized(network, 32) if name == "resnet20" else network
 
 
-def load_layers(names: Sequence[str], weights: Path | None = None) -> Features:
+def load_layers(names: Sequence[str], weights: Path | None = None, device: torch.device | str = "cpu") -> Features:
     """Several layers of one network side by side, (B, D · layers), in one pass: layers of one width, such as vgg16_relu4_3 and _relu5_3.
 
     Raises:
@@ -42,17 +43,22 @@ def load_layers(names: Sequence[str], weights: Path | None = None) -> Features:
     for name in names:
         _check(name)
     which = names[0].partition("_")[0]
-    network, counts = load_classic(which, weights), [LAYERS[which].index(name.partition("_")[2]) + 1 for name in names]
+    network, counts = load_classic(which, weights).to(device), [LAYERS[which].index(name.partition("_")[2]) + 1 for name in names]
     deepest = max(counts)
     name, least = names[counts.index(deepest)], LEAST[which][deepest - 1]
 
     def means(x: Tensor) -> Tensor:
         if min(x.shape[-2:]) < least:
             raise UserError(f"{name} needs images of at least {least} pixels, got {x.shape[-1]}×{x.shape[-2]}; take an earlier layer")
-        maps = network(x, deepest)
-        return torch.cat([maps[c - 1].mean((2, 3)) for c in counts], 1)
+        maps = network(x.to(device), deepest)
+        return torch.cat([maps[c - 1].mean((2, 3)) for c in counts], 1).cpu()
 
     return means
+
+
+def _at(network: nn.Module, device: torch.device | str) -> Features:
+    there = network.to(device)
+    return lambda x: there(x.to(device)).cpu()
 
 
 def _check(name: str) -> None:

@@ -55,6 +55,7 @@ def many_answers(
         pairs: (condition, truth), (1, C, H, W) each.
         answer: condition, K → K answers.
         residual: (condition, answers) → (K,), see `Task.residual`.
+        distance: on the device where it is computed.
         count: K.
         features: of the distance: LPIPS's are "vgg16", by others the measures are named.
         ask, details: the task's name, and its numbers, for the rows.
@@ -62,10 +63,11 @@ def many_answers(
     found: dict[str, list[float]] = {}
     name = "lpips" if features == "vgg16" else features
     faithful = "faithful_variance" if features == "vgg16" else f"{features}_faithful_variance"
+    device = next(distance.buffers(), torch.empty(0)).device
     for condition, truth in pairs:
         answers = quantize(answer(condition, count))
         colours = [x.expand(-1, 3, -1, -1) for x in (answers, truth, answers.mean(0, keepdim=True))]
-        embedded, target, average = (distance.embed(x) for x in colours)
+        embedded, target, average = (distance.embed(x.to(device)) for x in colours)
         values = {
             f"{name}_diversity": lpips_diversity(embedded),
             f"{name}_nearest": (embedded - target).square().sum(1).min().item(),

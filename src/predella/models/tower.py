@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.image.color import lab_to_rgb
-from predella.image.resize import resize
+from predella.image.resize import fitted, resize
 from predella.models.base import Model
 from predella.nn.residual import RRDB, SLOPE, MappingNetwork, Style, convolution
 
@@ -47,7 +47,7 @@ class TowerConfig:
     """Args:
     condition: channels of the condition.
     channels: of the answer.
-    levels: coarse to fine; the answer has 2^levels times the base size.
+    levels: coarse to fine; the answer has `factor` times the base size, 2^levels with one doubling each.
     code: numbers of a level's vector code.
     spatial: channels of a level's code that has the level's size.
     hidden, layers: of each level's mapping network; layers 0 = no mapping network: the vector code is not used (the row -MN).
@@ -237,11 +237,3 @@ class Tower(Model):
         if size[0] % factor or size[1] % factor or min(size) < factor:
             raise ValueError(f"an answer's edges must be divisible by {factor}, got {size[1]}×{size[0]}; pad the image (image.pad_to)")
         return size[0] // factor, size[1] // factor
-
-
-def fitted(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) → (B, C, *size): means over areas going down, repeated pixels going up."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    down = x.shape[-2] >= size[0] and x.shape[-1] >= size[1]
-    return F.interpolate(x, size, mode="area" if down else "nearest")

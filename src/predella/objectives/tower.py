@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from predella.config import config
+from predella.image.resize import fitted
 from predella.losses.distances import Perceptual, Pixels, projected
 from predella.losses.imle import choose_by_level, choose_together
-from predella.models.tower import State, Tower, fitted
+from predella.models.tower import State, Tower
 from predella.objectives.base import Objective, Phase
 from predella.objectives.perceptual import Name, perceptual
 from predella.tasks.base import Batch
@@ -35,7 +36,7 @@ class TowerObjectiveConfig:
     project: candidates are compared by so many random sums of their features (the released code: 200 a map); 0 = exactly.
     weights: of the levels' distances in the loss, and in the sum that "vanilla" chooses by, coarse to fine; none = 1 each (Sec. 4.1).
     pool, replay: batches whose codes are chosen at once, and how often each is then trained on.
-    block: candidates of one image in memory at once.
+    block: candidates of one image in memory at once; changes nothing else.
     """
 
     kind: Literal["tower"] = "tower"
@@ -150,7 +151,7 @@ class TowerObjective(Objective):
 
     def choose(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The codes whose answers are nearest to the batch's targets, and the chosen answers' distances (B,)."""
-        condition, size, generator = self._condition(batch), self._size(batch), batch.generator()
+        condition, size, generators = self._condition(batch), self._size(batch), batch.generators(len(self.model.levels))
         vanilla = self.config.sampling == "vanilla"
         weights = self._weights() if vanilla else (1.0,) * len(self.model.levels)  # level by level, each by its own distance
         supervised, dims = self._supervised(), self.config.project
@@ -161,7 +162,9 @@ class TowerObjective(Objective):
         wanted = {i: few(features) for i, features in zip(supervised, batch.wanted or self._wanted(batch), strict=True)}
 
         def draw(level: int, count: int) -> Tensor:
-            return batch.share(self.model.draw_level(level, (batch.whole, count), size, generator)).to(condition)
+            """One candidate after another: the first of many are those of few, whatever `block` is."""
+            each = [self.model.draw_level(level, (1,), size, g[level]) for g in generators for _ in range(count)]
+            return torch.cat(each).unflatten(0, (len(generators), count)).to(condition)
 
         def step(level: int, codes: Tensor, below: State | None) -> State:
             times = len(codes) // len(condition)

@@ -1,7 +1,7 @@
 """Many plausible answers to one input: the five tasks of the tower (Peng et al., Sec. 2 and 5).
 
     predella train tower_mnist_pca --data mnist.npz                       # digits from their first ten principal components
-    predella train tower_color --data PHOTOS/                             # 2 CPU cores, 35 min
+    predella train tower_color --data PHOTOS/                             # 2 CPU cores, 31 min
     predella train tower_jpeg --data PHOTOS/ --task.quality 10
     predella train tower_sr16 --data FACES/ --data.box LEFT,TOP,RIGHT,BOTTOM
     predella train tower_layout --data FACADES/                           # photo | label map, side by side in each file
@@ -50,13 +50,13 @@ def tower_color(smoke: bool = False) -> Recipe:
 
 
 def tower_jpeg(smoke: bool = False) -> Recipe:
-    """Tower of three levels: restorations of JPEGs of quality 5, at 64 pixels."""
+    """Tower of three levels: restorations of JPEGs of quality 5, at 64 pixels. 37 min on 2 cores; the paper, at 256: FID 72.75."""
     recipe = _recipe("tower_jpeg", Decompression(), TowerConfig(levels=SMALL, skip=True), (24, 16, 8))
     return _toy(recipe) if smoke else recipe
 
 
 def tower_sr16(smoke: bool = False) -> Recipe:
-    """Tower of four levels: 16 times as large, faces from 4 pixels to 64."""
+    """Tower of four levels: 16 times as large, faces from 4 pixels to 64; the paper, on photos of 256: FID 16.75."""
     model = TowerConfig(levels=(SMALL[0], *SMALL), skip=True)
     task, data = SuperResolution(patch=4, scales=(16.0, 16.0)), Source(paths=("CelebA",), edge=64, smallest=64)
     recipe = _recipe("tower_sr16", task, model, (24, 16, 8, 6), data, Augment(rotate=False))
@@ -64,7 +64,7 @@ def tower_sr16(smoke: bool = False) -> Recipe:
 
 
 def tower_layout(smoke: bool = False) -> Recipe:
-    """Tower of three levels: facades from label maps, at 64 pixels."""
+    """Tower of three levels: facades from label maps, at 64 pixels. The shipped weights' half as many steps: 19 min on 2 cores."""
     task, data = Layout(), Source(paths=("facades",), paired=True, smallest=256)
     recipe = _recipe("tower_layout", task, TowerConfig(condition=task.channels, levels=SMALL), (24, 16, 8), data, Augment(rotate=False))
     return _toy(recipe) if smoke else recipe

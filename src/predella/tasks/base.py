@@ -72,6 +72,12 @@ class Batch:
             raise ValueError("this recipe needs classes: give an npz with x_train and y_train, or MNIST")
         return self.label
 
+    def generators(self, each: int) -> list[list[torch.Generator]]:
+        """`each` fresh CPU generators for each item of this process, by its place in the whole batch: what an item draws depends
+        neither on how many processes there are nor on what others draw."""
+        seeds = torch.randint(1 << 62, (self.whole, each), generator=self.generator())
+        return [[torch.Generator().manual_seed(seed) for seed in row] for row in self.share(seeds).tolist()]
+
     def generator(self, purpose: int = 0) -> torch.Generator:
         """A fresh CPU generator that starts from the batch's seed; one of another `purpose` (1, 2, …) draws apart from it."""
         return torch.Generator().manual_seed(self.seed ^ purpose)

@@ -9,7 +9,7 @@ from torch import Tensor
 from predella.config import config
 from predella.errors import UserError
 from predella.image.contract import from_uint8
-from predella.image.resize import resize
+from predella.image.resize import fitted, resize
 from predella.tasks.base import Batch, Pictures
 
 FACADES = (  # the colours of the label maps of the CMP facades, as pix2pix's pairs show them
@@ -73,8 +73,8 @@ class Layout:
         """Label map in colours (B, 3, H, W) → condition (B, channels, *size)."""
         if self.encoding == "colors":
             return labels if labels.shape[-2:] == size else resize(labels, size).clamp(-1, 1)
-        nearest, mode = self._nearest(labels)[0][:, None], "area" if labels.shape[-1] >= size[1] else "nearest"
-        return torch.cat([F.interpolate((nearest == k).to(labels), size, mode=mode) for k in range(len(self.classes))], 1) * 2 - 1
+        nearest = self._nearest(labels)[0][:, None]
+        return torch.cat([fitted((nearest == k).to(labels), size) for k in range(len(self.classes))], 1) * 2 - 1
 
     def check(self, labels: Tensor, name: str) -> None:
         """Refuse a label map (1, 3, H, W) that has a colour of no class or of either of two, beyond what compression smears; with colours

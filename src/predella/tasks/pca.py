@@ -104,12 +104,8 @@ def load_components(basis: str) -> tuple[Tensor, Tensor]:
             mean, components = (torch.from_numpy(archive[k]).float() for k in ("mean", "components"))
     except Exception as error:
         raise UserError(f"{basis} is no file of components ({error}); make one with predella.tasks.pca.save_components") from None
-    rows = components.flatten(1)
-    if (
-        mean.ndim != 3
-        or mean.shape[1] != mean.shape[2]
-        or components.shape[1:] != mean.shape
-        or (rows @ rows.T - torch.eye(len(rows))).abs().max() > 1e-4
-    ):
+    squares = mean.ndim == 3 and mean.shape[1] == mean.shape[2] and components.shape[1:] == mean.shape and len(components) > 0
+    rows = components.flatten(1) if squares else torch.empty(0)
+    if not squares or (rows @ rows.T - torch.eye(len(rows))).abs().max() > 1e-4:
         raise UserError(f"{basis} must hold mean (C, N, N) and orthonormal components (K, C, N, N) of squares; see predella.tasks.pca")
     return mean, components

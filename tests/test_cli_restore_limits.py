@@ -1,0 +1,90 @@
+"""What `predella restore` and `evaluate` take for what it is, and what they refuse before the work."""
+
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from predella import weights as standard
+from predella.apps.restore import own_data
+from predella.cli import main
+from predella.nn.classics import AlexNet
+from predella.tasks.colorization import Colorization, lightness
+
+
+def digit():
+    light = np.zeros((28, 28), np.uint8)
+    light[6:22, 12:16] = 255
+    return light
+
+
+def test_ink_on_nothing_is_ink_on_white(cli, towers, tmp_path):
+    """Black strokes on transparency: what hides under it is black, too."""
+    Image.merge("LA", (Image.new("L", (28, 28)), Image.fromarray(digit()))).save(tmp_path / "clear.png")
+    Image.fromarray(255 - digit()).save(tmp_path / "white.png")
+    Image.new("L", (28, 28)).save(tmp_path / "black.png")
+    words = ("--answers", "1", "--seed", "3", "--model", towers / "tower_mnist_pca", "--out", tmp_path / "o")
+    for name in ("clear", "white", "black"):
+        _, _, err = cli("restore", "pca", tmp_path / f"{name}.png", *words)
+        assert ("looks dark on bright" in err) is (name != "black"), err
+    shown = [np.asarray(Image.open(tmp_path / "o" / f"{n}-sheet.png"))[4:20, 4:20] for n in ("clear", "white", "black")]
+    assert (shown[0] == shown[1]).all() and (shown[0] != shown[2]).any()  # the input as it was taken
+
+
+def test_answers_that_do_not_fit_are_refused(cli, refuses, towers, tmp_path, monkeypatch):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    words = ("restore", "decompression", tmp_path / "a.png", "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 5e5})())
+        refuses(*words, says=["would have 64×48 pixels", "can be made at once", "make it at most"])
+    assert not (tmp_path / "o").exists()
+    assert cli(*words, "--answers", "1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("CUDA out of memory.")]
+)
+def test_memory_that_runs_out_is_no_traceback(refuses, towers, photo, tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("predella.apps.restore.condition_of", full)
+    words = ("restore", "decompression", photo, "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
+    refuses(*words, says="not enough memory")
+
+
+def test_other_errors_stay_visible(towers, photo, tmp_path, monkeypatch):
+    def wrong(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("predella.apps.restore.condition_of", wrong)
+    words = ["restore", "decompression", photo, "--model", towers / "tower_jpeg", "--out", tmp_path / "o"]
+    with pytest.raises(RuntimeError, match="a bug"):
+        main([str(w) for w in words])
+
+
+def test_an_exact_colouring_has_the_lightness_of_its_picture(tmp_path):
+    """Of any colours, as vivid as they are: near black and white they are moved to the few that there are."""
+    torch.set_default_dtype(torch.float32)
+    grey = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+    vivid = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
+    own = own_data(Colorization(), lightness(grey.expand(-1, 3, -1, -1)), tmp_path / "any.png")
+    assert own.departure(vivid).item() > 50 and own.departure(own.keep(vivid)).item() < 0.8
+
+
+def test_pictures_too_small_for_features_are_refused(refuses, towers, tmp_path, monkeypatch):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    torch.manual_seed(0)
+    trunk = {k: v.half() for k, v in AlexNet().state_dict().items()}
+    heads = {f"alex.lin{i}": torch.rand(1, c, 1, 1).half() for i, c in enumerate((64, 192, 384, 256, 256))}
+    save_file(trunk, folder / "alexnet_features.safetensors")
+    save_file(heads, folder / "lpips_heads.safetensors")
+    for known, tensors, prefix in ((standard.CLASSICS, trunk, "features."), (standard.LPIPS, heads, "alex.")):
+        monkeypatch.setitem(known, "alexnet", replace(known["alexnet"], digest=standard.half_digest(tensors, prefix)))
+    words = ("evaluate", towers / "tower_mnist_pca", "--data", "digits", "--part", "0,2", "--weights", folder, "--features", "alexnet")
+    refuses(*words, says=["at least 31 pixels, got 28×28", "--features vgg16 or cifar_classifier"])
