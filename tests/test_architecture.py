@@ -39,7 +39,7 @@ ALLOWED = {
     "protocols": {"recipe", "data", "tasks", "objectives", "metrics", "apps", "weights"} | LOWER | EDGE,
     "report": {"curves"} | EDGE,
     "curves": set(),
-    "card": set(),
+    "card": {"train.log"},
     "recipes": {"recipe", "data", "tasks", "models", "objectives", "train"} | EDGE,
 }
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from predella.train.log import last_step
+
 START = "start"  # folder of the records of the run that a run's weights come from
 
 
@@ -11,9 +13,8 @@ def model_card(folder: Path) -> str:
     recipe = json.loads((folder / "recipe.json").read_text())
     environment = json.loads((folder / "environment.json").read_text())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    training = [r for r in rows if "step" in r and "protocol" not in r]
     measured = [r for r in rows if "protocol" in r]
-    last = training[-1] if training else {}
+    last = last_step(folder)
     lines = [
         "<!-- made by predella; do not edit -->",
         "",
@@ -41,12 +42,6 @@ def model_card(folder: Path) -> str:
         protocols = dict.fromkeys(r["protocol"] for r in measured)
         lines += ["", *[f"* Protocol: {p}." for p in protocols], ""]
     return "\n".join(lines)
-
-
-def last_step(records: Path) -> dict:
-    """The last row of training in a folder's metrics.jsonl: step, elapsed_s and losses."""
-    rows = [json.loads(line) for line in (records / "metrics.jsonl").read_text().splitlines()]
-    return [r for r in rows if "step" in r and "protocol" not in r][-1]
 
 
 def _started(records: Path) -> list[str]:

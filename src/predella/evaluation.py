@@ -13,7 +13,7 @@ from predella.metrics import filling
 from predella.models.base import PRETRAINED, Model, find_source, load
 from predella.protocols import Asked, Measure, as_given, measure_by
 from predella.recipe import Recipe, read_recipe
-from predella.train.log import environment
+from predella.train.log import environment, last_step
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
@@ -119,9 +119,7 @@ def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     if not (folder / "recipe.json").exists():
         raise UserError(f"{run} has no recipe.json that says how to measure it; evaluate a folder made by `predella train`")
     recipe = read_recipe((folder / "recipe.json").read_text())
-    file = folder / "metrics.jsonl"
-    steps = [json.loads(r) for r in file.read_text().splitlines() if '"protocol"' not in r] if file.exists() else []
-    last = steps[-1] if steps else {}
+    last = last_step(folder)
     minutes = round(last["elapsed_s"] / 60, 1) if "elapsed_s" in last else None
     return recipe.measures, recipe, folder, {"steps": last.get("step"), "minutes": minutes}
 

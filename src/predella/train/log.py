@@ -65,6 +65,13 @@ class RunLog:
         write(Picture(tall), self.folder / "samples" / f"step-{step:07d}.png", force=True)
 
 
+def last_step(folder: Path) -> dict:
+    """The last row of training in a folder's metrics.jsonl: step, elapsed_s and losses; {} if there is none."""
+    file = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return next((r for r in reversed(rows) if "step" in r and "protocol" not in r), {})
+
+
 def _step(line: str) -> int:
     try:
         return int(json.loads(line).get("step", 0))
