@@ -294,7 +294,8 @@ def test_what_jpeglib_would_say_is_named_once(cli, refuses, towers, pictures, tm
     refuses(*words, "--force", "--exact", says="reading JPEG coefficients needs jpeglib; run: pip install jpeglib")
 
 
-def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
+def test_wrong_input(refuses, towers, pictures, tmp_path, runs, monkeypatch):
+    monkeypatch.setattr("predella.apps.restore.free_memory", lambda device: 6.4e10)
     grey, jpeg, out = pictures / "grey.png", towers / "tower_jpeg", tmp_path / "o"
     refuses("restore", "colourization", grey, "--out", out, says="did you mean 'colorization'")
     says = ["no weights of tower_color_chimle are shipped", "predella train tower_color_chimle --data PICTURES/ makes them in runs/"]
@@ -329,7 +330,7 @@ def test_wrong_input(refuses, towers, pictures, tmp_path, runs):
         jpeg,
         "--out",
         out,
-        says=["5000×4000", "16,000,000 can be made at once (5 GB)", "jpegtran -crop", "at most 4472×3577"],
+        says=["5000×4000", "16,000,000 can be made at once (5.5 GB)", "jpegtran -crop", "at most 4472×3577"],
     )
     Image.new("RGB", (400, 300)).save(tmp_path / "many.png")
     Image.new("RGB", (3, 9)).save(tmp_path / "few.png")

@@ -34,7 +34,7 @@ MODELS = {  # what restores by default
 }  # fmt: skip
 LARGEST, MEMORY = 16_000_000, 8e9  # pixels of an answer, whose features are in memory at once, and bytes that these may take
 LONGEST = 1000  # times the shorter edge, of pictures that are coloured
-LARGEST_COLORED = 40_000_000  # where only the lightness is as large
+LARGEST_COLORED, COLORED = 40_000_000, 200  # where only the lightness is as large, and bytes that a pixel takes (measured: 135 to 175)
 LEAST = 0.01  # share of a class in a drawing that is worth a word
 FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
@@ -88,15 +88,15 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
     """
     height, width = size_of(task, picture, model)
     colours = isinstance(task, Colorization)
-    each = _bytes(model) + (12 * task.shrink**2 if isinstance(task, Layout) else 0)  # the map itself, too
-    memory = min(MEMORY, free_memory(device_of(model)))
-    most = LARGEST_COLORED if colours else min(LARGEST, int(memory / each))
+    each = COLORED if colours else _bytes(model) + (12 * task.shrink**2 if isinstance(task, Layout) else 0)  # the map itself, too
+    memory = min(MEMORY, free_memory(torch.device("cpu") if colours else device_of(model)))
+    most = min(LARGEST_COLORED if colours else LARGEST, int(memory / each))
     if colours and max(height, width) > LONGEST * min(height, width):
         raise UserError(f"{name} has {width}×{height} pixels; colours want an edge at most {LONGEST} times the other: cut it")
     if height * width > most:
         part = (most / (height * width)) ** 0.5
         least = f"{int(picture.size[1] * part)}×{int(picture.size[0] * part)}"
-        needed = "" if colours else f" ({most * each / 2**30:.0f} GB)"
+        needed = f" ({most * each / 1e9:.1f} GB)"
         rule = f"the answer to {name} would have {width}×{height} pixels, {most:,} can be made at once{needed}"
         how = "cut it without storing it anew (jpegtran -crop)" if isinstance(task, Decompression) else "cut it"
         raise UserError(f"{rule}; {how}, or make it at most {least}")
