@@ -35,6 +35,47 @@ def test_ink_on_nothing_is_ink_on_white(cli, towers, tmp_path):
     assert (shown[0] == shown[1]).all() and (shown[0] != shown[2]).any()  # the input as it was taken
 
 
+def test_white_ink_on_nothing_is_light(cli, towers, tmp_path):
+    """Of which on white nothing would be left."""
+    Image.merge("LA", (Image.new("L", (28, 28), 255), Image.fromarray(digit()))).save(tmp_path / "clear.png")
+    Image.fromarray(digit()).save(tmp_path / "light.png")
+    words = ("--answers", "1", "--model", towers / "tower_mnist_pca", "--out", tmp_path / "o")
+    for name in ("clear", "light"):
+        status, _, err = cli("restore", "pca", tmp_path / f"{name}.png", *words)
+        assert status == 0 and err == ""
+    clear, light = (np.asarray(Image.open(tmp_path / "o" / f"{n}-sheet.png"))[4:24, 4:24] for n in ("clear", "light"))
+    assert (clear == light).all()
+
+
+@pytest.mark.parametrize(("task", "model"), [("pca", "mnist_pca"), ("colorization", "color"), ("decompression", "jpeg")])
+def test_what_is_made_of_one_colour_is_said_to_be_made_up(cli, towers, tmp_path, task, model):
+    Image.new("L", (28, 28), 90).save(tmp_path / "flat.png")
+    words = ("--answers", "1", "--model", towers / f"tower_{model}", "--out", tmp_path / "o")
+    assert "has one colour only; what its answers show beyond that is made up" in cli("restore", task, tmp_path / "flat.png", *words)[2]
+
+
+def test_no_answer_takes_the_place_of_an_image(refuses, towers, tmp_path):
+    place = tmp_path / "in"
+    place.mkdir()
+    for name in ("p", "p-1"):
+        Image.fromarray(digit()).save(place / f"{name}.png")
+    before = {f.name: f.read_bytes() for f in place.iterdir()}
+    words = ("restore", "colorization", "--answers", "1", "--model", towers / "tower_color", "--force", "--out", place)
+    refuses(*words[:2], place, *words[2:], says="where the images are")
+    refuses(*words[:2], place / "p.png", place / "p-1.png", *words[2:], says="p-1.png is one of the images and would be overwritten")
+    assert {f.name: f.read_bytes() for f in place.iterdir()} == before
+
+
+def test_what_is_no_label_map_is_refused(refuses, towers, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    Image.fromarray(rng.integers(0, 12, (64, 64), dtype=np.uint8)).save(tmp_path / "numbers.png")
+    words = ("--answers", "1", "--out", tmp_path / "o")
+    refuses("restore", "layout", tmp_path / "noise.png", *words, says=["no label map", "has colours of no class"])
+    refuses("restore", "layout", tmp_path / "numbers.png", *words, says=["map of the classes' numbers, 0…11", "facade #0032ff"])
+    assert not (tmp_path / "o").exists()
+
+
 def test_answers_that_do_not_fit_are_refused(cli, refuses, towers, tmp_path, monkeypatch):
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     words = ("restore", "decompression", tmp_path / "a.png", "--model", towers / "tower_jpeg", "--out", tmp_path / "o")

@@ -1,10 +1,13 @@
 """Optimizers: their schedules, Muon's steps, clipping."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from predella.recipe import override
+from predella.errors import UserError
+from predella.recipe import override, read_recipe
 from predella.recipes import find_recipe
 from predella.run import start
 from predella.train.engine import Engine
@@ -79,3 +82,19 @@ def test_training_says_that_its_precision_is_emulated(tmp_path, monkeypatch, cap
         caplog.clear()
         start(override(find_recipe("functional_sr")(smoke=True), {"precision": precision}), tmp_path / precision, "test", cpu=True)
         assert ("no bf16 arithmetic" in caplog.text) is said
+
+
+@pytest.mark.parametrize(("field", "value"), [("lr", -1.0), ("lr", math.nan), ("muon_lr", math.inf), ("clip", -0.1), ("warmup", -1)])
+def test_rates_are_0_or_more(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be 0 or more, got {value}"):
+        Optim(**{field: value})
+
+
+def test_a_recipe_of_elsewhere_is_told_in_one_short_line():
+    recipe = find_recipe("tower_jpeg")(smoke=True)
+    with pytest.raises(UserError, match="seed must lie in 0…2"):
+        override(recipe, {"seed": "-1"})
+    with pytest.raises(UserError) as refused:
+        read_recipe(recipe.to_json().replace('"kind": "decompression"', '"kind": "denoising"'))
+    assert "task.kind 'denoising' is not known here; known: " in str(refused.value) and "decompression" in str(refused.value)
+    assert len(str(refused.value)) < 300

@@ -59,7 +59,15 @@ def read_config(cls, values: dict):
         found = error.errors()
         other = [e["loc"][:-1] for e in found if e["type"] == "literal_error" and e["loc"][-1] == "kind"]  # members of a union not meant
         rows = [_row(e) for e in found if not any(e["loc"][: len(o)] == o for o in other)]
-        raise ValueError("; ".join(rows or map(_row, found))) from None
+        raise ValueError("; ".join(rows or [_kinds(found)])) from None
+
+
+def _kinds(found) -> str:
+    """Of a union whose members are all not meant: what is asked for, and what there is."""
+    of = [e for e in found if e["type"] == "literal_error" and e["loc"][-1] == "kind"]
+    known = ", ".join(dict.fromkeys(e["ctx"]["expected"].strip("'") for e in of))
+    place = ".".join(str(p) for p in of[0]["loc"] if not str(p)[:1].isupper())
+    return f"{place} '{of[0]['input']}' is not known here; known: {known}"
 
 
 def _row(error) -> str:

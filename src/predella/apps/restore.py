@@ -36,6 +36,7 @@ LARGEST, MEMORY = 16_000_000, 8e9  # pixels of an answer, whose features are in 
 LONGEST = 1000  # times the shorter edge, of pictures that are coloured
 LARGEST_COLORED, COLORED = 40_000_000, 200  # where only the lightness is as large, and bytes that a pixel takes (measured: 135 to 175)
 LEAST = 0.01  # share of a class in a drawing that is worth a word
+PLAIN = 4 / 255  # in [-1, 1]: a picture that spans no more, two values of 8 bits, has one colour
 FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
 ROUNDS, WORK = 50, 10_000_000  # of moving an answer to its input's data and back into the range of pixels: at least, and numbers in all
@@ -137,8 +138,20 @@ def size_of(task: Restoration, picture: Picture, model: Tower) -> tuple[int, int
 
 
 def _as_trained(picture: Picture, channels: int) -> Tensor:
-    """(1, C, H, W): as pictures to train on are read."""
+    """(1, C, H, W): as pictures to train on are read; white ink on nothing, of which nothing would be left, on black."""
+    if _is_white_ink(picture):
+        assert picture.alpha is not None
+        picture = picture.with_pixels(picture.alpha)
     return picture.grey_on_white() if channels == 1 else picture.on_white()
+
+
+def _is_white_ink(picture: Picture) -> bool:
+    return picture.alpha is not None and _span(picture.on_white()) <= PLAIN < _span(picture.alpha)
+
+
+def _span(x: Tensor) -> float:
+    """(1, C, H, W) in [-1, 1] → how far apart a channel's values are at most."""
+    return (x.amax((2, 3)) - x.amin((2, 3))).max().item()
 
 
 def _with_channels(x: Tensor, channels: int) -> Tensor:
@@ -166,7 +179,9 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         yield f"{path} is in colour; only its lightness is used"
     if isinstance(task, PrincipalComponents) and picture.size != task.size:
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
-    if isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0:
+    if not isinstance(task, Layout) and _span(picture.on_white()) <= PLAIN and not _is_white_ink(picture):
+        yield f"{path} has one colour only; what its answers show beyond that is made up"
+    elif isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0 and not _is_white_ink(picture):
         remedy = "leave out --invert" if inverted else "--invert"
         yield f"{path} looks dark on bright; the model knows digits bright on dark: {remedy}"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):

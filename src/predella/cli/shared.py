@@ -269,6 +269,8 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
     if is_file(out):
         raise UserError(f"--out must name a folder (each image gets several files), got {out}")
     check_folder(out)
+    if any(g.is_dir() and out.is_dir() and g.samefile(out) for g in given):
+        raise UserError(f"--out is {out}, where the images are; answers would be taken for images the next time: name another folder")
     images, lenient = expand(given)
     stems, names = [i.stem for i in images], dict[str, Path]()
     for image in images:
@@ -280,7 +282,10 @@ def several_each(given: list[Path], count: int, out: Path, force: bool):
             raise UserError(f"{both}; rename one, or write each to an --out of its own")
         names[name] = image
     paths = {i: [out / f"{n}-{what}.png" for what in (*range(1, count + 1), "sheet")] for n, i in names.items()}
-    check_outputs([p for row in paths.values() for p in row], force)
+    every = [p for row in paths.values() for p in row]
+    if lost := {i.resolve() for i in images} & {p.resolve() for p in every}:
+        raise UserError(f"{min(lost)} is one of the images and would be overwritten by an answer to another; name another --out")
+    check_outputs(every, force)
     for name in names:
         older = [f.name for f in out.glob("*.png") if re.fullmatch(re.escape(name) + r"-\d+\.png", f.name) and f not in paths[names[name]]]
         if older:

@@ -108,7 +108,7 @@ def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
         except UnidentifiedImageError:
             if path.suffix.lower() in (".tif", ".tiff"):
                 return _tiff16(path, max_pixels)
-            raise UserError(f"{path} is not an image in a known format; give a PNG, JPEG, WebP or TIFF file") from None
+            raise UserError(f"{path} is not an image in a known format; give a PNG, JPEG, WebP, TIFF, BMP or GIF file") from None
         except PermissionError:
             raise UserError(f"{path} can't be read: permission denied; change its permissions") from None
         except Exception as error:
@@ -217,7 +217,7 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path} is not an image in a known format ({error}); give a PNG, JPEG, WebP or TIFF file") from None
+        raise UserError(f"{path} is not an image in a known format ({error}); give a PNG, JPEG, WebP, TIFF, BMP or GIF file") from None
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim == 3 and tags.get(PLANAR) == 2:
         array = array.transpose(1, 2, 0)

@@ -21,6 +21,7 @@ NEAR = 0.5  # in [-1, 1]: a colour with a channel farther than this from every c
 CLEAR = 0.2  # in [-1, 1]: one farther than this from its class's must be twice as far from the next, or could mean either
 FLAT, EVEN = 0.25, 0.05  # in [-1, 1]: a neighbourhood that spans less has one colour, and is no ramp from one to another
 SEEN = 256  # edge above which shares are counted at some of the pixels
+MUCH = 1 / 3  # of the pixels that belong to no class: a photo, or noise; compressed label maps have a sixth at most
 SHARE = 0.005  # of the pixels: so many of one foreign colour are a class that is not known
 
 
@@ -86,6 +87,13 @@ class Layout:
         if self.encoding == "colors":
             return
         _, least, second = (x[0] for x in self._nearest(labels))
+        known = ", ".join(f"{k} #{v}" for k, v in self.classes)
+        numbers = (labels.amax() + 1) * 127.5
+        if numbers.round() <= len(self.classes) and (labels == labels[:, :1]).all():
+            raise UserError(f"{name} looks like a map of the classes' numbers, 0…{numbers:.0f}; give their colours: {known}")
+        strange = (least > NEAR).double().mean()
+        if strange > MUCH:
+            raise UserError(f"{name} is no label map: {strange:.0%} of it has colours of no class; known are: {known} (task.classes)")
         spans = [(F.max_pool2d(c, 3, 1, 1) + F.max_pool2d(-c, 3, 1, 1))[0, 0] for c in labels.split(1, 1)]
         span = torch.stack(spans).amax(0)  # what compression smears is not flat, what is enlarged smoothly not even
         off = ((least > NEAR) & (span < FLAT)) | ((least > CLEAR) & (second < 2 * least) & (span < EVEN))
@@ -94,7 +102,6 @@ class Layout:
         if counts.numel() and counts.max() > SHARE * off.numel():
             worst = pixels[:, (pixels // 16 == coarse[:, counts.argmax(), None]).all(0)].float().mean(1).round()
             colour = "".join(f"{int(v):02x}" for v in worst)
-            known = ", ".join(f"{k} #{v}" for k, v in self.classes)
             raise UserError(
                 f"{name} has {counts.max() / off.numel():.1%} of about #{colour}, which is no class"
                 f"{self._either(worst[None, :, None, None] / 127.5 - 1)}; known are: {known} (task.classes)"

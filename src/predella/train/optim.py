@@ -47,6 +47,9 @@ class Optim:
     schedule: Literal["constant", "cosine", "linear", "drop"] = "constant"
 
     def __post_init__(self):
+        for name in ("lr", "slow_lr", "muon_lr", "weight_decay", "muon_decay", "clip", "warmup"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.muon_momentum < 1:
             raise ValueError(f"muon_momentum must lie in [0, 1), got {self.muon_momentum}")
 
