@@ -278,9 +278,8 @@ def test_mistakes_of_varying(refuses, internals, photo, tmp_path):
 def test_textures_take_the_critics_place_by_the_command_line(cli, tmp_path, caplog):
     words = [w for i in (0, 1) for w in (f"--stages.{i}.objective.adversarial", "0", f"--stages.{i}.objective.texture", "0.25")]
     assert cli("train", "meta_internal_dataset", "--smoke", "--cpu", *words, "--precision", "bf16", "--out", tmp_path / "t")[0] == 0
-    assert [r.getMessage() for r in caplog.records] == [
-        f"stage 'scale_{i}' trains no critic; the optimizer for it is not used" for i in (0, 1)
-    ]
+    said = [m for m in (r.getMessage() for r in caplog.records) if "bf16" not in m]  # which some processors emulate
+    assert said == [f"stage 'scale_{i}' trains no critic; the optimizer for it is not used" for i in (0, 1)]
     rows = [json.loads(line) for line in (tmp_path / "t" / "metrics.jsonl").read_text().splitlines()]
     assert all("generator_texture" in r and "critic_real" not in r for r in rows)
 
