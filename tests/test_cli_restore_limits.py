@@ -14,6 +14,7 @@ from predella.apps.restore import own_data
 from predella.cli import main
 from predella.nn.classics import AlexNet
 from predella.tasks.colorization import Colorization, lightness
+from predella.tasks.layout import Layout
 
 
 def digit():
@@ -74,6 +75,7 @@ def test_what_is_no_label_map_is_refused(refuses, towers, tmp_path):
     refuses("restore", "layout", tmp_path / "noise.png", *words, says=["no label map", "has colours of no class"])
     refuses("restore", "layout", tmp_path / "numbers.png", *words, says=["map of the classes' numbers, 0…11", "facade #0032ff"])
     assert not (tmp_path / "o").exists()
+    Layout(classes=(("ground", "000000"), ("sky", "0000ff"))).check(torch.full((1, 3, 8, 8), -1.0), "all ground")
 
 
 def test_answers_that_do_not_fit_are_refused(cli, refuses, towers, tmp_path, monkeypatch):
