@@ -181,7 +181,7 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; its central square is made {task.size[1]}×{task.size[0]}"
     if not isinstance(task, Layout) and _span(picture.on_white()) <= PLAIN and not _is_white_ink(picture):
         yield f"{path} has one colour only; what its answers show beyond that is made up"
-    elif isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0 and not _is_white_ink(picture):
+    if isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0 and not _is_white_ink(picture):
         remedy = "leave out --invert" if inverted else "--invert"
         yield f"{path} looks dark on bright; the model knows digits bright on dark: {remedy}"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
