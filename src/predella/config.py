@@ -64,14 +64,18 @@ def read_config(cls, values: dict):
 
 def _kinds(found) -> str:
     """Of a union whose members are all not meant: what is asked for, and what there is."""
-    of = [e for e in found if e["type"] == "literal_error" and e["loc"][-1] == "kind"]
-    known = ", ".join(dict.fromkeys(e["ctx"]["expected"].strip("'") for e in of))
-    place = ".".join(str(p) for p in of[0]["loc"] if not str(p)[:1].isupper())
-    return f"{place} '{of[0]['input']}' is not known here; known: {known}"
+    of = [(_place(e), e) for e in found if e["type"] == "literal_error" and e["loc"][-1] == "kind"]
+    place, first = of[0]
+    known = ", ".join(dict.fromkeys(e["ctx"]["expected"].strip("'") for at, e in of if at == place))
+    return f"{place} '{first['input']}' is not known here; known: {known}"
+
+
+def _place(error) -> str:
+    return ".".join(str(p) for p in error["loc"] if not str(p)[:1].isupper())  # fields; a union's members are classes
 
 
 def _row(error) -> str:
-    place = ".".join(str(p) for p in error["loc"] if not str(p)[:1].isupper())  # fields; a union's members are classes
+    place = _place(error)
     place += ":" * bool(place and error["type"] == "value_error")
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
     return f"{place} {_rule(error['type'], error['msg'])}{got}".lstrip()
