@@ -28,14 +28,14 @@ def build(candidates: int, block: int = 8) -> tuple[TowerObjective, Batch]:
 @torch.no_grad()
 def without_cache(objective: TowerObjective, batch: Batch) -> list[torch.Tensor]:
     """The same choice; every candidate is computed from the first level on, as the released code does."""
-    tower, generator, codes = objective.model, batch.generator(), []
+    tower, generators, codes = objective.model, batch.generators(len(LEVELS)), []
     size = (EDGE, EDGE)
     assert batch.condition is not None
     for level, count in enumerate(objective.config.samples):
         nearest = Nearest()
         wanted = torch.nn.functional.adaptive_avg_pool2d(batch.target, EDGE >> (3 - level))
         for k in blocks(count, objective.config.block):
-            draw = torch.randn(ITEMS, k, tower.code_dims(level, size), generator=generator)
+            draw = torch.stack([torch.cat([tower.draw_level(level, (1,), size, g[level]) for _ in range(k)]) for g in generators])
             below = [c.repeat_interleave(k, 0) for c in codes]
             answer = tower(batch.condition.repeat_interleave(k, 0), [*below, draw.flatten(0, 1)], size)[-1]
             far = (answer - wanted.repeat_interleave(k, 0)).square().flatten(1).mean(1)

@@ -118,3 +118,11 @@ def test_sets_of_a_floor_share_no_picture():
     assert len(disjoint(500, 2, torch.Generator())) == 10
     with pytest.raises(ValueError, match="two sets of 26 pictures need 52, got 50"):
         disjoint(50, 26, torch.Generator())
+
+
+def test_without_what_is_kept_the_same_codes_are_chosen():
+    from benchmarks import imle
+
+    torch.set_default_dtype(torch.float32)
+    objective, batch = imle.build(3, block=2)
+    assert all(torch.equal(a, b) for a, b in zip(objective.choose(batch)[0], imle.without_cache(objective, batch)))
