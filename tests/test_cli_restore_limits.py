@@ -10,11 +10,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from predella import weights as standard
-from predella.apps.restore import own_data
+from predella.apps.restore import own_data, restore
 from predella.cli import main
+from predella.image.files import Picture, read
+from predella.models.base import load
 from predella.nn.classics import AlexNet
+from predella.recipe import task_of
 from predella.tasks.colorization import Colorization, lightness
-from predella.tasks.layout import Layout
+from predella.tasks.decompression import Decompression
+from predella.tasks.layout import FACADES, Layout
 
 
 def digit():
@@ -131,3 +135,56 @@ def test_pictures_too_small_for_features_are_refused(refuses, towers, tmp_path, 
         monkeypatch.setitem(known, "alexnet", replace(known["alexnet"], digest=standard.half_digest(tensors, prefix)))
     words = ("evaluate", towers / "tower_mnist_pca", "--data", "digits", "--part", "0,2", "--weights", folder, "--features", "alexnet")
     refuses(*words, says=["at least 31 pixels, got 28×28", "--features vgg16 or cifar_classifier"])
+
+
+def test_python_has_what_the_command_line_has(cli, towers, photo, tmp_path):
+    """The same answers: exact, of levels of their own, between two."""
+    torch.set_default_dtype(torch.float32)
+    with Image.open(photo) as image:
+        image.convert("RGB").resize((32, 24)).save(tmp_path / "a.jpg", quality=5)
+    model, picture, task = load(towers / "tower_jpeg"), read(tmp_path / "a.jpg"), Decompression()
+    words = ("restore", "decompression", tmp_path / "a.jpg", "--answers", "2", "--model", towers / "tower_jpeg", "--cpu")
+    asked = {"--exact": {"exact": True, "file": tmp_path / "a.jpg"}, "--from-level=1": {"from_level": 1}, "--between": {"between": True}}
+    for k, (word, options) in enumerate(asked.items()):
+        cli(*words, word, "--out", tmp_path / str(k))
+        for n, answer in enumerate(restore(picture, model, task, 2, **options), 1):
+            assert (answer.pixels - read(tmp_path / str(k) / f"a-{n}.png").pixels).abs().max() < 1.1 / 127.5
+    wrong = {"give its path": {"exact": True}, "from_level must lie in": {"from_level": 9}, "at least 2": {"between": True}}
+    for says, options in wrong.items():
+        with pytest.raises(ValueError, match=says):
+            restore(picture, model, task, 1, **options)
+
+
+def test_exact_from_python(towers):
+    torch.set_default_dtype(torch.float32)
+    model, task = load(towers / "tower_sr16"), task_of(str(towers / "tower_sr16"))
+    picture = Picture(torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5)  # within what pixels can be
+    own = own_data(task, picture.pixels, None)
+    exact, free = (restore(picture, model, task, 1, exact=e)[0].pixels for e in (True, False))
+    assert own.departure(exact).item() < 1 < own.departure(free).item()
+
+
+def test_a_sheet_shows_what_the_files_show(cli, towers, tmp_path):
+    """Nothing of what transparency hides; of one answer no deviation."""
+    clear = np.dstack([np.full((8, 8, 3), (0, 90, 200), np.uint8), np.repeat(np.uint8([[0] * 4 + [255] * 4]), 8, 0)])
+    Image.fromarray(clear).save(tmp_path / "a.png")
+    words = ("restore", "colorization", tmp_path / "a.png", "--model", towers / "tower_color")
+    cli(*words, "--answers", "1", "--out", tmp_path / "one")
+    cli(*words, "--answers", "2", "--out", tmp_path / "two")
+    one, two = (np.asarray(Image.open(tmp_path / name / "a-sheet.png")) for name in ("one", "two"))
+    assert two.shape[1] - one.shape[1] == 2 * (8 + 2)  # an answer and where they differ
+    assert (one[:, :4] == 255).all() and (one[:, 10:14] == 255).all() and (one[:, 4:8] < 255).any()
+
+
+def test_what_is_taken_of_a_picture_is_said(cli, towers, tmp_path):
+    colours = [tuple(bytes.fromhex(c)) for _, c in FACADES]
+    drawing = Image.new("RGB", (64, 64), colours[1])
+    drawing.paste((255, 255, 255), (0, 0, 4, 4))  # .4 % of no class
+    drawing.save(tmp_path / "map.png")
+    words = ("--answers", "1", "--out", tmp_path / "o")
+    assert "0.4% has colours of no class and is taken for the nearest" in cli("restore", "layout", tmp_path / "map.png", *words)[2]
+    Image.effect_noise((90, 100), 60).convert("RGB").save(tmp_path / "face.png")
+    sr = ("restore", "super_resolution", tmp_path / "face.png", "--shrink", "--force", *words)
+    assert f"{tmp_path / 'face.png'} has 90×100 pixels; its central square is taken" in cli(*sr)[2]
+    assert "the box of" in cli(*sr, "--box", "0,0,80,16")[2]
+    assert "central square" not in cli(*sr, "--box", "5,5,85,85")[2]

@@ -102,7 +102,10 @@ def test_colours_between_two_classes_are_refused():
 
 
 def test_a_drawing_is_taken_for_its_classes():
-    assert Layout().shares(painted("window", "facade", "window", "door")) == [("window", 0.5), ("facade", 0.25), ("door", 0.25)]
+    labels = painted("window", "facade", "window", "door")
+    assert Layout().shares(labels) == ([("window", 0.5), ("facade", 0.25), ("door", 0.25)], 0)
+    labels[..., -1] = 1  # white is far from each class
+    assert Layout().shares(labels)[1] == 1 / labels.shape[-1]
 
 
 def test_unknown_classes_are_refused():

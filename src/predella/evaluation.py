@@ -18,6 +18,13 @@ from predella.train.log import environment, last_step
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
 OWN_PATCHES = {"patch": 128}  # varied without a network, the longest edge in pixels
+SERVES = {  # options → what they are for, and the measures that have a use for them
+    "ensemble": ("enlarging", ("super_resolution",)),
+    "scales": ("enlarging", ("super_resolution",)),
+    "features": ("answers, blends and densities", ("restoration", "blends", "density")),
+    "samples": ("variations and densities", ("internal", "density")),
+    "tune": ("internal learning", ("internal",)),
+}
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 OWN = (
     "faces",
@@ -39,10 +46,10 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
     """
     asked = asked or Asked()
     kind, recipe, folder, training = _what(run)
-    if asked.ensemble and kind != "super_resolution":
-        raise UserError(f"--ensemble is for enlarging; {run} is measured by '{kind}'")
-    if asked.scales and kind != "super_resolution":
-        raise UserError(f"--scales is for enlarging; {run} is measured by '{kind}'")
+    for option, (what, kinds) in SERVES.items():
+        useless = kind not in kinds or (option == "tune" and folder is None)
+        if useless and getattr(asked, option) != getattr(Asked, option):
+            raise UserError(f"--{option} is for {what}; {run} is measured by '{kind}': leave it out")
     measures = list(_along(run, kind, folder, asked, recipe)) if asked.curve else []
     measures = measures or [({}, measure_by(kind, run, _model(folder), asked, recipe))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}

@@ -14,7 +14,7 @@ from torch import Tensor
 from predella.apps import density
 from predella.apps.device import device_of
 from predella.atomic import atomic_write
-from predella.errors import UserError
+from predella.errors import UserError, not_found
 from predella.image.files import Picture
 from predella.image.fit import Box, fit_square, pad_to
 from predella.models.coverage_quality import CoverageQuality
@@ -118,7 +118,7 @@ def read_latents(file: Path, model: Encodes) -> Iterator[Latent]:
     if file.is_dir():
         raise UserError(f"{file} is a folder; give a file written by `predella encode`")
     if not file.is_file():
-        raise UserError(f"{file} does not exist; give a file written by `predella encode`")
+        raise not_found(file, "give a file written by `predella encode`")
     try:
         with safe_open(file, "pt") as opened:
             about = opened.metadata() or {}

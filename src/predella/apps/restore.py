@@ -36,6 +36,7 @@ LARGEST, MEMORY = 16_000_000, 8e9  # pixels of an answer, whose features are in 
 LONGEST = 1000  # times the shorter edge, of pictures that are coloured
 LARGEST_COLORED, COLORED = 40_000_000, 200  # where only the lightness is as large, and bytes that a pixel takes (measured: 135 to 175)
 LEAST = 0.01  # share of a class in a drawing that is worth a word
+STRANGE = 0.001  # share of colours of no class that is
 PLAIN = 4 / 255  # in [-1, 1]: a picture that spans no more, two values of 8 bits, has one colour
 FEW = 8  # pixels of an edge below which nothing is to be recognised
 SMALLEST = 4  # pixels of an edge that is enlarged
@@ -158,15 +159,18 @@ def _with_channels(x: Tensor, channels: int) -> Tensor:
     return x.mean(1, keepdim=True).expand(-1, channels, -1, -1) if x.shape[1] != channels else x
 
 
-def own_data(task: Restoration, condition: Tensor, path: Path) -> OwnData:
-    """The condition's own data; of a JPEG the file's quantised coefficients.
+def own_data(task: Restoration, condition: Tensor, path: Path | None) -> OwnData:
+    """The condition's own data; of a JPEG the quantised coefficients of the file `path`.
 
     Raises:
         UserError: a task without such data, or a file that is no JPEG.
+        ValueError: no file of a JPEG.
     """
     if not isinstance(task, Exact):
         raise UserError(f"--exact is for tasks whose input fixes numbers of the answer, {task.kind} fixes none; leave it out")
     if isinstance(task, Decompression):
+        if path is None:
+            raise ValueError("a JPEG's own data are in its file; give its path")
         known = read_coefficients(path)
         return OwnData(known.project, lambda x: known.departure(quantize(x)))
     return OwnData(lambda x: task.project(condition, x), lambda x: task.residual(condition, quantize(x)) * 127.5)
@@ -195,8 +199,10 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
     if picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
     if isinstance(task, Layout) and task.encoding == "one_hot":
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in task.shares(picture.rgb()) if share >= LEAST)
-        yield f"{path} is taken for {shares}"
+        found, strange = task.shares(picture.rgb())
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found if share >= LEAST)
+        smeared = f"; {strange:.1%} has colours of no class and is taken for the nearest" if strange >= STRANGE else ""
+        yield f"{path} is taken for {shares}{smeared}"
     if isinstance(task, Layout) and task.encoding == "colors":
         yield f"{path} is taken by its colours as they are; this model knows no classes that they could be checked against"
     if isinstance(task, Decompression):
@@ -273,19 +279,30 @@ def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:
     return lab_to_rgb(paled(torch.cat([(condition + 1) * 50, followed], 1)))
 
 
-def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, seed: int = 0) -> list[Picture]:
+def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, seed: int = 0, *, exact: bool = False,
+            file: Path | None = None, from_level: int = 0, between: bool = False) -> list[Picture]:  # fmt: skip
     """`count` plausible answers to a picture; the same seed gives the same answers to the same picture.
 
+    Args:
+        exact: move each answer until it has the input's own data (`OwnData.keep`).
+        file: the JPEG that `picture` was read from, whose coefficients are kept; for `exact` decompression alone.
+        from_level, between: see `codes`.
+
     Raises:
-        ValueError: fewer answers than one, or a model for conditions of other channels.
-        UserError: see `condition_of`.
+        ValueError: fewer answers than one (`between`: than two), a level that the model lacks, a model for conditions of other
+            channels, or `exact` decompression without a file.
+        UserError: see `condition_of`, and for `exact` `own_data`.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    if count < 1 + between:
+        raise ValueError(f"count must be at least {1 + between}, got {count}")
+    if not 0 <= from_level < len(model.levels):
+        raise ValueError(f"from_level must lie in 0…{len(model.levels) - 1}, the model's levels, got {from_level}")
     if (model.config.answer == "ab") != isinstance(task, Colorization):
         raise ValueError(f"the model answers with {model.config.answer}, which is not what {task.kind} wants; load one trained for it")
     condition, size = condition_of(task, picture, model, "the picture"), size_of(task, picture, model)
-    return [as_file(task, picture, a) for a in answers(task, model, condition, size, count, draws(picture, seed))]
+    keep = own_data(task, condition, file).keep if exact else lambda answer: answer
+    drawn = answers(task, model, condition, size, count, draws(picture, seed), from_level, between)
+    return [as_file(task, picture, keep(answer)) for answer in drawn]
 
 
 def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
@@ -298,17 +315,21 @@ def as_file(task: Restoration, picture: Picture, answer: Tensor) -> Picture:
 
 
 class Overview:
-    """The sheet of one picture: its input, the first answers, where all differ, and the truth (1, C, H, W) where it is known."""
+    """The sheet of one picture: its input, the first answers, where all differ, and the truth (1, C, H, W) where it is known.
+
+    What is transparent in the answers' files is white here.
+    """
 
     def __init__(self, task: Restoration, picture: Picture, condition: Tensor, truth: Tensor | None = None):
-        self.input = picture.rgb() if isinstance(task, Layout) else condition
+        self.seen = lambda x: as_file(task, picture, x).on_white()
+        self.input = picture.on_white() if isinstance(task, Layout) else self.seen(condition)
         self.truth = [] if truth is None else [truth]
         self.first: list[Tensor] = []
         self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, answer: Tensor) -> None:
         """(1, C, H, W)."""
-        shown = _reduced(answer)
+        shown = _reduced(self.seen(answer))
         self.count, self.sum, self.squares = self.count + 1, self.sum + shown.double(), self.squares + shown.double().square()
         if len(self.first) < SHOWN:
             self.first.append(shown)
@@ -328,7 +349,8 @@ class Overview:
         within those."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         zoom = max(1, min(zoom, WIDEST // max(edges)))
-        parts = [fitted(self.input, edges), *self.first, fitted(self.spread(), edges), *(fitted(t, edges) for t in self.truth)]
+        spread = [self.spread()] if self.count > 1 else []
+        parts = [fitted(self.input, edges), *self.first, *(fitted(t, edges) for t in (*spread, *self.truth))]
         columns = min(12, max(4, WIDEST // (edges[1] * zoom)))
         return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(columns)), zoom=zoom)
 

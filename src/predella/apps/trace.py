@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from predella.apps.device import device_of
-from predella.errors import UserError
+from predella.errors import UserError, not_found
 from predella.image.files import FORMATS, Picture, read
 from predella.image.fit import cut_square, fit_square
 from predella.models.functional_points import FunctionalPoints, framed
@@ -103,7 +103,7 @@ def shape_of_picture(grey: Tensor, model: FunctionalPoints, name: str) -> Shape:
 def _points(file: Path) -> Tensor:
     """(N, 2) float64."""
     if not file.is_file():
-        raise UserError(f"{file} does not exist; check the path")
+        raise not_found(file)
     try:
         if file.suffix.lower() == ".npy":
             array = np.load(file, allow_pickle=False)

@@ -111,12 +111,12 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
-    from predella.errors import UserError
+    from predella.errors import UserError, not_found
     from predella.image.files import LOOKED_FOR
 
     for path in (a, b):
         if not path.exists():
-            raise UserError(f"{path} does not exist; check the path")
+            raise not_found(path)
     if a.is_dir() != b.is_dir():
         raise UserError(f"{a} and {b} must both be files or both be folders")
     if not a.is_dir():

@@ -79,7 +79,7 @@ def run(options, rest) -> int:
     done, many = [], f"{options.answers} answer" + "s" * (options.answers > 1)
 
     def look(file: Path):
-        made = _prepare(task, model, file, options, box)
+        made = _prepare(task, model, file, options, box, say)
         return made if len(images) == 1 else None  # of several it is made again, so that one at a time is in memory
 
     looked = []
@@ -116,8 +116,9 @@ def run(options, rest) -> int:
     return 0
 
 
-def _prepare(task, model, file: Path, options, box):
-    """The picture, its condition, its own data (None where it has none, which --exact refuses), and the truth if it was --shrink'ed."""
+def _prepare(task, model, file: Path, options, box, say=lambda note: None):
+    """The picture, its condition, its own data (None where it has none, which --exact refuses), and the truth if it was --shrink'ed;
+    what of the picture --shrink leaves out is said."""
     from predella.apps import restore
     from predella.cli.shared import cut
     from predella.errors import UserError
@@ -125,7 +126,14 @@ def _prepare(task, model, file: Path, options, box):
 
     picture = read(file)
     picture = picture.with_pixels(-picture.on_white()) if options.invert else picture
-    picture, truth = restore.shrunk(task, cut(picture, box, file), model, str(file)) if options.shrink else (picture, None)
+    truth = None
+    if options.shrink:
+        part = cut(picture, box, file)
+        picture, truth = restore.shrunk(task, part, model, str(file))
+        height, width = part.size
+        if height != width:
+            what = "the box of " if box else ""
+            say(f"{what}{file} has {width}×{height} pixels; its central square is taken")
     condition = restore.condition_of(task, picture, model, str(file))
     try:
         return picture, condition, restore.own_data(task, condition, file), truth

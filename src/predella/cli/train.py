@@ -31,7 +31,7 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest: list[str]) -> int:
-    from predella.errors import UserError
+    from predella.errors import UserError, not_found
     from predella.recipe import override, read_recipe
     from predella.recipes import RECIPES, find_recipe
     from predella.run import start
@@ -51,7 +51,7 @@ def run(options, rest: list[str]) -> int:
             recipe = _going_on(recipe, RECIPES[options.recipe](smoke=options.smoke))
     elif options.recipe.endswith(".json"):
         if not Path(options.recipe).exists():
-            raise UserError(f"{options.recipe} does not exist; give a recipe's name or its recorded recipe.json")
+            raise not_found(options.recipe, "give a recipe's name or its recorded recipe.json")
         recipe = read_recipe(Path(options.recipe).read_text())
     else:
         recipe = find_recipe(options.recipe)(smoke=options.smoke)

@@ -19,7 +19,7 @@ from torch import Tensor
 from predella.config import config
 from predella.data.builtin import BUILTIN
 from predella.data.named import NAMED, fetch
-from predella.errors import UserError
+from predella.errors import UserError, not_found
 from predella.image.contract import from_uint8, to_uint8
 from predella.image.resize import resize
 
@@ -255,7 +255,7 @@ def _entries(path: str, channels: int) -> Iterable[Entry]:
             file = fetch(path)
         else:
             known = ", ".join([*BUILTIN, *NAMED])
-            raise UserError(f"{path} does not exist; give a folder, zip, npz or list of files, or one of: {known}")
+            raise not_found(path, f"give a folder, zip, npz or list of files, or one of: {known}")
     if file.is_dir():
         files = sorted(f for f in file.rglob("*") if f.is_file() and not any(p.startswith(".") for p in f.relative_to(file).parts))
         for f in files:

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from predella.atomic import atomic_write, check_free
-from predella.errors import UserError
+from predella.errors import UserError, not_found
 from predella.image.color import luma
 from predella.image.fit import Box, cut_box
 
@@ -91,7 +91,7 @@ def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path} does not exist; check the path")
+        raise not_found(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder, an image file is needed; name a file in it")
     with warnings.catch_warnings():

@@ -113,12 +113,14 @@ class Layout:
         (a, first), (b, second) = sorted(zip(apart, (k for k, _ in self.classes)))[:2]
         return f" but lies between {first} and {second}" if a <= NEAR and b < 2 * a else ""
 
-    def shares(self, labels: Tensor) -> list[tuple[str, float]]:
-        """Classes of a label map (1, 3, H, W) and their shares of the pixels, the largest first; none of no pixel."""
+    def shares(self, labels: Tensor) -> tuple[list[tuple[str, float]], float]:
+        """Of a label map (1, 3, H, W): its classes and their shares of the pixels, the largest first, none of no pixel; and the share
+        whose colours are no class's."""
         step = max(1, min(labels.shape[-2:]) // SEEN)
-        counts = torch.bincount(self._nearest(labels[..., ::step, ::step])[0].long().flatten(), minlength=len(self.classes))
+        nearest, least, _ = self._nearest(labels[..., ::step, ::step])
+        counts = torch.bincount(nearest.long().flatten(), minlength=len(self.classes))
         found = [(name, int(n) / int(counts.sum())) for (name, _), n in zip(self.classes, counts) if n]
-        return sorted(found, key=lambda x: -x[1])
+        return sorted(found, key=lambda x: -x[1]), (least > NEAR).double().mean().item()
 
     def check_pictures(self, pictures: Pictures) -> None:
         """Refuse pairs (6, H, W) in 8 bits whose label maps are not of these classes; the first eight are looked at.
