@@ -10,8 +10,9 @@ from PIL import Image, ImageCms
 
 from conftest import picture
 from predella.atomic import atomic_write
+from predella.data.images import _decode
 from predella.errors import UserError
-from predella.image.files import Picture, read, write
+from predella.image.files import Picture, read, write, write_frames
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -165,3 +166,55 @@ def test_dots_per_inch_are_kept(tmp_path, ending, bits):
     write(picture, tmp_path / f"a{ending}")
     again = read(tmp_path / f"a{ending}")
     assert again.bits == bits and again.dpi == pytest.approx((300, 150), rel=1e-3)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_a_tiff_is_turned_once(tmp_path, mode, compression, orientation):
+    """However Pillow reads it: it turns TIFFs as it loads them, and maps some by the size after turning."""
+    array = np.random.default_rng(0).integers(0, 255, (5, 7, {"RGB": 3, "RGBA": 4}.get(mode, 1)), dtype=np.uint8).squeeze()
+    array = array.astype(np.uint16) * 257 if mode == "I;16" else array
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(array).save(tmp_path / "a.tif", exif=exif, **({"compression": compression} if compression else {}))
+    upright = {3: np.rot90(array, 2), 5: array.swapaxes(0, 1), 6: np.rot90(array, -1), 8: np.rot90(array, 1)}[orientation]
+    found = read(tmp_path / "a.tif")
+    pixels = found.pixels if found.alpha is None else torch.cat([found.pixels, found.alpha], 1)
+    top = 65535 if mode == "I;16" else 255
+    assert ((pixels[0].permute(1, 2, 0).numpy().squeeze() + 1) * top / 2).round().tolist() == upright.tolist()
+    if mode != "RGBA":
+        trained = _decode(tmp_path / "a.tif", 3 if mode == "RGB" else 1).permute(1, 2, 0).numpy().squeeze()
+        assert (trained == (upright // 257 if mode == "I;16" else upright)).all()
+
+
+def test_a_description_of_a_wrong_kind_costs_the_description_alone(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (7, 5), "red").save(tmp_path / "a.jpg", exif=exif)
+    raw = (tmp_path / "a.jpg").read_bytes()
+    tag = raw.index(b"\x01\x12\x00\x03") if b"\x01\x12\x00\x03" in raw else raw.index(b"\x12\x01\x03\x00")
+    wrong = raw[: tag + 2] + (b"\x00\x02" if raw[tag : tag + 1] == b"\x01" else b"\x02\x00") + raw[tag + 4 :]  # text instead of a number
+    (tmp_path / "wrong.jpg").write_bytes(wrong)
+    assert read(tmp_path / "wrong.jpg").pixels.shape[1] == 3
+
+
+def test_more_exif_than_a_jpeg_holds_is_left_out(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x010E] = "a" * 70_000
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
+    write(read(tmp_path / "a.png"), tmp_path / "a.jpg")
+    assert read(tmp_path / "a.jpg").exif is None and "70" in caplog.text and "it is left out" in caplog.text
+
+
+@pytest.mark.parametrize(("ending", "fps"), [("gif", 15), ("gif", 40), ("png", 30), ("webp", 24)])
+def test_frames_pass_at_the_asked_rate(tmp_path, ending, fps):
+    frames = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    write_frames(frames, tmp_path / f"a.{ending}", fps)
+    with Image.open(tmp_path / f"a.{ending}") as moving:
+        seconds = 0.0
+        for i in range(moving.n_frames):
+            moving.seek(i)
+            moving.load()
+            seconds += moving.info["duration"] / 1000
+    assert moving.n_frames == 24 and abs(seconds - 24 / fps) < 0.006

@@ -1,11 +1,13 @@
 """Image files: 8 and 16 bit, grey, colour, palette, alpha, orientation, colour profile; PNG, JPEG, WebP, TIFF."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from predella.errors import UserError, not_found
 from predella.image.color import luma
 from predella.image.fit import Box, cut_box
 
+log = logging.getLogger(__name__)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 LOOKED_FOR = (*FORMATS, ".jfif", ".bmp", ".gif", ".avif", ".heic", ".heif")  # in folders; of what can't be read a user is told
 MOVING = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}  # several frames; PNG as APNG
@@ -126,36 +129,56 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     _check_size(path, *image.size, max_pixels)
     if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO",):
         raise UserError(f"{path} is animated or has several pages ({getattr(image, 'n_frames', 2)}), one still is needed; extract a frame")
+    not_mapped(image)
     exif, icc = image.getexif(), image.info.get("icc_profile")
+    turned = exif.get(ORIENTATION, 1)
     if image.format == "TIFF":
         described = Image.Exif()
         described.update({tag: exif[tag] for tag in DESCRIPTIVE if tag in exif and not _of_storage(exif[tag])})
         exif = described
-    orientation = exif.get(ORIENTATION, 1)
     if image.format == "PNG" and path.read_bytes()[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # 16 bits, not plain grey
         array, bits = _png16(path), 16
     elif isinstance(image, TiffImageFile) and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
         return _tiff16(path, max_pixels)
     elif image.mode.startswith("I"):
+        image.load()
         array, bits = np.asarray(image).astype(np.int64)[..., None], 16
         if array.min() < 0 or array.max() > 65535:
             raise UserError(f"{path} holds 32-bit integers, 8 or 16 bits are needed; convert it first")
     elif image.mode == "F":
         raise UserError(f"{path} holds floating-point pixels, 8 or 16 bits are needed; convert it first")
     else:
+        image.load()
         if image.mode == "CMYK":
             icc = None  # it describes inks, not the RGB made here
         array, bits = np.asarray(_eight_bit(image)), 8
         array = array[..., None] if array.ndim == 2 else array
     picture = _picture(array, bits, icc)
-    if orientation != 1:
-        picture = picture.with_pixels(
-            _upright(picture.pixels, orientation), None if picture.alpha is None else _upright(picture.alpha, orientation)
-        )
+    if image.format == "TIFF":
+        turned = image.getexif().get(ORIENTATION, 1)  # most of them are turned as they are loaded, which the tag then says
+    if turned in range(2, 9):
+        turned = int(turned)  # or a fraction, in a file that has it so
+        picture = picture.with_pixels(_upright(picture.pixels, turned), None if picture.alpha is None else _upright(picture.alpha, turned))
+    if ORIENTATION in exif:
         exif[ORIENTATION] = 1
     dpi = image.info.get("dpi")
     dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
-    return replace(picture, exif=exif.tobytes() if len(exif) else None, dpi=dpi)
+    return replace(picture, exif=_bytes(exif), dpi=dpi)
+
+
+def _bytes(exif: Image.Exif) -> bytes | None:
+    """None of no tags, and of those that say what can't be written again: a picture is worth more than its description."""
+    try:
+        return exif.tobytes() if len(exif) else None
+    except Exception:  # Pillow's encoder fails in many ways on tags of a wrong kind
+        log.warning("a picture's EXIF has tags of a wrong kind; it is left out")
+        return None
+
+
+def not_mapped(image: Image.Image) -> None:
+    """Have Pillow read an opened TIFF instead of mapping it: it maps rows as long as those of the turned picture."""
+    if isinstance(image, TiffImageFile):
+        image.filename = ""
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -226,7 +249,7 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
     picture = _picture(array, 16, tags.get(ICC))
     exif = Image.Exif()
     exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION and not _of_storage(tags[tag])})
-    picture = replace(picture, exif=exif.tobytes() if len(exif) else None, dpi=_tiff_dpi(tags))
+    picture = replace(picture, exif=_bytes(exif), dpi=_tiff_dpi(tags))
     orientation = int(tags.get(ORIENTATION, 1))
     alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
     return picture.with_pixels(_upright(picture.pixels, orientation), alpha)
@@ -257,6 +280,7 @@ def to_array(channels: Tensor, bits: int) -> np.ndarray:
     return array.astype(np.uint16 if bits == 16 else np.uint8)
 
 
+LARGEST_EXIF = 65_533  # bytes, of a JPEG
 LARGEST_EDGE = {"WEBP": 16_383, "JPEG": 65_500}
 
 
@@ -286,19 +310,29 @@ def write_array(array: np.ndarray, path: Path | str, picture: Picture, force: bo
         elif array.dtype == np.uint16:
             _write_tiff16(stream, array, picture)
         else:
-            extra: dict[str, object] = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif), ("dpi", picture.dpi)) if v}
+            exif = picture.exif
+            if kind == "JPEG" and exif and len(exif) > LARGEST_EXIF:
+                log.warning("%s: a JPEG holds %d bytes of EXIF, the picture has %d; it is left out", path, LARGEST_EXIF, len(exif))
+                exif = None
+            extra: dict[str, object] = {k: v for k, v in (("icc_profile", picture.icc), ("exif", exif), ("dpi", picture.dpi)) if v}
             if kind in ("JPEG", "WEBP"):
                 extra["quality"] = quality
             Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **extra)
 
 
 def write_frames(frames: Tensor, path: Path | str, fps: float, force: bool = False) -> None:
-    """(N, 3, H, W) in [-1, 1] as one moving picture, which repeats without end; .gif, .png or .webp, atomically."""
+    """(N, 3, H, W) in [-1, 1] as one moving picture, which repeats without end; .gif, .png or .webp, atomically.
+
+    A frame lasts whole milliseconds, of a GIF hundredths of a second: some last longer than others, so that `fps` holds over all.
+    """
     path = Path(path)
+    tick = 10 if path.suffix.lower() == ".gif" else 1
+    ends = [round(i * 1000 / fps / tick) * tick for i in range(len(frames) + 1)]
+    durations = [b - a for a, b in pairwise(ends)]
     images = [Image.fromarray(to_array(f[None], 8)) for f in frames]
     extra = {"quality": 90} if path.suffix.lower() == ".webp" else {}
     with atomic_write(path, force) as stream:
-        images[0].save(stream, MOVING[path.suffix.lower()], save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **extra)
+        images[0].save(stream, MOVING[path.suffix.lower()], save_all=True, append_images=images[1:], duration=durations, loop=0, **extra)
 
 
 def check_ending(path: Path, known: Mapping[str, str] = FORMATS, what: str = "image files") -> str:
