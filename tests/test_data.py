@@ -4,9 +4,13 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
+import pooch
 import pytest
 import torch
 from PIL import Image
@@ -14,8 +18,9 @@ from PIL import Image
 from conftest import picture
 from predella.data.batches import Augment, Batches
 from predella.data.images import Source
-from predella.data.named import NAMED
+from predella.data.named import NAMED, fetch
 from predella.errors import UserError
+from predella.image.files import read
 from predella.tasks.base import Batch
 from predella.tasks.internal import Internal
 from predella.tasks.masking import Masking
@@ -80,6 +85,38 @@ def test_one_large_picture_does_not_end_the_caching(tmp_path):
     Image.fromarray(picture(40, 40)).save(tmp_path / "b.png")
     images = Source(paths=(str(tmp_path),), memory_mb=1).open()
     assert callable(images._kept[0]) and isinstance(images._kept[1], torch.Tensor)
+
+
+def test_what_neither_reader_takes(tmp_path):
+    """Training and the other verbs refuse the same files."""
+    Image.fromarray(np.full((40, 40), 0.5, np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((40, 40), 70_000, np.int32)).save(tmp_path / "int.tif")
+    for name, why in (("float.tif", "floating-point"), ("int.tif", "32-bit integers")):
+        with pytest.raises(UserError, match=why):
+            Source(paths=(str(tmp_path / name),)).open()
+        with pytest.raises(UserError, match=why):
+            read(tmp_path / name)
+
+
+def test_of_several_processes_one_fetches(tmp_path, monkeypatch):
+    """The others wait, and find what it has unpacked."""
+    archive = tmp_path / "cache" / "set.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as z:
+        z.writestr("Set/a.png", b"x" * 5_000_000)
+    asked = []
+
+    def retrieve(url, *_, **__):
+        asked.append(url)
+        time.sleep(0.05)
+        return str(archive)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setitem(NAMED, "Set", replace(NAMED["DIV2K"], url="https://example.org/set.zip", files=(), page="", member="Set"))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: fetch("Set"), range(4)))
+    assert len(set(found)) == 1 and (found[0] / "a.png").stat().st_size == 5_000_000 and len(asked) == 4
 
 
 def test_a_pickled_npz_is_not_read(tmp_path):

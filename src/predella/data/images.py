@@ -21,6 +21,7 @@ from predella.data.builtin import BUILTIN
 from predella.data.named import NAMED, fetch
 from predella.errors import UserError, not_found
 from predella.image.contract import from_uint8, to_uint8
+from predella.image.files import MAX_PIXELS, not_mapped
 from predella.image.resize import resize
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,9 @@ class Images:
         self._kept: list[Tensor | Opener] = []
         self._recent: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
+        for path in source.paths:
+            if path in BUILTIN and Path(path).is_dir():
+                log.warning("%s are the pictures that come with predella, not the folder here; ./%s names that", path, path)
         budget = source.memory_mb * 2**20
         labels: list[int | None] = []
         entries: Iterable[Entry] = (e for path in source.paths for e in _entries(path, source.channels))
@@ -210,13 +214,21 @@ def _shaped(source: Source, opener: Opener) -> Tensor:
 def _decode(stream, channels: int) -> Tensor:
     """(C, H, W) uint8, upright."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is half of ours
         with Image.open(stream) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise ValueError("animated")
+            not_mapped(image)
             image = ImageOps.exif_transpose(image)
+            if image.mode == "F":
+                raise ValueError("floating-point pixels, 8 or 16 bits are needed")
             if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-                return _tensor(((np.asarray(image).astype(np.int64).clip(0, 65535) + 128) // 257).astype(np.uint8), channels)
+                values = np.asarray(image).astype(np.int64)
+                if values.min() < 0 or values.max() > 65535:
+                    raise ValueError("32-bit integers, 8 or 16 bits are needed")
+                return _tensor(((values + 128) // 257).astype(np.uint8), channels)
             if "A" in image.mode or "transparency" in image.info:  # what is transparent shows white
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             array = np.asarray(image.convert("RGB" if channels == 3 else "L"))

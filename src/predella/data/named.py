@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from predella.errors import UserError
 
@@ -81,6 +82,14 @@ def fetch(name: str) -> Path:
     if named.page:
         raise UserError(f"{name} may only be downloaded by hand, from {named.page}; then pass the archive with --data PATH")
     cache = Path(pooch.os_cache("predella"))
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{name}.lock"):  # of several processes one fetches, the others find what it has
+        return _fetched(name, named, cache)
+
+
+def _fetched(name: str, named: Named, cache: Path) -> Path:
+    import pooch
+
     logging.getLogger("pooch").setLevel(logging.ERROR)
     urls = [named.url + f for f in named.files] or [named.url]
     sums = named.checksum if isinstance(named.checksum, tuple) else (named.checksum,)
