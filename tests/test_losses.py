@@ -82,6 +82,14 @@ def test_sliced_distance_in_one_dimension_is_the_exact_one():
     torch.testing.assert_close(ot.sliced_wasserstein(x, y, 3, torch.Generator()), expected)
 
 
+def test_distances_of_points_are_not_rounded_in_mixed_precision():
+    x, y = (torch.randn(6, 8, dtype=torch.float32) + 100 for _ in range(2))
+    exact = ot.squared_distances(x, y), ot.sliced_wasserstein(x, y, 3, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = ot.squared_distances(x, y), ot.sliced_wasserstein(x, y, 3, torch.Generator().manual_seed(0))
+    assert all(torch.equal(a, b) for a, b in zip(mixed, exact))
+
+
 def test_sliced_distance_of_a_shift():
     """A shift by v costs (v·θ)², whose mean over directions is ‖v‖² / D."""
     x, v = torch.randn(10, 4), torch.tensor([1.0, 2.0, 0.0, -1.0])

@@ -23,6 +23,13 @@ def test_derivatives_of_the_basis_equal_autograd():
     assert torch.allclose(quadratic_basis(x, (1, 0)), slope)
 
 
+def test_pixels_are_met_exactly_in_mixed_precision():
+    image = torch.rand(1, 3, 5, 6, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = quadratic_coefficients(image)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, quadratic_coefficients(image))
+
+
 def test_decay_solves_the_heat_equation():
     """∂T/∂t = κ ΔT, checked with both sides in closed form and by finite differences in t."""
     field = HeatField(6, 6.0).double()

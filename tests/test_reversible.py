@@ -67,6 +67,19 @@ def test_code_and_place_are_inverse_on_the_kept_dimensions():
     assert made.restrict(z, clamp=0.5).abs().max() <= 0.5
 
 
+def test_codes_are_not_rounded_in_mixed_precision(monkeypatch):
+    """Nor are two kinds of numbers copied into each other, which fails on CUDA alone."""
+    made, copy = model(dtype=torch.float32), torch.Tensor.index_copy
+    assert made.described
+    kinds = []
+    monkeypatch.setattr(torch.Tensor, "index_copy", lambda x, axis, at, y: kinds.append((x.dtype, y.dtype)) or copy(x, axis, at, y))
+    latent = torch.randn(3, *made.latent_shape(8, 8), dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        code = made.code(latent)
+        assert torch.equal(made.code(made.place(code)), code) and code.dtype == torch.float32
+    assert kinds == [(torch.float32, torch.float32)]
+
+
 def test_the_dimensions_of_highest_deviation_are_kept():
     made = model()
     deviation = torch.zeros(TINY.dims)

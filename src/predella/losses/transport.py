@@ -54,7 +54,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int, generator: torch.
     if x.shape != y.shape:
         raise ValueError(f"sliced transport sorts sets of equal size, got {tuple(x.shape)} and {tuple(y.shape)}")
     directions = random_directions(x.shape[1], projections, generator).to(x)
-    return ((x @ directions).sort(0).values - (y @ directions).sort(0).values).square().mean()
+    with torch.autocast(x.device.type, enabled=False):
+        return ((x @ directions).sort(0).values - (y @ directions).sort(0).values).square().mean()
 
 
 def symmetric_root(matrix: Tensor) -> Tensor:
@@ -214,7 +215,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _by_products(x: Tensor, y: Tensor) -> Tensor:
-    d = (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp(min=0)
+    with torch.autocast(x.device.type, enabled=False):  # a difference of large numbers
+        d = (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp(min=0)
     if x is y:
         d = d * (1 - torch.eye(len(x), dtype=d.dtype, device=d.device))
     return d

@@ -17,6 +17,7 @@ from predella.image.contract import check_image
 from predella.losses.likelihood import bits_per_dim, gaussian_kl, gaussian_log_density, importance_weighted
 from predella.models.base import Model
 from predella.nn.autoregressive import InverseAutoregressive
+from predella.nn.coordinate import in_32_bits
 from predella.nn.latent import LatentDecoder, LatentEncoder, Norm, widths
 from predella.nn.real_nvp import real_nvp
 
@@ -122,8 +123,8 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(z)
-        mean = self.mean(h)
-        return mean.tanh() if self.squash else mean, (F.softplus(self.scale(h)) + NARROWEST).log()
+        mean, scale = in_32_bits(self.mean(h)), in_32_bits(self.scale(h))  # near ±1 numbers of 16 bits lie farther apart than NARROWEST
+        return mean.tanh() if self.squash else mean, (F.softplus(scale) + NARROWEST).log()
 
 
 class CoverageQuality(Model):

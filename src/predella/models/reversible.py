@@ -195,7 +195,8 @@ class Reversible(Model):
         self._check_size(latent)
         self._check_kept()
         kept = latent.flatten(1)[:, self.kept]
-        return (kept - self.centre) @ self.white if self.described else kept
+        with torch.autocast(latent.device.type, enabled=False):  # 16 bits would round the codes, which are compared
+            return (kept - self.centre) @ self.white if self.described else kept
 
     def place(self, code: Tensor) -> Tensor:
         """(B, dims) → the latent that has this code, and zeros in all dimensions that are not kept."""
@@ -203,7 +204,8 @@ class Reversible(Model):
         if code.ndim != 2 or code.shape[1] != len(self.kept):
             raise ValueError(f"a code of this model has {len(self.kept)} numbers, (B, {len(self.kept)}), got {tuple(code.shape)}")
         flat = code.new_zeros(len(code), self.config.dims)
-        flat = flat.index_copy(1, self.kept, code @ self.colour + self.centre if self.described else code)
+        with torch.autocast(code.device.type, enabled=False):
+            flat = flat.index_copy(1, self.kept, code @ self.colour + self.centre if self.described else code)
         return flat.view(len(code), *self.latent_shape(self.config.size, self.config.size))
 
     def restrict(self, latent: Tensor, clamp: float = 0.0) -> Tensor:

@@ -38,11 +38,11 @@ def in_32_bits(x: Any) -> Any:
 class HeatField(nn.Module):
     r"""A trigonometric field whose Gaussian blur is exact at no cost.
 
-    T(x) = bias + Σ_k e^{-κ (c_k² · t)} (sine_k sin(c_k · x) + cosine_k cos(c_k · x))
+    T(x) = Σ_k e^{-κ (c_k² · t)} (sine_k sin(c_k · x) + cosine_k cos(c_k · x))
 
     The exponential solves the heat equation ∂T/∂t = κ ΔT, so the field at time t is the field at 0 seen by a Gaussian
     pixel of variance 2κt on each axis (neural heat fields, Becker et al. 2025). Frequencies c_k and diffusivity κ are
-    this module's; sine, cosine and bias are *weights*, one set a cell, from a hypernetwork. Phases need no
+    this module's; sine and cosine are *weights*, one set a cell, from a hypernetwork (a constant is the cell's parabola's). Phases need no
     sine of their own: W sin(cx + b) = (W cos b) sin(cx) + (W sin b) cos(cx).
 
     Args:
@@ -84,7 +84,8 @@ def quadratic_coefficients(image: Tensor) -> Tensor:
     batch, channels, height, width = image.shape
     kernel = torch.einsum("ai,bj->abij", QUADRATIC, QUADRATIC).reshape(9, 1, 3, 3).to(image)
     padded = nn.functional.pad(image.reshape(batch * channels, 1, height, width), (1, 1, 1, 1), mode="replicate")
-    return nn.functional.conv2d(padded, kernel).view(batch, channels, 9, height, width)
+    with torch.autocast(image.device.type, enabled=False):  # what it interpolates is met exactly
+        return nn.functional.conv2d(padded, kernel).view(batch, channels, 9, height, width)
 
 
 def quadratic_basis(offset: Tensor, order: tuple[int, int] = (0, 0), variance: tuple[float, float] = (0.0, 0.0)) -> Tensor:

@@ -17,7 +17,7 @@ class Engine:
     One device or CPU when started plainly; several processes under `torchrun --nproc-per-node N -m predella train …`.
 
     Args:
-        device: "auto" takes an accelerator if there is one, "cpu" never.
+        device: "auto" takes CUDA accelerators if there are any, "cpu" never. (Others lack float64, which coordinates are.)
         precision: "no" = float32 (accelerators too: their faster TF32 rounds to 10 bits, which breaks exact inverses),
             "tf32", or "bf16" = autocast.
 
@@ -26,7 +26,7 @@ class Engine:
     """
 
     def __init__(self, device: Literal["auto", "cpu"] = "auto", precision: Precision = "no"):
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self._accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), mixed_precision="no")
         self._mixed = precision == "bf16"  # not accelerate's: its precision is the whole process's, two runs could not differ
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self.device = self._accelerator.device

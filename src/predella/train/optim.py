@@ -29,7 +29,7 @@ class Optim:
             shared critic, which has no encoder.
         clip: largest gradient norm over the phase; 0 = no clipping.
         warmup: steps of linear increase.
-        schedule: "constant"; "cosine" or "linear" from the stage's first step down to 0 at its last; "drop": a tenth for the last
+        schedule: "constant"; "cosine" or "linear" from the stage's first step down to 0 after its last; "drop": a tenth for the last
             fifth of the stage's steps. Times the warm-up.
     """
 
