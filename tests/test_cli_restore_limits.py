@@ -1,5 +1,6 @@
 """What `predella restore` and `evaluate` take for what it is, and what they refuse before the work."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_memory_that_runs_out_is_no_traceback(refuses, towers, photo, tmp_path, 
     monkeypatch.setattr("predella.apps.restore.condition_of", full)
     words = ("restore", "decompression", photo, "--model", towers / "tower_jpeg", "--out", tmp_path / "o")
     refuses(*words, says="not enough memory")
+
+
+def test_a_grey_model_restores_a_colour_jpeg(cli, photo, tmp_path):
+    """By its luma, whose coefficients alone are compared."""
+    with Image.open(photo) as image:
+        image.convert("RGB").resize((32, 24)).save(tmp_path / "a.jpg", quality=5)
+    words = ("--smoke", "--cpu", "--data.channels", "1", "--model.channels", "1", "--model.condition", "1", "--out", tmp_path / "grey")
+    assert cli("train", "tower_jpeg", *words)[0] == 0
+    asked = ("restore", "decompression", tmp_path / "a.jpg", "--model", tmp_path / "grey", "--answers", "1", "--exact", "--json")
+    status, out, err = cli(*asked, "--out", tmp_path / "o")
+    assert status == 0 and json.loads(out)["files"][0]["departure"][0] < 0.5, err
 
 
 def test_other_errors_stay_visible(towers, photo, tmp_path, monkeypatch):

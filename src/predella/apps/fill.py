@@ -38,7 +38,7 @@ def read_mask(mask: Picture, size: tuple[int, int]) -> Tensor:
 
 
 def fill(picture: Picture, known: Tensor, model: FunctionalImage, tile: int = 384) -> Picture:
-    """The picture with holes filled; known pixels are exactly its own.
+    """The picture with holes filled, and opaque there; known pixels are exactly its own.
 
     Args:
         known: (1, 1, H, W), 1 = known; see `read_mask`.
@@ -65,4 +65,5 @@ def fill(picture: Picture, known: Tensor, model: FunctionalImage, tile: int = 38
     answer = torch.cat([b for _, b in tiled(paint, size, size, tile=tile, halo=halo, blend=16, align=4)], 2).clamp(-1, 1)
     if picture.pixels.shape[1] == 1:
         answer = answer.mean(1, keepdim=True)
-    return picture.with_pixels(torch.where(known > 0, picture.pixels, answer), picture.alpha)
+    alpha = None if picture.alpha is None else torch.where(known > 0, picture.alpha, 1.0)
+    return picture.with_pixels(torch.where(known > 0, picture.pixels, answer), alpha)

@@ -41,11 +41,13 @@ class Latent:
     bits: int = 8
 
 
-def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: Box | None = None) -> Tensor:
-    """(1, C, H, W) that the model's encoder takes.
+def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: Box | None = None,
+             say: Callable[[str], None] = lambda note: None) -> Tensor:  # fmt: skip
+    """(1, C, H, W) that the model's encoder takes; what is transparent is white.
 
     Args:
         square: cut and resample to the size the prior describes; else the border is repeated to a size that divides.
+        say: hears that something is transparent.
 
     Raises:
         UserError: another number of channels, or a box outside the picture.
@@ -54,6 +56,10 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
     if pixels.shape[1] != channels:
         kinds = {1: "grey (1 channel)", 3: "colour (3 channels)"}
         raise UserError(f"{name} is {kinds[pixels.shape[1]]}, this model takes {kinds[channels]}; convert the image first")
+    if picture.alpha is not None:
+        pixels = picture.on_white()[:, :channels]
+        for note in picture.notes_on_white(name):
+            say(note)
     try:
         x = fit_square(pixels, model.config.size, box, model.config.surround) if square else pad_to(pixels, model.factor)
     except ValueError as error:
@@ -77,7 +83,7 @@ def encode(model: Encodes, picture: Picture, name: str, restricted: bool = False
         for note in notes:
             say(note)
         return Latent(Path(name).stem, density.code(model, x)[0], (model.config.size,) * 2)
-    z = model.encode(prepared(picture, name, model, restricted, box))
+    z = model.encode(prepared(picture, name, model, restricted, box, say))
     size = (model.config.size,) * 2 if restricted else picture.size
     try:
         values = model.code(z) if restricted else z

@@ -14,7 +14,7 @@ from torch import Tensor
 from predella.apps.device import device_of, free_memory
 from predella.apps.sheet import sheet
 from predella.errors import UserError
-from predella.image.color import lab_to_rgb, paled, rgb_to_lab
+from predella.image.color import lab_to_rgb, luma, paled, rgb_to_lab
 from predella.image.contract import quantize, to_uint8
 from predella.image.files import Picture
 from predella.image.fit import fit_square, pad_to
@@ -78,7 +78,7 @@ def shrunk(task: SuperResolution, picture: Picture, model: Tower, name: str) -> 
     if min(picture.size) < task.patch:
         width, height = picture.size[1], picture.size[0]
         raise UserError(f"{name} has {width}×{height} pixels; --shrink wants at least {task.patch} an edge; take a larger picture")
-    whole = fit_square(picture.pixels, task.patch * model.config.factor)
+    whole = fit_square(picture.on_white(), task.patch * model.config.factor)
     return picture.with_pixels(degrade(whole, (task.patch, task.patch))), whole
 
 
@@ -106,6 +106,7 @@ def condition_of(task: Restoration, picture: Picture, model: Tower, name: str) -
         case SuperResolution():
             if min(picture.size) < SMALLEST:
                 raise UserError(f"{name} has {picture.size[1]}×{picture.size[0]} pixels; at least {SMALLEST} an edge can be enlarged")
+            return _with_channels(picture.on_white(), model.config.condition)
         case Colorization():
             return lightness(picture.rgb())
         case PrincipalComponents():
@@ -156,7 +157,8 @@ def _span(x: Tensor) -> float:
 
 
 def _with_channels(x: Tensor, channels: int) -> Tensor:
-    return x.mean(1, keepdim=True).expand(-1, channels, -1, -1) if x.shape[1] != channels else x
+    """Grey is repeated, colours become their luma."""
+    return x if x.shape[1] == channels else (luma(x) if x.shape[1] == 3 else x).expand(-1, channels, -1, -1)
 
 
 def own_data(task: Restoration, condition: Tensor, path: Path | None) -> OwnData:
@@ -194,6 +196,8 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         width, height = picture.size[1], picture.size[0]
         known = f"{path} has {width}×{height} pixels, the model knows pictures of {task.patch}×{task.patch}"
         yield known + "; it may see other things in more; --shrink makes it as small" * (max(height, width) > task.patch)
+    if isinstance(task, SuperResolution):
+        yield from picture.notes_on_white(str(path))
     if picture.bits > 8:
         yield f"{path} has {picture.bits} bits a channel; its answers have 8"
     if picture.alpha is not None and picture.alpha.max() <= -1:

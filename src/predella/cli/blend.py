@@ -68,9 +68,10 @@ def run(options, rest) -> int:
     if beyond > 0.01:
         print(f"predella: {options.image} differs from {options.onto} in {beyond:.0%} of the pixels far from the mask; "
               "they stay as in the latter", file=sys.stderr)  # fmt: skip
-    made = made + (picture.rgb() - whole)  # colours under transparency stay
+    made = made + (picture.rgb() - whole) * (1 - mask)  # colours under transparency stay; what was changed is opaque
+    alpha = None if picture.alpha is None else torch.where(mask > 0, 1.0, picture.alpha)
     made = made if picture.pixels.shape[1] == 3 else made[:, :1]
-    write(picture.with_pixels(made, picture.alpha), options.out, options.force)
+    write(picture.with_pixels(made, alpha), options.out, options.force)
     seconds = time.monotonic() - start
     if options.json:
         record = {

@@ -129,6 +129,8 @@ def _prepare(task, model, file: Path, options, box, say=lambda note: None):
     truth = None
     if options.shrink:
         part = cut(picture, box, file)
+        for note in part.notes_on_white(str(file)):
+            say(note)
         picture, truth = restore.shrunk(task, part, model, str(file))
         height, width = part.size
         if height != width:

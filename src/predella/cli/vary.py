@@ -72,7 +72,7 @@ def _walk(options, model) -> int:
 
     from predella.apps.latents import prepared
     from predella.apps.sheet import sheet
-    from predella.cli.shared import check_outputs, check_zoom, expand, leave_out, output_paths, parse_box, usable, whole_numbers
+    from predella.cli.shared import check_outputs, check_zoom, expand, leave_out, output_paths, parse_box, say, usable, whole_numbers
     from predella.errors import UserError
     from predella.image.files import Picture, read, write
 
@@ -87,7 +87,7 @@ def _walk(options, model) -> int:
     paths = output_paths([i.with_suffix(".png") for i in images], options.out)
     check_outputs(paths, options.force)
     written = []
-    ready = usable(images, lenient, lambda file: prepared(read(file), str(file), model, True, box) if options.images else None)
+    ready = usable(images, lenient, lambda file: prepared(read(file), str(file), model, True, box, say) if options.images else None)
     for path, x in [(paths[images.index(file)], x) for file, x in ready]:  # all are looked at before anything is written
         try:
             with torch.no_grad():

@@ -79,8 +79,8 @@ class Coefficients:
         """(B, N): of all coefficients of all planes."""
         ycc = sample if sample.shape[1] == 1 else mixed(torch.tensor(_TO_YCC, dtype=torch.float64), sample)
         out = []
-        for i, plane in enumerate(self.planes):
-            away = (self._found(ycc[:, i : i + 1], plane) - plane.levels * plane.steps).abs() - plane.steps / 2
+        for values, plane in zip(ycc.split(1, 1), self.planes):  # of one channel Y alone
+            away = (self._found(values, plane) - plane.levels * plane.steps).abs() - plane.steps / 2
             out.append(away.clamp(min=0).flatten(1))
         return torch.cat(out, 1)
 
