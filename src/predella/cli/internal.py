@@ -45,19 +45,20 @@ def vary(options, model) -> int:
         scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
-        picture = on_white(read(file), file)
+        picture, only = on_white(read(file), file), len(images) == 1
         if options.method == "patch":
             patches.check(picture, str(file))
         else:
             internal.check_picture(picture, coarsest, str(file))
             if model is not None:
                 internal.check_together(options.count, wanted or model.fit((picture.shape[-2], picture.shape[-1])))
-        return picture
+        return picture if only else None  # several are read again, one at a time
 
     if options.keep and len(images) > 1:
         raise UserError(f"--keep is for the model of one image, got {len(images)} images; train the others by themselves")
     done: list[dict] = []
-    for file, picture in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
+    for file, seen in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
+        picture = read(file).on_white() if seen is None else seen
         start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
         source, answers = picture, iter(())
         if options.method == "model":

@@ -26,6 +26,9 @@ def add_arguments(parser) -> None:
 
 
 def run(options, rest) -> int:
+    import torch
+
+    from predella.cli.progress import progress
     from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, open_model, write_pictures
     from predella.errors import UserError
     from predella.models.coverage_quality import CoverageQuality
@@ -39,8 +42,18 @@ def run(options, rest) -> int:
     check_outputs(paths, options.force)
     model = open_model(options.model, "sample", options.cpu)
     start = time.monotonic()
-    samples = _of_density(model, options) if isinstance(model, CoverageQuality) else _draw(model, options)
-    write_pictures(_rows(model, samples, options.labels), paths, options.out, options.force, options.zoom)
+    batches = _of_density(model, options) if isinstance(model, CoverageQuality) else _draw(model, options)
+    drawn, kept = 0, []
+    with progress(f"{options.count} samples") as tell:
+        for batch in batches:
+            if is_file(options.out):
+                kept.append(batch)
+            else:
+                write_pictures([batch], paths[drawn : drawn + len(batch)], options.out, options.force, options.zoom)
+            drawn += len(batch)
+            tell(drawn / options.count)
+    if kept:
+        write_pictures(_rows(model, torch.cat(kept), options.labels), paths, options.out, options.force, options.zoom)
     seconds = time.monotonic() - start
     if options.json:
         about = {"model": options.model, "count": options.count, "seed": options.seed, "density": options.density}
@@ -59,7 +72,7 @@ def _rows(model, samples, labels):
 
 
 def _of_density(model, options):
-    """Draws of z and of p(x | z)."""
+    """Draws of z and of p(x | z), in batches."""
     import torch
 
     from predella.apps.density import samples
@@ -67,10 +80,11 @@ def _of_density(model, options):
 
     if options.labels or options.density != "prior":
         raise UserError("--labels and --density are for reversible networks; this model draws from its prior, leave them out")
-    return torch.cat(list(samples(model, options.count, torch.Generator().manual_seed(options.seed), options.mean)))
+    return samples(model, options.count, torch.Generator().manual_seed(options.seed), options.mean)
 
 
 def _draw(model, options):
+    """Draws in batches."""
     import torch
 
     from predella.cli.shared import whole_numbers
@@ -86,15 +100,14 @@ def _draw(model, options):
         if classes and max(given) >= classes:
             raise UserError(f"--labels must lie in 0…{classes - 1}, got {max(given)}")
         labels = torch.tensor([given[i % len(given)] for i in range(options.count)])
-    out = []
-    with torch.no_grad():
-        for first in range(0, options.count, 64):
-            count = min(64, options.count - first)
-            label = None if labels is None else labels[first : first + count]
-            if label is None and hasattr(model.config.prior, "classes"):
-                label = torch.arange(first, first + count) % model.config.prior.classes
-            try:
-                out.append(model.sample(count, generator, density=options.density, label=label).cpu())
-            except ValueError as error:
-                raise UserError(str(error)) from None
-    return torch.cat(out)
+    for first in range(0, options.count, 64):
+        count = min(64, options.count - first)
+        label = None if labels is None else labels[first : first + count]
+        if label is None and hasattr(model.config.prior, "classes"):
+            label = torch.arange(first, first + count) % model.config.prior.classes
+        try:
+            with torch.no_grad():
+                batch = model.sample(count, generator, density=options.density, label=label).cpu()
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        yield batch
