@@ -1,6 +1,11 @@
 """Mistakes that argparse finds, in plain words."""
 
+import sys
+
 import pytest
+from PIL import Image
+
+from predella.data.images import Source
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,27 @@ def test_measures_refuse_what_they_have_no_use_for(refuses, word):
     refuses(
         "evaluate", "biharmonic", "--data", "photos", *word, says=[f"{word[0]} is for", "biharmonic is measured by 'fill': leave it out"]
     )
+
+
+def test_options_without_use_are_refused(refuses, photo, tmp_path, runs):
+    words = ("upscale", photo, "--scale", "2", "--quality", "50", "--out", tmp_path / "b.png")
+    refuses(*words, says="--quality: of no use for files without loss")
+    refuses("measure", "fid", "--real", photo, "--generated", photo, "--border", "2", says="--border: of no use for sets")
+    words = ("interpolate", runs / "reversible_faces", photo, photo, "--out", tmp_path / "o.png", "--space", "weights")
+    refuses(*words, says=["--space weights is for images as functions", "restricted, full, pixels"])
+
+
+def test_a_baseline_that_is_not_installed(refuses, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    refuses("evaluate", "telea", "--data", "photos", "--part", "0,1", says="run: pip install opencv-python-headless")
+
+
+def test_a_folder_called_as_a_built_in_set(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "photos" / "mine.png")
+    assert len(Source(paths=("photos",)).open()) > 5 and "not the folder here; ./photos names that" in caplog.text
+    assert Source(paths=("./photos",)).open().names == ["mine.png"]
 
 
 def test_patches_are_not_tuned(refuses):

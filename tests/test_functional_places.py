@@ -102,6 +102,17 @@ def test_models_from_before_there_were_places_are_the_same(tmp_path):
     assert torch.equal(again(x, (9, 9)), model(x, (9, 9)))
 
 
+def test_a_critic_goes_on_in_the_next_stage():
+    torch.manual_seed(0)
+    model = FunctionalImage(PLACES)
+    first, second, other = (FunctionalBlendObjectiveConfig(critic_width=w).build(model) for w in (4, 4, 8))
+    second.follow(first)
+    assert all(torch.equal(v, first.critic.state_dict()[k]) for k, v in second.critic.state_dict().items())
+    before = {k: v.clone() for k, v in other.critic.state_dict().items()}
+    other.follow(first)  # of another size
+    assert all(torch.equal(v, before[k]) for k, v in other.critic.state_dict().items())
+
+
 def test_a_critic_looks_between_pixels():
     torch.manual_seed(0)
     model, x = FunctionalImage(PLACES), torch.rand(4, 3, 32, 32) * 2 - 1

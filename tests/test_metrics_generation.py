@@ -125,6 +125,16 @@ def test_the_baseline_has_as_many_parameters_and_learns():
     assert small.loss(x).item() < first - 1
 
 
+def test_what_was_seen_is_known_by_place(tmp_path):
+    """Two folders of one name are two; a folder in one that was trained on is a part of it. Of what is gone the name decides."""
+    for folder in ("train/images", "test/images", "all/held"):
+        (tmp_path / folder).mkdir(parents=True)
+    seen = lambda mine: partial(_overlap, override(find_recipe("tower_color")(), {"data.paths": json.dumps([str(tmp_path / mine)])}))  # noqa: E731
+    assert seen("train/images")(str(tmp_path / "train" / "images"), ()) and not seen("train/images")(str(tmp_path / "test" / "images"), ())
+    assert seen("all")(str(tmp_path / "all" / "held"), ()) and seen("all/held")(str(tmp_path / "all"), ())
+    assert seen("gone/images")(str(tmp_path / "test" / "images"), ())
+
+
 def test_parts_of_joined_folders_are_told_apart(tmp_path):
     for folder, count in (("a", 3), ("b", 4)):
         (tmp_path / folder).mkdir()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from predella.train.log import last_step
+from predella.train.log import last_step, read_rows
 
 START = "start"  # folder of the records of the run that a run's weights come from
 
@@ -12,9 +12,8 @@ def model_card(folder: Path) -> str:
     """Markdown from the folder's recipe.json, environment.json, metrics.jsonl."""
     recipe = json.loads((folder / "recipe.json").read_text())
     environment = json.loads((folder / "environment.json").read_text())
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    measured = [r for r in rows if "protocol" in r]
     last = last_step(folder)
+    measured = _measured(folder, last.get("step"))
     lines = [
         "<!-- made by predella; do not edit -->",
         "",
@@ -44,13 +43,24 @@ def model_card(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def _measured(folder: Path, step: int | None) -> list[dict]:
+    """What was measured of the model as it is: of rows that measure the same thing the last, none of earlier steps."""
+    rows: dict[tuple, dict] = {}
+    for row in read_rows(folder / "metrics.jsonl"):
+        if "protocol" in row and "at" not in row and row.get("steps") in (None, step):
+            key = tuple(row.get(k) for k in ("run", "set", "ask", "measure", "protocol"))
+            rows.pop(key, None)
+            rows[key] = row
+    return list(rows.values())
+
+
 def _started(records: Path) -> list[str]:
     """Where the first weights come from: one line a run, the nearest first."""
     if not (records / "environment.json").exists():
         return []
     about = json.loads((records / "environment.json").read_text())
     last = last_step(records)
-    how = f"{last['step']:,} steps, {last['elapsed_s'] / 60:.0f} min"
+    how = f"{last['step']:,} steps, {last['elapsed_s'] / 60:.0f} min" if last else "how long is not recorded"
     return [
         f"It started from the weights of `{about['command']}` (commit {about['commit'] or 'unknown'}; {how}).",
         *_started(records / START),

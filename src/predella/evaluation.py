@@ -1,6 +1,5 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +10,9 @@ from predella.data.images import Source, count_pictures
 from predella.errors import UserError
 from predella.metrics import filling
 from predella.models.base import PRETRAINED, Model, find_source, load
-from predella.protocols import Asked, Measure, as_given, measure_by
+from predella.protocols import Asked, as_given, measure_by
 from predella.recipe import Recipe, read_recipe
-from predella.train.log import environment, last_step
+from predella.train.log import append_row, environment, last_step
 
 log = logging.getLogger(__name__)
 BASELINES = {"bicubic": "super_resolution", **dict.fromkeys(filling.CLASSICAL, "fill")}
@@ -50,10 +49,11 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         useless = kind not in kinds or (option == "tune" and folder is None)
         if useless and getattr(asked, option) != getattr(Asked, option):
             raise UserError(f"--{option} is for {what}; {run} is measured by '{kind}': leave it out")
-    measures = list(_along(run, kind, folder, asked, recipe)) if asked.curve else []
-    measures = measures or [({}, measure_by(kind, run, _model(folder), asked, recipe))]
+    steps = _along(run, folder) if asked.curve else []
+    whole = [] if asked.curve else [({}, measure_by(kind, run, _model(folder), asked, recipe))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
-    name = Path(run).name + ("+ensemble" if asked.ensemble else "")
+    own = folder is not None and Path(run).exists() and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED)
+    name = (Path(run).resolve() if own else Path(run)).name + ("+ensemble" if asked.ensemble else "")
     source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16, longest=OWN_PATCHES.get(run, 0))
     if asked.box is not None:
         source = replace(source, box=asked.box)
@@ -69,13 +69,14 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         seen = recipe is not None and kind in OWN and _overlap(recipe, one, asked.part)
         if seen:
             log.warning("%s: these pictures were trained on; give others with --data or --part", one)
+        measures = whole or ((at, measure_by(kind, run, _model(one), asked, recipe)) for at, one in steps)  # one model at a time
         for row in (row | at for at, measure in measures for row in measure(images)):
             of = {"run": name, "set": _set_name(one) + " (trained on)" * seen}
             full = {**of, **row, "seed": None if recipe is None else recipe.seed, **made, **training}
-            if folder is not None and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED):
-                _append(folder / "metrics.jsonl", full)
+            if own:
+                append_row(folder / "metrics.jsonl", full)
             if record is not None:
-                _append(record, full)
+                append_row(record, full)
             yield full
 
 
@@ -83,7 +84,7 @@ def _overlap(recipe: Recipe, path: str, part: tuple[int, ...]) -> bool:
     """Whether pictures of `path` were among those of training, as far as paths and parts tell; parts count over joined paths."""
     first, last = recipe.data.part or (0, 1 << 62)
     for mine in recipe.data.paths:
-        if Path(mine).resolve() == Path(path).resolve() or Path(mine).name == Path(path).name:
+        if _holds(Path(mine), Path(path)):
             here = part or (0, 1 << 62)
             return max(0, first) < here[1] and here[0] < last
         if recipe.data.part and len(recipe.data.paths) > 1:
@@ -95,17 +96,23 @@ def _overlap(recipe: Recipe, path: str, part: tuple[int, ...]) -> bool:
     return False
 
 
+def _holds(mine: Path, other: Path) -> bool:
+    """Whether pictures of `other` are among those of `mine`; of a place that is not here (any more) its last name decides."""
+    if not mine.exists():
+        return mine.name == other.name
+    return other.resolve().is_relative_to(mine.resolve()) or mine.resolve().is_relative_to(other.resolve())
+
+
 def _model(folder: Path | None) -> Model | None:
     return None if folder is None else placed(load(folder))
 
 
-def _along(run: str, kind: str, folder: Path | None, asked: Asked, recipe: Recipe | None) -> Iterator[tuple[dict, Measure]]:
-    """({"at": step}, its measure) of each kept checkpoint."""
+def _along(run: str, folder: Path | None) -> list[tuple[dict, Path]]:
+    """({"at": step}, its folder) of each kept checkpoint."""
     kept = sorted((folder / "checkpoints").glob("step-*")) if folder is not None else []
     if not kept:
         raise UserError(f"{run} has no checkpoints; train with --keep-every STEPS to draw a learning curve")
-    for one in kept:
-        yield {"at": int(one.name.removeprefix("step-"))}, measure_by(kind, run, _model(one), asked, recipe)
+    return [({"at": int(one.name.removeprefix("step-"))}, one) for one in kept]
 
 
 def _set_name(path: str) -> str:
@@ -129,9 +136,3 @@ def _what(run: str) -> tuple[str, Recipe | None, Path | None, dict]:
     last = last_step(folder)
     minutes = round(last["elapsed_s"] / 60, 1) if "elapsed_s" in last else None
     return recipe.measures, recipe, folder, {"steps": last.get("step"), "minutes": minutes}
-
-
-def _append(file: Path, row: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "a") as stream:
-        stream.write(json.dumps(row) + "\n")

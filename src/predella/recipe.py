@@ -128,8 +128,8 @@ class Recipe:
         for name in ("log_every", "save_every", "sample_every", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must lie in 0…2^63 - 1, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie in 0…2^32 - 1, got {self.seed}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
         if isinstance(self.model, FunctionalImageConfig):

@@ -23,9 +23,9 @@ from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
 from predella.tasks.base import check_pictures
-from predella.train.checkpoint import STATE
+from predella.train.checkpoint import STATE, load_state
 from predella.train.engine import Engine
-from predella.train.log import environment
+from predella.train.log import environment, hardware
 from predella.train.trainer import Part, Trainer
 
 log = logging.getLogger("predella.train")
@@ -45,10 +45,7 @@ def build_model(recipe: Recipe) -> Model:
     """
     cls = model_class(MODEL_OF[type(recipe.model)])
     if recipe.start:
-        try:
-            find_source(recipe.start)
-        except UserError as error:
-            raise UserError(f"start: {error}; train that run first, or name another with --start") from None
+        _start_of(recipe)
         start = cls.from_pretrained(recipe.start)
         for field, made, asked in differences(start.config, recipe.model, "model"):
             if field != "model.memory":  # how activations are kept changes no value
@@ -59,6 +56,18 @@ def build_model(recipe: Recipe) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, 4))
         return cls(recipe.model)
+
+
+def _start_of(recipe: Recipe) -> Path:
+    """The model folder that a recipe starts from.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return find_source(recipe.start)
+    except UserError as error:
+        raise UserError(f"start: {error}; train that run first, or name another with --start") from None
 
 
 def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, force: bool = False, cpu: bool = False,
@@ -75,16 +84,20 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     if resume and not (folder / STATE).exists():
         raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
     if resume and holds:
-        _check_same(read_recipe((folder / "recipe.json").read_text()), recipe, folder)
+        before = read_recipe((folder / "recipe.json").read_text())
+        _check_same(before, recipe, folder)
+        _check_done(before, recipe, folder)
     if not resume and holds and not force:
         raise UserError(f"{folder} holds a run; go on with --resume, replace it with --force, or choose another --out")
     if not resume and not holds and not force and (found := [n for n in WRITTEN if (folder / n).exists()]):
         raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
+    if not resume and recipe.start and _start_of(recipe).resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{folder} holds the weights to start from, and would be replaced; choose another --out")
     images = recipe.data.open()
     engine = Engine("cpu" if cpu else "auto", recipe.precision)
     if engine.main and engine.emulates:
         log.warning("this processor has no bf16 arithmetic, and emulates it several times slower than float32; --precision no is faster")
-    model = build_model(recipe)
+    model = build_model(replace(recipe, start="") if resume else recipe)  # of a run that goes on, the weights are in its state
     parts = []
     for i, stage in enumerate(recipe.stages):
         stream = Batches(images, stage.task or recipe.task, stage.batch_size or len(images), recipe.augment, seed_of(recipe.seed, 5, i),
@@ -93,6 +106,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
             objective = stage.objective.build(model)
         objective.started = bool(recipe.start)
+        if engine.world > 1 and stream.batch_size // engine.world % objective.together:
+            needed = f"a multiple of {engine.world * objective.together}"
+            raise UserError(f"stages.{i}.batch_size must be {needed}, for {engine.world} processes, got {stream.batch_size}")
         parts.append(Part(stage.name, stage.steps, objective, stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
     for task in (recipe.task, *(stage.task for stage in recipe.stages if stage.task)):
@@ -108,7 +124,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             if recipe.start:
                 _keep_records(find_source(recipe.start), folder / START)
         write_text(folder / "recipe.json", recipe.to_json())
-        made = environment(command)
+        made = environment(command, hardware(engine.device, engine.world))
         if resume and (folder / "environment.json").exists():
             before = json.loads((folder / "environment.json").read_text())
             made = {**before, "resumed": [*before.get("resumed", []), {k: made[k] for k in ("command", "commit")}]}
@@ -141,6 +157,17 @@ def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
     for field in fields(Recipe):
         if getattr(fixed(before), field.name) != getattr(fixed(now), field.name):
             raise UserError(f"{folder} was trained with another {field.name}; resume with the same, or start in another --out")
+
+
+def _check_done(before: Recipe, now: Recipe, folder: Path) -> None:
+    """Steps that are done can't be asked for otherwise."""
+    _, at = load_state(folder)
+    done = at["step"] - sum(stage.steps for stage in before.stages[: at["stage"]])
+    for i, (was, stage) in enumerate(zip(before.stages, now.stages)):
+        if i < at["stage"] and stage.steps != was.steps:
+            raise UserError(f"stages.{i}.steps was {was.steps:,} when that stage ended, got {stage.steps:,}; leave it as it was")
+        if i == at["stage"] and stage.steps < done:
+            raise UserError(f"stages.{i}.steps must be at least {done:,}, for so many are done in {folder}; got {stage.steps:,}")
 
 
 def _keep_records(run: Path, place: Path) -> None:

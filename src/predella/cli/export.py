@@ -18,12 +18,12 @@ def add_arguments(parser) -> None:
 def run(options, rest) -> int:
     from predella.apps.export import export_onnx
     from predella.atomic import check_free
+    from predella.cli.shared import open_model
     from predella.errors import UserError
-    from predella.models.base import load
 
     if options.format != "onnx":
         raise UserError(f"--format must be onnx, got '{options.format}'")
     check_free(options.out, options.force)
-    export_onnx(load(options.model), options.out, options.force)
+    export_onnx(open_model(options.model, "export", cpu=True), options.out, options.force)
     print(f"{options.out}  {options.out.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -41,7 +41,7 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps.latents import prepared
-    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, leave_out, open_model, parse_box, write_pictures
+    from predella.cli.shared import check_outputs, check_seed, check_zoom, is_file, leave_out, open_model, parse_box, say, write_pictures
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.models.coverage_quality import CoverageQuality
@@ -80,9 +80,11 @@ def run(options, rest) -> int:
         return _functions(options, model, paths, (boxes[0], boxes[-1]))
     if not isinstance(model, Reversible):
         return _mixtures(options, model, paths)
+    if options.space == "weights":
+        raise UserError(f"--space weights is for images as functions; {options.model} has {', '.join(SPACES)}")
     space = options.space or ("full" if hasattr(model.config.prior, "classes") else "restricted")
     pairs = zip((options.a, options.b), (boxes[0], boxes[-1]))
-    a, b = (prepared(read(f), str(f), model, True, box) for f, box in pairs)
+    a, b = (prepared(read(f), str(f), model, True, box, say) for f, box in pairs)
     with torch.no_grad():
         pictures = model.interpolate(a, b, options.steps, space).cpu()
     write_pictures([pictures], paths, options.out, options.force, options.zoom)

@@ -36,13 +36,14 @@ def run(options, rest) -> int:
 
 
 def _sets(options) -> int:
-    from predella.cli.shared import say
+    from predella.cli.shared import leave_out, say
     from predella.data.images import Source
     from predella.errors import UserError
     from predella.image.contract import from_uint8
     from predella.metrics.features import collect
     from predella.metrics.sets import extractor, measure_sets, parse
 
+    leave_out(options, "--border", "sets, whose features see whole pictures")
     for name in options.metrics:
         parse(name)
     if options.real is None or options.generated is None:

@@ -35,6 +35,7 @@ def run(options, rest: list[str]) -> int:
     from predella.recipe import override, read_recipe
     from predella.recipes import RECIPES, find_recipe
     from predella.run import start
+    from predella.train.checkpoint import STATE
     from predella.train.trainer import Interrupted, NotFinite
 
     folder = options.out
@@ -42,9 +43,13 @@ def run(options, rest: list[str]) -> int:
         raise UserError(f"'{options.recipe}' is no recipe; write the recipe's name first, then its fields")
     changes = fields_of(rest)
     if options.data:
+        if "data.paths" in changes:
+            raise UserError("--data and --data.paths say the same; give one of them")
         changes["data.paths"] = _json(options.data)
     if options.resume and folder is None:
-        folder = Path("runs") / (options.recipe + "-smoke" * options.smoke)
+        beside = Path(options.recipe).parent
+        recorded = options.recipe.endswith(".json") and (beside / STATE).exists()
+        folder = beside if recorded else Path("runs") / (options.recipe + "-smoke" * options.smoke)
     if options.resume and (folder / "recipe.json").exists():
         recipe = read_recipe((folder / "recipe.json").read_text())
         if options.recipe in RECIPES:
@@ -116,6 +121,8 @@ def fields_of(rest: list[str]) -> dict[str, str]:
             if not words:
                 raise UserError(f"--{name} needs a value; write --{name} VALUE")
             value = words.pop(0)
+        if name in changes:
+            raise UserError(f"--{name} is given twice; only the last would count")
         changes[name] = value
     return changes
 

@@ -36,7 +36,7 @@ def run(options, rest) -> int:
         raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
-    from predella.cli.shared import cut, expand, output_paths, say, usable
+    from predella.cli.shared import cut, expand, leave_out, output_paths, say, usable
     from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_whole import WholeNetworks
 
@@ -45,6 +45,8 @@ def run(options, rest) -> int:
 
     images, lenient = expand(options.images)
     outputs = output_paths(images, options.out)
+    if not any(p.suffix.lower() in (".jpg", ".jpeg", ".webp") for p in outputs):
+        leave_out(options, "--quality", "files without loss")
     model = None
     rows = []
     paths = dict(zip(images, outputs))

@@ -41,7 +41,7 @@ class Augment:
 
 
 def seed_of(*key: int) -> int:
-    """A 63-bit seed that is a well-mixed function of the integers in `key`."""
+    """A 63-bit seed that is a well-mixed function of the lowest 32 bits of the integers in `key`."""
     return int(np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from predella.data.images import Images
+from predella.errors import UserError
 from predella.image.contract import from_uint8, quantize
 from predella.metrics.fidelity import mean
 from predella.tasks.masking import KINDS, Kind, holes
@@ -53,7 +54,7 @@ def _opencv(flag: str) -> Fill:
         try:
             import cv2
         except ImportError:
-            raise ModuleNotFoundError("OpenCV's inpainting needs opencv-python-headless; pip install opencv-python-headless") from None
+            raise UserError("OpenCV's inpainting needs opencv-python-headless; run: pip install opencv-python-headless") from None
 
         array = ((image[0] + 1) * 127.5).round().permute(1, 2, 0).byte().numpy()
         mask = (known[0, 0].numpy() < 0.5).astype("uint8")

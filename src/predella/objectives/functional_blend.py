@@ -98,6 +98,7 @@ class FunctionalBlend(Objective):
             maps = features.seen(torch.zeros(1, 3, self.edge, self.edge))
             self.critic = FeatureCritic([(m.shape[1], m.shape[-1]) for m in maps], config.critic_width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
+        self.together = 2
 
     def phases(self) -> tuple[Phase, ...]:
         weights = {"distance": 1.0, "quality": self.config.quality}
@@ -107,6 +108,13 @@ class FunctionalBlend(Objective):
             Phase("critic", self.critic_losses, {"real": 1.0, "fake": 1.0}, [self.critic]),
             Phase("hypernetwork", self.losses, weights, [self.model]),
         )
+
+    def follow(self, before: Objective) -> None:
+        """A critic of the same size goes on."""
+        if isinstance(before, FunctionalBlend):
+            mine, theirs = self.critic.state_dict(), before.critic.state_dict()
+            if {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}:
+                self.critic.load_state_dict(theirs)
 
     def begin(self, batches: Iterator[Batch]) -> None:
         """Fit the mean that arcs go around; while the encoder learns, it follows."""

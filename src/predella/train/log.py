@@ -53,8 +53,7 @@ class RunLog:
         record = {"step": step, **values, "elapsed_s": round(self.elapsed, 1)}
         if speed is not None:
             record["images_per_s"] = round(speed * batch_size, 1)
-        with open(self.folder / "metrics.jsonl", "a") as stream:
-            stream.write(json.dumps(record) + "\n")
+        append_row(self.folder / "metrics.jsonl", record)
         terms = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
         left = "" if speed is None else f" · {speed * batch_size:.0f} images/s · {duration((self.steps - step) / speed)} left"
         log.info("step %d/%d · %s%s", step, self.steps, terms, left)
@@ -67,9 +66,29 @@ class RunLog:
 
 def last_step(folder: Path) -> dict:
     """The last row of training in a folder's metrics.jsonl: step, elapsed_s and losses; {} if there is none."""
-    file = folder / "metrics.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return next((r for r in reversed(rows) if "step" in r and "protocol" not in r), {})
+    return next((r for r in reversed(read_rows(folder / "metrics.jsonl")) if "step" in r and "protocol" not in r), {})
+
+
+def read_rows(file: Path) -> list[dict]:
+    """The rows of a .jsonl file; [] if there is none. A line cut short by a kill is passed over."""
+    rows = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def append_row(file: Path, row: dict) -> None:
+    """Add a line to a .jsonl file, on a line of its own if the last one was cut short."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write((json.dumps(row) + "\n").encode())
 
 
 def _step(line: str) -> int:
@@ -86,8 +105,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def environment(command: str) -> dict:
-    """Versions, hardware, commit and command: what a number needs to be believed."""
+def environment(command: str, on: str = "") -> dict:
+    """Versions, hardware (`on`, or what a lone process finds), commit and command: what a number needs to be believed."""
     import predella
 
     return {
@@ -97,14 +116,14 @@ def environment(command: str) -> dict:
         "command": command,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "hardware": hardware(),
+        "hardware": on or hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
 
 
-def hardware() -> str:
-    """`2 CPU cores`, or the accelerator's name."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+def hardware(device: torch.device, processes: int = 1) -> str:
+    """`2 CPU cores`, or the accelerators' number and name, of so many processes with a device each."""
+    if device.type == "cuda":
+        return f"{processes} × {torch.cuda.get_device_name(device)}"
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 

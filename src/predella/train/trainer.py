@@ -264,7 +264,7 @@ class Trainer:
         """What is left of a run that diverged."""
         if self.saved is None:
             return "nothing was saved before"
-        return f"{self.folder} keeps the model of step {self.saved}, from which --start {self.folder} goes on"
+        return f"{self.folder} keeps the model of step {self.saved}, from which --start {self.folder} --out ANOTHER goes on"
 
     @contextmanager
     def _averaged(self) -> Generator[None]:
