@@ -51,6 +51,11 @@ def test_measures_refuse_what_they_have_no_use_for(refuses, word):
     )
 
 
+def test_ninety_recipes_are_no_line(refuses):
+    refuses("train", "nosuch", says="no recipe is called 'nosuch'; `predella list recipes` names them")
+    refuses("train", "tower_jpg", says="did you mean 'tower_jpeg'?")
+
+
 def test_options_without_use_are_refused(refuses, photo, tmp_path, runs):
     words = ("upscale", photo, "--scale", "2", "--quality", "50", "--out", tmp_path / "b.png")
     refuses(*words, says="--quality: of no use for files without loss")

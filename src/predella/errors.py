@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+MANY = 30  # words, which would be no line any more
+
 
 class UserError(ValueError):
     """A mistake in what the user gave. The message says the value, the rule and the remedy, in one line."""
@@ -17,13 +19,15 @@ def not_found(path: Path | str, remedy: str = "check the path") -> UserError:
     return UserError(f"{path} does not exist; {remedy}")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'seed'?` for the known word nearest to `word`, or the list of all when none is near.
+def did_you_mean(word: str, known: Iterable[str], listed: str = "") -> str:
+    """`; did you mean 'seed'?` for the known word nearest to `word`, or the list of all when none is near; of more than MANY the
+    command `listed` that names them.
 
     Example:
         >>> did_you_mean("sed", ["seed", "steps"])
         "; did you mean 'seed'?"
     """
     known = sorted(known)
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    if near := get_close_matches(word, known, n=1, cutoff=0.6):
+        return f"; did you mean '{near[0]}'?"
+    return f"; `{listed}` names them" if listed and len(known) > MANY else f"; known: {', '.join(known)}"

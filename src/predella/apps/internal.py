@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 import torch
-from kornia.filters import gaussian_blur2d
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from predella.errors import UserError
@@ -277,12 +275,16 @@ def softened(mask: Tensor, grow: int, sigma: float) -> Tensor:
     if grow:
         mask = (_depth(1 - mask) <= grow).to(mask)
     edge = 2 * int(3 * sigma) + 1
+    from kornia.filters import gaussian_blur2d
+
     blurred = gaussian_blur2d(mask, (edge, edge), (sigma, sigma), border_type="replicate")
     return blurred / blurred.amax().clamp(min=1e-6)
 
 
 def _depth(mask: Tensor) -> Tensor:
     """(1, 1, H, W) → how far each pixel of the mask is from those outside; 0 there."""
+    from scipy.ndimage import distance_transform_edt
+
     return torch.from_numpy(distance_transform_edt((mask[0, 0] >= 0.5).cpu().numpy())).to(mask).view_as(mask)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from zlib import crc32
 
 import torch
-from kornia.filters import guided_blur
 from torch import Tensor
 
 from predella.apps.device import device_of, free_memory
@@ -276,6 +275,8 @@ def _whole(model: Tower, condition: Tensor, size: tuple[int, int], drawn: Callab
 
 def _laid_over(condition: Tensor, colours: Tensor) -> Tensor:
     """Lightness (1, 1, H, W) and smaller a, b (1, 2, h, w) → (1, 3, H, W); colours follow the edges of the lightness (He et al. 2010)."""
+    from kornia.filters import guided_blur
+
     times = condition.shape[-1] / colours.shape[-1]
     large = resize(colours, (condition.shape[-2], condition.shape[-1]), "bilinear")
     coarser = max(1, round(times / 2))  # the filter's means are of many pixels: a few of them say as much (He and Sun 2015)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.autograd import Function
 
@@ -25,6 +24,8 @@ def exact_transport(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ValueError: sets of different size or dimension.
     """
+    from scipy.optimize import linear_sum_assignment  # here, for it takes half a second to load
+
     _check(x, y)
     if x.shape != y.shape:
         raise ValueError(f"exact transport pairs sets of equal size, got {tuple(x.shape)} and {tuple(y.shape)}")

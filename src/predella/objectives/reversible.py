@@ -13,8 +13,6 @@ from itertools import islice
 from typing import Literal
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture as FittedMixture
 from torch import Tensor, nn
 
 from predella.config import config
@@ -305,12 +303,15 @@ def fit_densities(model: Reversible, batches: Iterator[Batch], survey: int) -> N
     """One Gaussian and a mixture of ten with full covariances, on the codes of about `survey` images; none for very many dims."""
     if not model.described:
         return
+    from sklearn.exceptions import ConvergenceWarning  # here, for it takes more than a second to load
+    from sklearn.mixture import GaussianMixture
+
     log.info("fitting densities to the codes of %d pictures", survey)
     code = model.code(_encodings(model, batches, survey)).double().cpu()
     for mixture, components in ((model.gaussian, 1), (model.mixture, COMPONENTS)):
         with warnings.catch_warnings():  # few codes for many components: a poor fit, but a fit
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = FittedMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
+            fitted = GaussianMixture(components, covariance_type="full", reg_covar=1e-4, random_state=0).fit(code.numpy())
         if not fitted.converged_:
             log.warning("the density of %d components has not settled on %d codes; more pictures fit it better", components, len(code))
         mixture.set_(*(torch.from_numpy(a) for a in (fitted.weights_, fitted.means_, fitted.covariances_)))

@@ -47,5 +47,5 @@ def find_recipe(name: str) -> Callable[..., Recipe]:
         UserError: unknown name, with the nearest.
     """
     if name not in RECIPES:
-        raise UserError(f"no recipe is called '{name}'{did_you_mean(name, RECIPES)}")
+        raise UserError(f"no recipe is called '{name}'{did_you_mean(name, RECIPES, 'predella list recipes')}")
     return RECIPES[name]
