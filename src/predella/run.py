@@ -23,7 +23,7 @@ from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
 from predella.recipe import Recipe, read_recipe
 from predella.tasks.base import check_pictures
-from predella.train.checkpoint import STATE, load_state
+from predella.train.checkpoint import STATE, load_numbers
 from predella.train.engine import Engine
 from predella.train.log import environment, hardware
 from predella.train.trainer import Part, Trainer
@@ -161,7 +161,7 @@ def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
 
 def _check_done(before: Recipe, now: Recipe, folder: Path) -> None:
     """Steps that are done can't be asked for otherwise."""
-    _, at = load_state(folder)
+    at = load_numbers(folder)
     done = at["step"] - sum(stage.steps for stage in before.stages[: at["stage"]])
     for i, (was, stage) in enumerate(zip(before.stages, now.stages)):
         if i < at["stage"] and stage.steps != was.steps:

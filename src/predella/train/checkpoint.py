@@ -41,21 +41,30 @@ def _numbers(folder: Path) -> dict:
         return json.loads(opened.metadata()["numbers"])
 
 
+def load_numbers(folder: Path) -> dict:
+    """The numbers that `save_state` wrote, without the tensors.
+
+    Raises:
+        UserError: see `load_state`.
+    """
+    file = folder / STATE
+    if not file.exists():
+        raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
+    try:
+        return _numbers(folder)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} can't be read ({error}); start again without --resume, in another folder") from None
+
+
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
     """What `save_state` wrote.
 
     Raises:
         UserError: no state there, or a file that can't be read.
     """
-    file = folder / STATE
-    if not file.exists():
-        raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
-    try:
-        with safe_open(file, "pt") as opened:
-            numbers = json.loads(opened.metadata()["numbers"])
-            return {k: opened.get_tensor(k) for k in opened.keys()}, numbers
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file} can't be read ({error}); start again without --resume, in another folder") from None
+    numbers = load_numbers(folder)
+    with safe_open(folder / STATE, "pt") as opened:
+        return {k: opened.get_tensor(k) for k in opened.keys()}, numbers
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
