@@ -1,7 +1,7 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,16 +38,17 @@ OWN = (
 
 
 def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None, *, command: str = "",
-             record: Path | None = None) -> Iterator[dict]:  # fmt: skip
+             record: Path | None = None, named: Collection[str] = ()) -> Iterator[dict]:  # fmt: skip
     """Rows {"run", "set", "ask", "measure", "value", "images", "protocol", "command", "commit", "seed", "hardware", …}.
 
-    Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`.
+    Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`. Options that the run's measure
+    has no use for are refused if they differ from their defaults, or are `named` ("--features").
     """
     asked = asked or Asked()
     kind, recipe, folder, training = _what(run)
     for option, (what, kinds) in SERVES.items():
         useless = kind not in kinds or (option == "tune" and folder is None)
-        if useless and getattr(asked, option) != getattr(Asked, option):
+        if useless and (f"--{option}" in named or getattr(asked, option) != getattr(Asked, option)):
             raise UserError(f"--{option} is for {what}; {run} is measured by '{kind}': leave it out")
     steps = _along(run, folder) if asked.curve else []
     whole = [] if asked.curve else [({}, measure_by(kind, run, _model(folder), asked, recipe))]
@@ -59,6 +60,8 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         source = replace(source, box=asked.box)
     if source.box:
         log.info("each picture is cut to the box %s; other pictures want another --box, or --box none", ",".join(map(str, source.box)))
+    for one in data or []:
+        count_pictures(one)  # that all are there, before the first is measured
     for one in data or SETS.get(kind) or list(source.paths):
         try:
             images = replace(source, paths=(one,), part=asked.part).open()

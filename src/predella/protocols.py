@@ -286,11 +286,11 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
     assert isinstance(field, WholeNetworks)
     if asked.features not in BLENDS:
         raise UserError(f"--features {asked.features} is not for blends; take {' or '.join(BLENDS)}")
-    names = BLENDS[asked.features]
-    size, layers = (field.edge, field.edge), len(field.target) + 1
+    names, size, layers = BLENDS[asked.features], (field.edge, field.edge), len(field.target) + 1
     again = lambda x: model(x.to(device), size).cpu()  # noqa: E731
+    seen = load_layers(names, asked.weights, device) if len(images) > generation.NEIGHBOURS else None  # first, for it may be missing
     yield generation.likeness(images, again, "function", f"of the function at {field.edge}×{field.edge}")
-    if len(images) <= generation.NEIGHBOURS:
+    if seen is None:
         return
     pictures = torch.cat(list(generation.batches(images)))
     generator = torch.Generator().manual_seed(asked.seed)
@@ -321,7 +321,7 @@ def _blends(model: FunctionalImage, asked: Asked, images: Images) -> Iterator[di
             return mix(pictures[some], pictures[other[some]])
 
         draws[name + f", pairs {i}" * (i > 1)] = torch.no_grad()(draw)
-    yield from generation.distances(pictures.split(generation.BATCH), draws, load_layers(names, asked.weights, device), *names)
+    yield from generation.distances(pictures.split(generation.BATCH), draws, seen, *names)
 
 
 def _points(model: FunctionalPoints, sigma: float, images: Images) -> Iterator[dict]:

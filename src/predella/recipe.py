@@ -125,7 +125,7 @@ class Recipe:
     def __post_init__(self):
         if self.keep_every < 0:
             raise ValueError(f"keep_every must be 0 or more, got {self.keep_every}")
-        for name in ("log_every", "save_every", "sample_every", "samples"):
+        for name in ("log_every", "save_every", "sample_every", "samples", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
@@ -221,7 +221,8 @@ class Recipe:
             raise ValueError(f"data.channels is {self.data.channels} and model.channels {model.channels}; they must agree")
         for task in self._tasks():
             if not isinstance(task, Unconditional) or task.edge != model.size:
-                raise ValueError(f"this model trains on the unconditional task with edge = model.size = {model.size}, got {task}")
+                asked = f"--data.edge {model.size} --task.edge {model.size}"
+                raise ValueError(f"model.size is {model.size}, task.edge {getattr(task, 'edge', 'none')}; they must agree: {asked}")
 
     def _tasks(self) -> tuple[Task, ...]:
         return self.task, *(s.task for s in self.stages if s.task)

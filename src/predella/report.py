@@ -16,6 +16,8 @@ HOLES = ("strokes", "boxes", "text")
 TASKS = ("super_resolution", "colorization", "decompression", "pca", "layout")  # with many answers
 TWINS = {"_cimle": "conditional IMLE", "_cimle_single": "conditional IMLE at a single scale"}  # part of a run's name → in words
 COMPARED = ("fd_", "lpips_diversity", "faithful_variance")
+MEASURED = ("run", "set", "ask", "measure", "value", "protocol")  # of a published figure its source instead of the protocol
+BENCHMARK = ("run", "ask", "value", "command", "commit", "hardware")
 Rows = list[dict]
 
 
@@ -33,10 +35,16 @@ def read_records(folder: Path) -> Rows:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             try:
                 row = json.loads(line)
+                needed = BENCHMARK if row["measure"] == "benchmark" else MEASURED[: -1 if "source" in row else None]
+                if lacking := [field for field in needed if field not in row]:
+                    raise KeyError(lacking)
                 counted = row.get("images") if row["ask"] in TASKS else None  # answers to 300 and to 1,000 pictures stand side by side
                 key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted)
             except (ValueError, KeyError, TypeError):
-                raise UserError(f"{file}, line {number} is no record; each line is a JSON object with run, set, ask, measure") from None
+                raise UserError(
+                    f"{file}, line {number} is no record; each line is a JSON object with {', '.join(MEASURED)}, or of a benchmark "
+                    f"{', '.join(BENCHMARK)}"
+                ) from None
             rows.pop(key, None)
             rows[key] = row
     found = list(rows.values())
@@ -183,7 +191,7 @@ def _benchmarks(rows: Rows) -> list[str]:
         "|---|---|---|---|---|",
     ]
     out += [f"| {r['run']} | {r.get('set') or ''} | {r['ask']} | {r['value']:.4g} | {r['hardware']} |" for r in rows]
-    commands = dict.fromkeys(f"* `{r['command']}` (commit {r['commit'][:12]})" for r in rows)
+    commands = dict.fromkeys(f"* `{r['command']}` (commit {(r['commit'] or 'unknown')[:12]})" for r in rows)
     return [*out, "", *commands, ""]
 
 

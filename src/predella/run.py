@@ -80,7 +80,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     """
     folder = Path(folder)
     check_folder(folder)
-    holds = (folder / "recipe.json").exists()
+    holds = (folder / "recipe.json").exists() and any((folder / n).exists() for n in WRITTEN)  # else it ended before it had begun
     if resume and not (folder / STATE).exists():
         raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
     if resume and holds:
@@ -88,7 +88,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         _check_same(before, recipe, folder)
         _check_done(before, recipe, folder)
     if not resume and holds and not force:
-        raise UserError(f"{folder} holds a run; go on with --resume, replace it with --force, or choose another --out")
+        go_on = "go on with --resume, replace it" if (folder / STATE).exists() else "nothing of it was saved to go on from; replace it"
+        raise UserError(f"{folder} holds a run; {go_on} with --force, or choose another --out")
     if not resume and not holds and not force and (found := [n for n in WRITTEN if (folder / n).exists()]):
         raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
     if not resume and recipe.start and _start_of(recipe).resolve().is_relative_to(folder.resolve()):
@@ -127,7 +128,9 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         made = environment(command, hardware(engine.device, engine.world))
         if resume and (folder / "environment.json").exists():
             before = json.loads((folder / "environment.json").read_text())
-            made = {**before, "resumed": [*before.get("resumed", []), {k: made[k] for k in ("command", "commit")}]}
+            more = load_numbers(folder)["step"] < sum(stage.steps for stage in recipe.stages)
+            again = [{k: made[k] for k in ("command", "commit")}] if more else []
+            made = {**before, "resumed": [*before.get("resumed", []), *again]}
         write_text(folder / "environment.json", json.dumps(made, indent=2, ensure_ascii=False) + "\n")
     engine.wait()
     numbers = sum(p.numel() for p in model.parameters() if p.requires_grad)

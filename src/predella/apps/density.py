@@ -72,6 +72,7 @@ def prepared(picture: Picture, model: CoverageQuality, name: str, box: Box | Non
         notes.append(
             f"{name} has {width}×{height} pixels; it is padded with black to {size}×{size}"
             + (", whose bits count as its own (a bound)" if model.flow is not None else "")
+            + (": too few for its bits to say anything" if 2 * max(height, width) < (model.config.counted or size) else "")
         )
     if channels == 1 and pixels.mean() > 0:
         notes.append(

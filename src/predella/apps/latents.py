@@ -47,7 +47,7 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
 
     Args:
         square: cut and resample to the size the prior describes; else the border is repeated to a size that divides.
-        say: hears that something is transparent.
+        say: hears that something is transparent, or left out.
 
     Raises:
         UserError: another number of channels, or a box outside the picture.
@@ -64,6 +64,9 @@ def prepared(picture: Picture, name: str, model: Reversible, square: bool, box: 
         x = fit_square(pixels, model.config.size, box, model.config.surround) if square else pad_to(pixels, model.factor)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
+    height, width = picture.size
+    if square and box is None and height != width and not model.config.surround:
+        say(f"{name} has {width}×{height} pixels; its central square is made {model.config.size}×{model.config.size}")
     return x.to(device_of(model))
 
 

@@ -48,6 +48,8 @@ def run(options, rest) -> int:
             raise UserError(f"--record must name a .jsonl file, got {options.record}")
         check_folder(options.record.parent)
     check_seed(options.seed)
+    if options.weights is not None and not options.weights.is_dir():
+        raise UserError(f"--weights must name a folder with the features' weights, got {options.weights}")
     if not 2 <= options.samples <= 10_000:
         raise UserError(f"--samples must lie in 2…10000, got {options.samples}")
     check_tuning(options)
@@ -56,7 +58,7 @@ def run(options, rest) -> int:
     box = () if options.box == "none" else parse_box(options.box)
     asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box,
                   options.samples, options.tune, options.features)  # fmt: skip
-    for row in evaluate(options.run, options.data, asked, command=command, record=options.record):
+    for row in evaluate(options.run, options.data, asked, command=command, record=options.record, named=options.given):
         rows.append(row)
         if not options.json:
             print(f"{row['set']:>12} {row['ask']:>9} {row['measure']:>9} {_shown(row['value'])}", flush=True)

@@ -2,14 +2,15 @@
 
 predella fill IMAGE --mask MASK --out FILE
 
-MASK is an image of the same size: white is filled, black is kept exactly.
+MASK is an image of the same size: white is filled, black is kept exactly. What is thin vanishes; a hole of some ten pixels each way
+becomes a smooth patch. What is filled is opaque.
 """
 
 import json
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, open_model, say
+from predella.cli.shared import add_common, check_most, open_model, say
 
 LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -27,9 +28,12 @@ def run(options, rest) -> int:
     from predella.apps.fill import fill, read_mask
     from predella.image.files import check_output, read, write
 
+    check_most(options.max_pixels)
     picture = read(options.image, options.max_pixels)
     known = read_mask(read(options.mask, options.max_pixels), picture.size)
     check_output(options.out, picture, options.force)
+    if picture.alpha is not None and bool((picture.alpha[known < 1] < 1).any()):
+        say(f"{options.image} is transparent in places of the mask; what is filled there is opaque")
     if options.out.suffix.lower() in LOSSY:
         say(f"{options.out} is stored with losses, so known pixels change a little, too; .png keeps them exactly")
     model = open_model(options.model, "fill", options.cpu, "functional_fill")

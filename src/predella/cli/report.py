@@ -33,6 +33,8 @@ def run(options, rest) -> int:
             if not file.exists() or file.read_text() != wanted:
                 raise UserError(f"{file} is not what the records say; run predella report")
         return 0
+    if out.is_dir():
+        raise UserError(f"--out must name a file such as RESULTS.md, got the folder {out}")
     if out.exists() and MARK not in out.read_text() and not options.force:
         raise UserError(f"{out} exists and was not made by predella report; choose another --out or overwrite it with --force")
     for file, wanted in ((out, text), *pictures.items()):

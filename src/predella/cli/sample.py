@@ -12,6 +12,8 @@ from pathlib import Path
 
 from predella.cli.shared import add_common, add_zoom
 
+LARGEST = 200_000_000  # pixels of a sheet
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("model", help="a shipped name or a run folder")
@@ -41,6 +43,9 @@ def run(options, rest) -> int:
     paths = [options.out] if is_file(options.out) else [options.out / f"{i:0{width}}.png" for i in range(options.count)]
     check_outputs(paths, options.force)
     model = open_model(options.model, "sample", options.cpu)
+    if is_file(options.out) and (pixels := options.count * (model.config.size * options.zoom) ** 2) > LARGEST:
+        fewer = "a smaller --count or --zoom, or a folder"
+        raise UserError(f"{options.out} would have {pixels:,} pixels, more than the {LARGEST:,} of a sheet; ask for {fewer}")
     start = time.monotonic()
     batches = _of_density(model, options) if isinstance(model, CoverageQuality) else _draw(model, options)
     drawn, kept = 0, []

@@ -26,7 +26,7 @@ def run(options, rest) -> int:
     import torch
 
     from predella.apps import density
-    from predella.cli.shared import check_seed, expand, open_model, parse_box, say, usable
+    from predella.cli.shared import all_usable, check_seed, expand, open_model, parse_box, say
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -37,7 +37,7 @@ def run(options, rest) -> int:
     images, lenient = expand(options.images)
     model = open_model(options.model, "score", options.cpu)
     name, found = f"iw{options.samples}", []
-    for file, (x, own, notes) in usable(images, lenient, lambda file: density.prepared(read(file), model, str(file), box)):
+    for file, (x, own, notes) in all_usable(images, lenient, lambda file: density.prepared(read(file), model, str(file), box)):
         for note in notes:
             say(note)
         one = density.score(model, x, own, options.samples, torch.Generator().manual_seed(options.seed))

@@ -151,6 +151,14 @@ def check_seed(seed: int) -> None:
         raise UserError(f"--seed must lie in 0…2^63 - 1, got {seed}")
 
 
+def check_most(pixels: int) -> None:
+    """Raise UserError for a --max-pixels that no picture has."""
+    from predella.errors import UserError
+
+    if pixels < 1:
+        raise UserError(f"--max-pixels must be at least 1, got {pixels}")
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """`WxH` → (height, width)."""
     from predella.errors import UserError
@@ -209,6 +217,18 @@ def usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) 
         raise UserError(f"none of {len(images)} images could be used; see the lines above")
     if left:
         say(f"{left} of {len(images)} left out")
+
+
+def all_usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) -> Iterator[tuple[Path, Any]]:
+    """`usable`, but all are looked at before the first is given; of several each is looked at again, so that one at a time is in memory.
+
+    Raises:
+        UserError: see `usable`.
+    """
+    only = len(images) == 1
+    found = [(image, seen if only else None) for image, seen in usable(images, lenient, look)]
+    for image, seen in found:
+        yield image, seen if only else look(image)
 
 
 def is_file(out: Path) -> bool:

@@ -32,7 +32,7 @@ def add_arguments(parser) -> None:
 
 def run(options, rest: list[str]) -> int:
     from predella.errors import UserError, not_found
-    from predella.recipe import override, read_recipe
+    from predella.recipe import override
     from predella.recipes import RECIPES, find_recipe
     from predella.run import start
     from predella.train.checkpoint import STATE
@@ -50,14 +50,16 @@ def run(options, rest: list[str]) -> int:
         beside = Path(options.recipe).parent
         recorded = options.recipe.endswith(".json") and (beside / STATE).exists()
         folder = beside if recorded else Path("runs") / (options.recipe + "-smoke" * options.smoke)
+    if options.resume and options.force:
+        raise UserError("--resume goes on with a run, --force replaces it; give one of them")
     if options.resume and (folder / "recipe.json").exists():
-        recipe = read_recipe((folder / "recipe.json").read_text())
+        recipe = _recorded(folder / "recipe.json")
         if options.recipe in RECIPES:
             recipe = _going_on(recipe, RECIPES[options.recipe](smoke=options.smoke))
     elif options.recipe.endswith(".json"):
         if not Path(options.recipe).exists():
             raise not_found(options.recipe, "give a recipe's name or its recorded recipe.json")
-        recipe = read_recipe(Path(options.recipe).read_text())
+        recipe = _recorded(Path(options.recipe))
     else:
         recipe = find_recipe(options.recipe)(smoke=options.smoke)
     recipe = override(recipe, changes)
@@ -87,6 +89,21 @@ def run(options, rest: list[str]) -> int:
     except ValueError as error:  # a config that its own parts refuse
         raise UserError(str(error)) from None
     return 0
+
+
+def _recorded(file: Path):
+    """The recipe of a recorded recipe.json.
+
+    Raises:
+        UserError: it can't be read; the line names it.
+    """
+    from predella.errors import UserError
+    from predella.recipe import read_recipe
+
+    try:
+        return read_recipe(file.read_text())
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: {error}; restore that file, or train anew into another --out") from None
 
 
 def keep_freed_memory() -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, open_model, parse_box, parse_size
+from predella.cli.shared import add_common, check_most, open_model, parse_box, parse_size
 
 
 def add_arguments(parser) -> None:
@@ -32,11 +32,12 @@ def run(options, rest) -> int:
     from predella.errors import UserError
 
     scale, wanted, box = parse_scale(options.scale), parse_size(options.size), parse_box(options.box)
+    check_most(options.max_pixels)
     if not 1 <= options.quality <= 100:
         raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
-    from predella.cli.shared import cut, expand, leave_out, output_paths, say, usable
+    from predella.cli.shared import all_usable, cut, expand, leave_out, output_paths, say
     from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_whole import WholeNetworks
 
@@ -50,7 +51,7 @@ def run(options, rest) -> int:
     model = None
     rows = []
     paths = dict(zip(images, outputs))
-    for source, picture in usable(images, lenient, look):
+    for source, picture in all_usable(images, lenient, look):  # before anything is written
         path = paths[source]
         if model is None:
             model = open_model(options.model, "upscale", options.cpu, "functional_sr")

@@ -127,7 +127,7 @@ class Source:
 def _remedy(source: Source, why: str) -> str:
     """What helps when no picture could be used."""
     if "smaller than" in why:
-        return f"lower --data.smallest ({source.smallest})"
+        return f"take larger pictures, or in training lower --data.smallest ({source.smallest})"
     if "contain the box" in why:
         return "give the box of these pictures (--data.box, or --box of evaluate)"
     if "larger than" in why:

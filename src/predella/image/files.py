@@ -149,8 +149,8 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
         raise UserError(f"{path} holds floating-point pixels, 8 or 16 bits are needed; convert it first")
     else:
         image.load()
-        if image.mode == "CMYK":
-            icc = None  # it describes inks, not the RGB made here
+        if icc and icc[16:20] not in (b"RGB ", b"GRAY"):
+            icc = None  # it describes inks, or Lab, not the RGB made here
         array, bits = np.asarray(_eight_bit(image)), 8
         array = array[..., None] if array.ndim == 2 else array
     picture = _picture(array, bits, icc)

@@ -64,7 +64,7 @@ def meta_internal_dataset_windows(smoke: bool = False) -> Recipe:
 def meta_internal_photos(smoke: bool = False) -> Recipe:
     """Hundreds of pictures by distances of textures, which need no critic, from a run of `meta_internal_dataset` (--start RUN).
 
-    Scale by scale, then all at once. Without a start textures end in dots. Half an hour on 2 CPU cores for 790 photos (the shipped
+    Scale by scale, then all at once. Without a start (--start "") textures end in dots. Half an hour on 2 CPU cores for 790 photos (shipped
     weights are of three such runs, as their card says); by its paper a picture takes 5 minutes on a GPU, with a critic.
     """
     recipe = _recipe("meta_internal_photos", MODEL, (1000, 500, 250, 120, 900), 4, 5e-4, smoke, adversarial=0.0, texture=0.25)
@@ -73,7 +73,8 @@ def meta_internal_photos(smoke: bool = False) -> Recipe:
         generator = replace(stage.optim["generator"], slow_lr=2e-4, schedule="cosine")
         objective = replace(stage.objective, together=stage is recipe.stages[-1])
         stages.append(replace(stage, objective=objective, optim={"generator": generator}))
-    return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, flip=True, snap=8))
+    start = "" if smoke else "runs/meta_internal_dataset"
+    return replace(recipe, stages=tuple(stages), augment=replace(recipe.augment, flip=True, snap=8), start=start)
 
 
 def meta_internal_dataset_paper(smoke: bool = False) -> Recipe:
