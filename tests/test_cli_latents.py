@@ -200,7 +200,7 @@ def test_damaged_and_foreign_latents(cli, refuses, faces, photo, tmp_path):
 
 def test_too_many_kept_dimensions_are_refused_before_training(refuses, tmp_path):
     refuses("train", "reversible_faces", "--smoke", "--model.prior.dims", "1000", "--out", tmp_path / "r", says=["768 dimensions", "1000"])
-    refuses("train", "reversible_faces", "--smoke", "--task.edge", "12", "--out", tmp_path / "r", says=["model.size = 16"])
+    refuses("train", "reversible_faces", "--smoke", "--task.edge", "12", "--out", tmp_path / "r", says=["model.size is 16, task.edge 12"])
     refuses("train", "reversible_mnist_ot", "--smoke", "--data", "photos", "--data.pad", "false", "--out", tmp_path / "r", says="classes")
     assert not (tmp_path / "r").exists()
 

@@ -64,7 +64,7 @@ def test_recognised_by_hand():
     assert rows[1]["value"] == pytest.approx(np.exp(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))))
 
 
-def test_evaluate_faces(cli, refuses, runs, vgg_weights, caplog):
+def test_evaluate_faces(cli, refuses, runs, vgg_weights, tmp_path, caplog):
     run = runs / "reversible_faces"
     status, out, err = cli("evaluate", run, "--data", "photos", "--part", "2,8", "--weights", vgg_weights, "--json")
     assert status == 0, err
@@ -72,7 +72,8 @@ def test_evaluate_faces(cli, refuses, runs, vgg_weights, caplog):
     rows = {(r["ask"], r["measure"]): r["value"] for r in json.loads(out)["rows"]}
     assert rows["full latent", "l1"] < 9e-7
     assert rows["samples (mixture)", "fd_vgg16_relu4_3_6"] > 0 and ("restricted latent", "psnr_rgb") in rows
-    _, out, _ = cli("evaluate", run, "--data", "photos", "--part", "0,3", "--weights", "nowhere", "--json")
+    (tmp_path / "nothing").mkdir()
+    _, out, _ = cli("evaluate", run, "--data", "photos", "--part", "0,3", "--weights", tmp_path / "nothing", "--json")
     assert {r["measure"] for r in json.loads(out)["rows"]} == {"l1", "psnr_rgb"} and "more than 3 pictures, got 3" in caplog.text
     before = (run / "metrics.jsonl").read_text()
     refuses("evaluate", run, "--seed", "-1", says="--seed")

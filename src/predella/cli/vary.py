@@ -87,13 +87,18 @@ def _walk(options, model) -> int:
     paths = output_paths([i.with_suffix(".png") for i in images], options.out)
     check_outputs(paths, options.force)
     written = []
-    ready = usable(images, lenient, lambda file: prepared(read(file), str(file), model, True, box, say) if options.images else None)
+    notes: list[str] = []
+    ready = usable(
+        images, lenient, lambda file: prepared(read(file), str(file), model, True, box, notes.append) if options.images else None
+    )
     for path, x in [(paths[images.index(file)], x) for file, x in ready]:  # all are looked at before anything is written
         try:
             with torch.no_grad():
                 rows = model.traverse(x, dims, options.steps, options.reach, options.label).cpu()
         except ValueError as error:
             raise UserError(str(error).replace("dims must", "--dims must")) from None
+        while notes:
+            say(notes.pop(0))
         write(Picture(sheet(rows, zoom=options.zoom)), path, options.force)
         written.append(str(path))
         if not options.json:

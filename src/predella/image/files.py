@@ -149,7 +149,7 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
         raise UserError(f"{path} holds floating-point pixels, 8 or 16 bits are needed; convert it first")
     else:
         image.load()
-        if icc and icc[16:20] not in (b"RGB ", b"GRAY"):
+        if image.mode in ("CMYK", "LAB") or (icc and icc[16:20] in (b"CMYK", b"Lab ")):
             icc = None  # it describes inks, or Lab, not the RGB made here
         array, bits = np.asarray(_eight_bit(image)), 8
         array = array[..., None] if array.ndim == 2 else array
