@@ -20,7 +20,7 @@ def test_a_training_that_failed_at_its_start_is_no_run(cli, refuses, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr("predella.run.Trainer.fit", lambda *_: (_ for _ in ()).throw(MemoryError()))
         refuses(*words, says="not enough memory")
-    assert (tmp_path / "r" / "recipe.json").exists()
+    assert not (tmp_path / "r").exists()
     status, _, err = cli(*words)
     assert status == 0, err
     (tmp_path / "r" / "state" / "latest.safetensors").unlink()
@@ -75,7 +75,8 @@ def test_a_profile_of_other_colours_is_not_kept(tmp_path):
     assert read(tmp_path / "a.png").icc is None
 
 
-def test_photos_are_trained_from_a_run_unless_one_says_otherwise(refuses):
+def test_photos_are_trained_from_a_run_unless_one_says_otherwise(refuses, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     refuses(
         "train", "meta_internal_photos", "--data", "photos", "--out", "nowhere", says=["runs/meta_internal_dataset", "train that run first"]
     )

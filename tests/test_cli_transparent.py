@@ -62,6 +62,12 @@ def test_a_reversible_network_sees_white(cli, runs, clear, tmp_path):
         assert "seen as white" in cli(*words, "--out", tmp_path / f"{words[0]}.png", "--cpu")[2]
 
 
+def test_an_alpha_channel_that_hides_nothing_is_no_news(cli, runs, photo, tmp_path):
+    Image.open(photo).convert("RGBA").save(tmp_path / "opaque.png")
+    status, _, err = cli("encode", runs / "reversible_faces", tmp_path / "opaque.png", "--out", tmp_path / "z.safetensors")
+    assert status == 0 and "transparent" not in err
+
+
 def test_an_enlarged_face_sees_white(cli, towers, clear, tmp_path):
     small = np.zeros((4, 4, 4), np.uint8)
     small[..., :3], small[:, 2:] = HIDDEN, (90, 60, 200, 255)

@@ -188,15 +188,23 @@ def test_a_tiff_is_turned_once(tmp_path, mode, compression, orientation):
         assert (trained == (upright // 257 if mode == "I;16" else upright)).all()
 
 
-def test_a_description_of_a_wrong_kind_costs_the_description_alone(tmp_path):
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_description_of_a_wrong_kind_costs_the_description_alone(tmp_path, caplog, orientation):
+    """In training, too: a resolution that is text, which can't be written again."""
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112], exif[0x011A] = orientation, 72.0
     Image.new("RGB", (7, 5), "red").save(tmp_path / "a.jpg", exif=exif)
     raw = (tmp_path / "a.jpg").read_bytes()
-    tag = raw.index(b"\x01\x12\x00\x03") if b"\x01\x12\x00\x03" in raw else raw.index(b"\x12\x01\x03\x00")
-    wrong = raw[: tag + 2] + (b"\x00\x02" if raw[tag : tag + 1] == b"\x01" else b"\x02\x00") + raw[tag + 4 :]  # text instead of a number
-    (tmp_path / "wrong.jpg").write_bytes(wrong)
-    assert read(tmp_path / "wrong.jpg").pixels.shape[1] == 3
+    big = b"MM" in raw[:40]
+    tag, kind = (b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02") if big else (b"\x1a\x01\x05\x00", b"\x1a\x01\x02\x00")
+    assert raw.count(tag) == 1
+    (tmp_path / "wrong.jpg").write_bytes(raw.replace(tag, kind))
+    for _ in range(2):
+        found = read(tmp_path / "wrong.jpg")
+    assert found.size == ((5, 7) if orientation == 1 else (7, 5))
+    assert tuple(_decode(tmp_path / "wrong.jpg", 3).shape[1:]) == found.size
+    if found.exif is None:
+        assert caplog.text.count("its EXIF has tags of a wrong kind") == 1 and "wrong.jpg" in caplog.text
 
 
 def test_more_exif_than_a_jpeg_holds_is_left_out(tmp_path, caplog):

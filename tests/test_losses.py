@@ -87,7 +87,8 @@ def test_distances_of_points_are_not_rounded_in_mixed_precision():
     exact = ot.squared_distances(x, y), ot.sliced_wasserstein(x, y, 3, torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
         mixed = ot.squared_distances(x, y), ot.sliced_wasserstein(x, y, 3, torch.Generator().manual_seed(0))
-    assert all(torch.equal(a, b) for a, b in zip(mixed, exact))
+        of_two_kinds = ot.squared_distances(x.bfloat16(), y), ot.sliced_wasserstein(x.bfloat16(), y, 3, torch.Generator())
+    assert all(torch.equal(a, b) for a, b in zip(mixed, exact)) and all(d.dtype == torch.float32 for d in of_two_kinds)
 
 
 def test_sliced_distance_of_a_shift():

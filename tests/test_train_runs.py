@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from predella.card import model_card
+from predella.data.batches import seed_of
 from predella.recipe import override
 from predella.recipes import find_recipe
 from predella.train.log import append_row, hardware, last_step, read_rows
@@ -119,6 +120,7 @@ def test_each_kept_step_is_loaded_when_its_turn_comes(cli, tmp_path, monkeypatch
     assert {row["at"] for row in rows} == {10, 20}
 
 
-def test_a_seed_is_well_mixed_up_to_its_largest():
-    recipe = find_recipe("functional_sr")(smoke=True)
-    assert override(recipe, {"seed": str(2**32 - 1)}).seed == 2**32 - 1
+def test_seeds_differ_up_to_the_largest():
+    recipe, largest = find_recipe("functional_sr")(smoke=True), 2**32 - 1
+    assert override(recipe, {"seed": str(largest)}).seed == largest
+    assert len({seed_of(seed, 1) for seed in (0, 1, largest - 1, largest)}) == 4

@@ -1,6 +1,7 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
 import logging
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
     whole = [] if asked.curve else [({}, measure_by(kind, run, _model(folder), asked, recipe))]
     made = {k: v for k, v in environment(command).items() if k in ("predella", "commit", "command", "hardware", "torch")}
     own = folder is not None and Path(run).exists() and (folder / "recipe.json").exists() and not folder.is_relative_to(PRETRAINED)
-    name = (Path(run).resolve() if own else Path(run)).name + ("+ensemble" if asked.ensemble else "")
+    name = Path(os.path.abspath(run) if own else run).name + ("+ensemble" if asked.ensemble else "")
     source = recipe.data if recipe is not None and kind in OWN else Source(smallest=16, longest=OWN_PATCHES.get(run, 0))
     if asked.box is not None:
         source = replace(source, box=asked.box)

@@ -80,7 +80,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     """
     folder = Path(folder)
     check_folder(folder)
-    holds = (folder / "recipe.json").exists() and any((folder / n).exists() for n in WRITTEN)  # else it ended before it had begun
+    holds = (folder / "recipe.json").exists()
     if resume and not (folder / STATE).exists():
         raise UserError(f"{folder} has no {STATE} to resume from; start without --resume")
     if resume and holds:
@@ -92,7 +92,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         raise UserError(f"{folder} holds a run; {go_on} with --force, or choose another --out")
     if not resume and not holds and not force and (found := [n for n in WRITTEN if (folder / n).exists()]):
         raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
-    if not resume and recipe.start and _start_of(recipe).resolve().is_relative_to(folder.resolve()):
+    if not resume and recipe.start and _would_clear(folder.resolve(), _start_of(recipe).resolve()):
         raise UserError(f"{folder} holds the weights to start from, and would be replaced; choose another --out")
     images = recipe.data.open()
     engine = Engine("cpu" if cpu else "auto", recipe.precision)
@@ -107,8 +107,8 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
             torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
             objective = stage.objective.build(model)
         objective.started = bool(recipe.start)
-        if engine.world > 1 and stream.batch_size // engine.world % objective.together:
-            needed = f"a multiple of {engine.world * objective.together}"
+        if engine.world > 1 and stream.batch_size // engine.world % objective.group:
+            needed = f"a multiple of {engine.world * objective.group}"
             raise UserError(f"stages.{i}.batch_size must be {needed}, for {engine.world} processes, got {stream.batch_size}")
         parts.append(Part(stage.name, stage.steps, objective, stream, stage.optim))
     show = Batches(images, recipe.task, recipe.samples, recipe.augment, seed_of(recipe.seed, 6))(0)
@@ -138,7 +138,12 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     trainer = Trainer(model, parts, folder, engine, ema=recipe.ema, save_every=recipe.save_every,
                       log_every=recipe.log_every, sample_every=recipe.sample_every, keep_every=recipe.keep_every,
                       show=show, tell=tell)  # fmt: skip
-    trainer.fit(resume)
+    try:
+        trainer.fit(resume)
+    except BaseException:
+        if engine.main and not resume:
+            _withdraw(folder)
+        raise
     model.load_state_dict(trainer.ema.shadow)
     if engine.main:
         write_text(folder / "README.md", model_card(folder))
@@ -180,6 +185,22 @@ def _keep_records(run: Path, place: Path) -> None:
             write_text(place / name, (run / name).read_text())
     if (run / START).is_dir():
         _keep_records(run / START, place / START)
+
+
+def _withdraw(folder: Path) -> None:
+    """Remove the records of a run that ended before it had anything to keep, so that it can be begun again."""
+    if any((folder / name).exists() for name in (*WRITTEN, "samples", "checkpoints")):
+        return
+    _clear(folder)
+    for name in RECORDS:
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _would_clear(folder: Path, model: Path) -> bool:
+    """Whether `_clear` removes the model folder `model`."""
+    return model == folder or any(model.is_relative_to(folder / part) for part in (START, "checkpoints"))
 
 
 def _clear(folder: Path) -> None:

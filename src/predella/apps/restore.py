@@ -199,7 +199,7 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
         yield from picture.notes_on_white(str(path))
     if picture.bits > 8:
         yield f"{path} has {picture.bits} bits a channel; its answers have 8"
-    if picture.alpha is not None and picture.alpha.max() <= -1:
+    if isinstance(task, (Colorization, Decompression)) and picture.alpha is not None and picture.alpha.max() <= -1:
         yield f"{path} is wholly transparent, and so are its answers; what its pixels hide is used"
     if isinstance(task, Layout) and task.encoding == "one_hot":
         found, strange = task.shares(picture.rgb())
@@ -327,7 +327,8 @@ class Overview:
 
     def __init__(self, task: Restoration, picture: Picture, condition: Tensor, truth: Tensor | None = None):
         self.seen = lambda x: as_file(task, picture, x).on_white()
-        self.input = picture.on_white() if isinstance(task, Layout) else self.seen(condition)
+        whole = isinstance(task, SuperResolution)  # a condition that is on white already
+        self.input = picture.on_white() if isinstance(task, Layout) else condition if whole else self.seen(condition)
         self.truth = [] if truth is None else [truth]
         self.first: list[Tensor] = []
         self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())

@@ -2,7 +2,7 @@
 
 predella fill IMAGE --mask MASK --out FILE
 
-MASK is an image of the same size: white is filled, black is kept exactly. What is thin vanishes; a hole of some ten pixels each way
+MASK is an image of the same size: white is filled, black is kept exactly. What is thin vanishes; a hole of some forty pixels each way
 becomes a smooth patch. What is filled is opaque.
 """
 
@@ -10,9 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, check_most, open_model, say
-
-LOSSY = (".jpg", ".jpeg", ".webp")
+from predella.cli.shared import LOSSY, add_common, check_most, open_model, say
 
 
 def add_arguments(parser) -> None:

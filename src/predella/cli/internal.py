@@ -19,7 +19,7 @@ def vary(options, model) -> int:
 
     from predella.apps import internal, patches
     from predella.cli.progress import progress
-    from predella.cli.shared import check_seed, check_zoom, leave_out, on_white, parse_size, say, several_each, usable
+    from predella.cli.shared import all_usable, check_seed, check_zoom, leave_out, on_white, parse_size, say, several_each
     from predella.errors import UserError
     from predella.image.files import read
 
@@ -45,20 +45,19 @@ def vary(options, model) -> int:
         scale_of(model, options.from_scale, 0)
 
     def looked_at(file: Path):
-        picture, only = on_white(read(file), file), len(images) == 1
+        picture = on_white(read(file), file)
         if options.method == "patch":
             patches.check(picture, str(file))
         else:
             internal.check_picture(picture, coarsest, str(file))
             if model is not None:
                 internal.check_together(options.count, wanted or model.fit((picture.shape[-2], picture.shape[-1])))
-        return picture if only else None  # several are read again, one at a time
+        return picture
 
     if options.keep and len(images) > 1:
         raise UserError(f"--keep is for the model of one image, got {len(images)} images; train the others by themselves")
     done: list[dict] = []
-    for file, seen in list(usable(images, lenient, looked_at)):  # all are looked at before anything is written
-        picture = read(file).on_white() if seen is None else seen
+    for file, picture in all_usable(images, lenient, looked_at, lambda file: read(file).on_white()):
         start, generator, made = time.monotonic(), torch.Generator().manual_seed(options.seed), []
         source, answers = picture, iter(())
         if options.method == "model":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+LOSSY = (".jpg", ".jpeg", ".webp")  # endings of formats that keep pixels about as they are
 INK = 0.35  # mean brightness over the largest, beyond which it hardly is a line: 300 digits of MNIST have .27 at most
 
 
@@ -219,8 +220,9 @@ def usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) 
         say(f"{left} of {len(images)} left out")
 
 
-def all_usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any]) -> Iterator[tuple[Path, Any]]:
-    """`usable`, but all are looked at before the first is given; of several each is looked at again, so that one at a time is in memory.
+def all_usable(images: list[Path], lenient: set[Path], look: Callable[[Path], Any],
+               again: Callable[[Path], Any] | None = None) -> Iterator[tuple[Path, Any]]:  # fmt: skip
+    """`usable`, but all are looked at before the first is given; of several each is looked at `again`, so that one at a time is in memory.
 
     Raises:
         UserError: see `usable`.
@@ -228,7 +230,7 @@ def all_usable(images: list[Path], lenient: set[Path], look: Callable[[Path], An
     only = len(images) == 1
     found = [(image, seen if only else None) for image, seen in usable(images, lenient, look)]
     for image, seen in found:
-        yield image, seen if only else look(image)
+        yield image, seen if only else (again or look)(image)
 
 
 def is_file(out: Path) -> bool:

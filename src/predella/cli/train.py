@@ -134,6 +134,7 @@ def fields_of(rest: list[str]) -> dict[str, str]:
         if not word.startswith("--"):
             raise UserError(f"'{word}' is not an option; recipe fields are written --field VALUE")
         name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
         if not equals:
             if not words:
                 raise UserError(f"--{name} needs a value; write --{name} VALUE")

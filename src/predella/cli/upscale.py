@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from predella.cli.shared import add_common, check_most, open_model, parse_box, parse_size
+from predella.cli.shared import LOSSY, add_common, check_most, open_model, parse_box, parse_size
 
 
 def add_arguments(parser) -> None:
@@ -37,26 +37,26 @@ def run(options, rest) -> int:
         raise UserError(f"--quality must be from 1 to 100, got {options.quality}")
     from predella.apps.upscale import target_size, upscale_array
     from predella.cli.progress import progress
-    from predella.cli.shared import all_usable, cut, expand, leave_out, output_paths, say
+    from predella.cli.shared import all_usable, check_outputs, cut, expand, leave_out, output_paths, say
     from predella.image.files import Picture, check_output, file_bits, read, write_array
     from predella.models.functional_whole import WholeNetworks
 
     def look(source: Path) -> Picture:
-        return cut(read(source, options.max_pixels), box, source)
+        picture = cut(read(source, options.max_pixels), box, source)
+        check_output(paths[source], picture, True, target_size(picture.size, scale, wanted, model.enlarges_only))
+        return picture
 
     images, lenient = expand(options.images)
     outputs = output_paths(images, options.out)
-    if not any(p.suffix.lower() in (".jpg", ".jpeg", ".webp") for p in outputs):
+    if not any(p.suffix.lower() in LOSSY for p in outputs):
         leave_out(options, "--quality", "files without loss")
-    model = None
+    check_outputs(outputs, options.force)
+    model = open_model(options.model, "upscale", options.cpu, "functional_sr")
     rows = []
     paths = dict(zip(images, outputs))
-    for source, picture in all_usable(images, lenient, look):  # before anything is written
+    for source, picture in all_usable(images, lenient, look):  # all before anything is written
         path = paths[source]
-        if model is None:
-            model = open_model(options.model, "upscale", options.cpu, "functional_sr")
         size = target_size(picture.size, scale, wanted, model.enlarges_only)
-        check_output(path, picture, options.force, size)
         if isinstance(field := model.config.field, WholeNetworks) and picture.size != (field.edge, field.edge):
             say(f"{source} is seen whole, as {field.edge}×{field.edge} pixels, of which {options.model} makes one function")
         start = time.monotonic()

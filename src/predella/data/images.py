@@ -3,7 +3,6 @@
 import io
 import logging
 import threading
-import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from predella.config import config
@@ -21,7 +20,8 @@ from predella.data.builtin import BUILTIN
 from predella.data.named import NAMED, fetch
 from predella.errors import UserError, not_found
 from predella.image.contract import from_uint8, to_uint8
-from predella.image.files import MAX_PIXELS, not_mapped
+from predella.image.files import MAX_PIXELS
+from predella.image.opening import opened, upright
 from predella.image.resize import resize
 
 log = logging.getLogger(__name__)
@@ -213,25 +213,22 @@ def _shaped(source: Source, opener: Opener) -> Tensor:
 
 def _decode(stream, channels: int) -> Tensor:
     """(C, H, W) uint8, upright."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is half of ours
-        with Image.open(stream) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                raise ValueError("animated")
-            not_mapped(image)
-            image = ImageOps.exif_transpose(image)
-            if image.mode == "F":
-                raise ValueError("floating-point pixels, 8 or 16 bits are needed")
-            if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-                values = np.asarray(image).astype(np.int64)
-                if values.min() < 0 or values.max() > 65535:
-                    raise ValueError("32-bit integers, 8 or 16 bits are needed")
-                return _tensor(((values + 128) // 257).astype(np.uint8), channels)
-            if "A" in image.mode or "transparency" in image.info:  # what is transparent shows white
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    with opened(stream) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}×{image.height} pixels, more than {MAX_PIXELS:,}")
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            raise ValueError("animated")
+        image = upright(image)
+        if image.mode == "F":
+            raise ValueError("floating-point pixels, 8 or 16 bits are needed")
+        if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
+            values = np.asarray(image).astype(np.int64)
+            if values.min() < 0 or values.max() > 65535:
+                raise ValueError("32-bit integers, 8 or 16 bits are needed")
+            return _tensor(((values + 128) // 257).astype(np.uint8), channels)
+        if "A" in image.mode or "transparency" in image.info:  # what is transparent shows white
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return _tensor(array, channels)
 
 

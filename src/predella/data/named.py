@@ -82,9 +82,16 @@ def fetch(name: str) -> Path:
     if named.page:
         raise UserError(f"{name} may only be downloaded by hand, from {named.page}; then pass the archive with --data PATH")
     cache = Path(pooch.os_cache("predella"))
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{name}.lock"):  # of several processes one fetches, the others find what it has
+    lock = FileLock(cache / f"{name}.lock")  # of several processes one fetches, the others find what it has
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:  # a place that can only be read may hold the set
         return _fetched(name, named, cache)
+    try:
+        return _fetched(name, named, cache)
+    finally:
+        lock.release()
 
 
 def _fetched(name: str, named: Named, cache: Path) -> Path:

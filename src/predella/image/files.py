@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from predella.atomic import atomic_write, check_free
 from predella.errors import UserError, not_found
 from predella.image.color import luma
 from predella.image.fit import Box, cut_box
+from predella.image.opening import ORIENTATION, opened
 
 log = logging.getLogger(__name__)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 LOOKED_FOR = (*FORMATS, ".jfif", ".bmp", ".gif", ".avif", ".heic", ".heif")  # in folders; of what can't be read a user is told
 MOVING = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}  # several frames; PNG as APNG
 MAX_PIXELS = 200_000_000
-ORIENTATION = 0x0112  # the EXIF tag
 PLANAR, ICC, RESOLUTION, RESOLUTION_UNIT = 284, 34675, (282, 283), 296  # TIFF tags
 # of a TIFF's own tags, those that describe the picture and not its storage: title, maker, model, software, date, artist, rights
 DESCRIPTIVE = (0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298)
@@ -75,7 +76,7 @@ class Picture:
 
     def notes_on_white(self, name: str) -> list[str]:
         """What a user is told where `on_white` is all that is seen of the file; nothing of one without transparency."""
-        return [] if self.alpha is None else [f"{name} is transparent in places; they are seen as white"]
+        return [] if self.alpha is None or self.alpha.min() >= 1 else [f"{name} is transparent in places; they are seen as white"]
 
     def rgb(self) -> Tensor:
         """(1, 3, H, W): grey repeated."""
@@ -98,14 +99,10 @@ def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     if path.is_dir():
         raise UserError(f"{path} is a folder, an image file is needed; name a file in it")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the size is judged here, damage by the decoder's errors
+        warnings.simplefilter("ignore")  # damage is judged by the decoder's errors
         try:
-            Image.MAX_IMAGE_PIXELS, before = None, Image.MAX_IMAGE_PIXELS
-            try:
-                with Image.open(path) as image:
-                    return _decode(path, image, max_pixels)
-            finally:
-                Image.MAX_IMAGE_PIXELS = before
+            with opened(path) as image:
+                return _decode(path, image, max_pixels)
         except UserError:
             raise
         except UnidentifiedImageError:
@@ -129,7 +126,6 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     _check_size(path, *image.size, max_pixels)
     if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO",):
         raise UserError(f"{path} is animated or has several pages ({getattr(image, 'n_frames', 2)}), one still is needed; extract a frame")
-    not_mapped(image)
     exif, icc = image.getexif(), image.info.get("icc_profile")
     turned = exif.get(ORIENTATION, 1)
     if image.format == "TIFF":
@@ -163,22 +159,22 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
         exif[ORIENTATION] = 1
     dpi = image.info.get("dpi")
     dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
-    return replace(picture, exif=_bytes(exif), dpi=dpi)
+    return replace(picture, exif=_bytes(exif, path), dpi=dpi)
 
 
-def _bytes(exif: Image.Exif) -> bytes | None:
+def _bytes(exif: Image.Exif, path: Path) -> bytes | None:
     """None of no tags, and of those that say what can't be written again: a picture is worth more than its description."""
     try:
         return exif.tobytes() if len(exif) else None
     except Exception:  # Pillow's encoder fails in many ways on tags of a wrong kind
-        log.warning("a picture's EXIF has tags of a wrong kind; it is left out")
+        _tell_lost(path)
         return None
 
 
-def not_mapped(image: Image.Image) -> None:
-    """Have Pillow read an opened TIFF instead of mapping it: it maps rows as long as those of the turned picture."""
-    if isinstance(image, TiffImageFile):
-        image.filename = ""
+@cache
+def _tell_lost(path: Path) -> None:
+    """Once a file, which some verbs read twice."""
+    log.warning("%s: its EXIF has tags of a wrong kind, and is left out of what is made of it", path)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -249,7 +245,7 @@ def _tiff16(path: Path, max_pixels: int) -> Picture:
     picture = _picture(array, 16, tags.get(ICC))
     exif = Image.Exif()
     exif.update({tag: str(tags[tag]) for tag in DESCRIPTIVE if tag in tags and tag != ORIENTATION and not _of_storage(tags[tag])})
-    picture = replace(picture, exif=_bytes(exif), dpi=_tiff_dpi(tags))
+    picture = replace(picture, exif=_bytes(exif, path), dpi=_tiff_dpi(tags))
     orientation = int(tags.get(ORIENTATION, 1))
     alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
     return picture.with_pixels(_upright(picture.pixels, orientation), alpha)

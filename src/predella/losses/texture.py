@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from predella.losses.transport import GaussianTransport, random_directions
-from predella.nn.coordinate import in_32_bits
+from predella.nn.precision import in_32_bits
 
 PATCH = 7  # edge of the patches, in pixels
 SMALLEST = 16  # edge from which on a network's features are compared

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from predella.nn.precision import in_32_bits
+
 INVERSE_MULTIQUADRIC_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAIRS = 2**20  # of points whose distances are in memory at once
 LEAST_ROOT = 1e-6  # of a variance, below which a root of an eigenvalue keeps a finite slope
@@ -54,6 +56,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int, generator: torch.
     _check(x, y)
     if x.shape != y.shape:
         raise ValueError(f"sliced transport sorts sets of equal size, got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = _exact(x, y)
     directions = random_directions(x.shape[1], projections, generator).to(x)
     with torch.autocast(x.device.type, enabled=False):
         return ((x @ directions).sort(0).values - (y @ directions).sort(0).values).square().mean()
@@ -216,11 +219,18 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _by_products(x: Tensor, y: Tensor) -> Tensor:
+    same = x is y
+    x, y = _exact(x, y)
     with torch.autocast(x.device.type, enabled=False):  # a difference of large numbers
         d = (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp(min=0)
-    if x is y:
+    if same:
         d = d * (1 - torch.eye(len(x), dtype=d.dtype, device=d.device))
     return d
+
+
+def _exact(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Under autocast both in 32 bits."""
+    return (in_32_bits(x), in_32_bits(y)) if torch.is_autocast_enabled(x.device.type) else (x, y)
 
 
 def _check(x: Tensor, y: Tensor) -> None:

@@ -17,8 +17,8 @@ from predella.image.contract import check_image
 from predella.losses.likelihood import bits_per_dim, gaussian_kl, gaussian_log_density, importance_weighted
 from predella.models.base import Model
 from predella.nn.autoregressive import InverseAutoregressive
-from predella.nn.coordinate import in_32_bits
 from predella.nn.latent import LatentDecoder, LatentEncoder, Norm, widths
+from predella.nn.precision import in_32_bits
 from predella.nn.real_nvp import real_nvp
 
 NARROWEST = 0.003  # least deviation of a feature given z, a third of a level's interval on [-1, 1]

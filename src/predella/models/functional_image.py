@@ -19,9 +19,10 @@ from predella.image.coords import WHOLE, Region, centres, check_inside
 from predella.models.base import Model
 from predella.models.functional_patches import PatchNetworks, PatchPaint
 from predella.models.functional_whole import WholeNetworks, WholePaint
-from predella.nn.coordinate import HeatField, outside_autocast, quadratic_basis, quadratic_coefficients
+from predella.nn.coordinate import HeatField, quadratic_basis, quadratic_coefficients
 from predella.nn.encoders import ResidualEncoder, UNetEncoder
 from predella.nn.hyper import HyperNetwork, Weights, first_layers, interpolate_on_arc, interpolate_weights
+from predella.nn.precision import outside_autocast
 
 NUDGE = 1e-4  # cells: more than the rounding of float32 coordinates of 3 000 pixels, and nothing to the eye
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from predella.config import config
 from predella.models.base import Model
-from predella.nn.coordinate import CosineMLP, outside_autocast
+from predella.nn.coordinate import CosineMLP
 from predella.nn.heads import DenseHeads
 from predella.nn.hyper import Weights, apply_weights
+from predella.nn.precision import outside_autocast
 
 MARGIN = 0.9  # of the window [-1, 1]²: how far a point set that is not an image is brought to its border
 

@@ -45,7 +45,7 @@ class Objective:
     parts: Mapping[str, nn.Module]  # all that trains, set up and saved by the trainer
     started: bool = False  # the model's weights are those of an earlier run
     averaged: bool = False  # a later stage begins with the moving average of the one before
-    together: int = 1  # so many items are looked at with one another: a process's share of a batch is a multiple of it
+    group: int = 1  # so many items are looked at with one another: a process's share of a batch is a multiple of it
     pause: int = 1  # a run can be saved and resumed at steps of the stage that this divides
 
     def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:

@@ -98,7 +98,7 @@ class FunctionalBlend(Objective):
             maps = features.seen(torch.zeros(1, 3, self.edge, self.edge))
             self.critic = FeatureCritic([(m.shape[1], m.shape[-1]) for m in maps], config.critic_width)
         self.parts: Mapping[str, nn.Module] = {"model": model, "critic": self.critic}
-        self.together = 2
+        self.group = 2
 
     def phases(self) -> tuple[Phase, ...]:
         weights = {"distance": 1.0, "quality": self.config.quality}
