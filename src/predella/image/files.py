@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from predella.atomic import atomic_write, check_free
 from predella.errors import UserError, not_found
 from predella.image.color import luma
 from predella.image.fit import Box, cut_box
-from predella.image.opening import ORIENTATION, opened
+from predella.image.opening import ORIENTATION, TURNS, opened
 
 log = logging.getLogger(__name__)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -137,14 +137,12 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     elif isinstance(image, TiffImageFile) and 16 in np.atleast_1d(image.tag_v2.get(258, 8)) and not image.mode.startswith("I"):
         return _tiff16(path, max_pixels)
     elif image.mode.startswith("I"):
-        image.load()
         array, bits = np.asarray(image).astype(np.int64)[..., None], 16
         if array.min() < 0 or array.max() > 65535:
             raise UserError(f"{path} holds 32-bit integers, 8 or 16 bits are needed; convert it first")
     elif image.mode == "F":
         raise UserError(f"{path} holds floating-point pixels, 8 or 16 bits are needed; convert it first")
     else:
-        image.load()
         if image.mode in ("CMYK", "LAB") or (icc and icc[16:20] in (b"CMYK", b"Lab ")):
             icc = None  # it describes inks, or Lab, not the RGB made here
         array, bits = np.asarray(_eight_bit(image)), 8
@@ -152,9 +150,7 @@ def _decode(path: Path, image: Image.Image, max_pixels: int) -> Picture:
     picture = _picture(array, bits, icc)
     if image.format == "TIFF":
         turned = image.getexif().get(ORIENTATION, 1)  # most of them are turned as they are loaded, which the tag then says
-    if turned in range(2, 9):
-        turned = int(turned)  # or a fraction, in a file that has it so
-        picture = picture.with_pixels(_upright(picture.pixels, turned), None if picture.alpha is None else _upright(picture.alpha, turned))
+    picture = picture.with_pixels(_upright(picture.pixels, turned), None if picture.alpha is None else _upright(picture.alpha, turned))
     if ORIENTATION in exif:
         exif[ORIENTATION] = 1
     dpi = image.info.get("dpi")
@@ -193,12 +189,13 @@ def _picture(array: np.ndarray, bits: int, icc: bytes | None) -> Picture:
     return Picture(values, None, bits, icc)
 
 
-def _upright(x: Tensor, orientation: int) -> Tensor:
-    """Pillow's own transposition, applied to a tensor by transposing an index image."""
+def _upright(x: Tensor, orientation: object) -> Tensor:
+    """(1, C, H, W) as EXIF's `orientation` says it is seen: Pillow's own turn of an image of the places."""
+    turn = TURNS.get(orientation)
+    if turn is None:
+        return x
     height, width = x.shape[-2:]
-    index = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width))
-    index.getexif()[ORIENTATION] = orientation
-    turned = np.asarray(ImageOps.exif_transpose(index)).astype(np.int64)
+    turned = np.asarray(Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width)).transpose(turn)).astype(np.int64)
     return x.flatten(2)[:, :, torch.from_numpy(turned).flatten()].view(*x.shape[:2], *turned.shape)
 
 
