@@ -31,7 +31,7 @@ ALLOWED = {
     "models": {"image", "nn", "losses"} | EDGE,
     "objectives": {"image", "nn", "losses", "tasks", "models", "weights"} | EDGE,
     "train": {"models.base", "objectives.base", "tasks.base", "image"} | EDGE,
-    "metrics": {"image", "nn", "losses", "data", "tasks", "weights"} | EDGE,
+    "metrics": {"image", "nn", "losses", "data", "tasks", "models.base", "models.classifier", "weights"} | EDGE,
     "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics", "train.optim"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
     "run": {"recipe", "card", "data", "tasks.base", "models", "train"} | EDGE,

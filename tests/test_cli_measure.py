@@ -8,8 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from predella import load
+from predella.image.contract import from_uint8
 from predella.image.files import read
 from predella.losses.distances import lpips
+from predella.metrics.frechet import frechet_distance
 
 
 @pytest.fixture
@@ -48,3 +51,33 @@ def test_sets_that_are_few_are_called_so(cli, vgg_weights, tmp_path):
     status, said, err = cli(*words)
     assert status == 0 and "Fréchet distances of 3 images are too large" in err
     assert math.isfinite(float(said.split("=")[1].split()[0]))
+
+
+def folder(path, shape):
+    path.mkdir()
+    rng = np.random.default_rng(sum(path.name.encode()))
+    pictures = rng.integers(0, 256, (6, *shape), dtype=np.uint8)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(path / f"{i}.png")
+    return torch.from_numpy(pictures)
+
+
+def test_sets_are_compared_by_what_is_shipped(cli, refuses, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREDELLA_WEIGHTS", str(tmp_path))  # none there
+    torch.set_default_dtype(torch.float32)
+    colour = [from_uint8(folder(tmp_path / name, (32, 32, 3)).permute(0, 3, 1, 2)) for name in ("real", "made")]
+    sets = ("--real", tmp_path / "real", "--generated", tmp_path / "made")
+    status, said, err = cli("measure", "fd_cifar_classifier", "precision_cifar_classifier", *sets, "--json")
+    with torch.no_grad():
+        wanted = frechet_distance(*map(load("cifar_classifier").features, colour))  # what its linear layer sees
+    values = json.loads(said)["values"]
+    assert (
+        status == 0 and values["fd_cifar_classifier_6"] == pytest.approx(wanted, rel=1e-4) and "precision_cifar_classifier_6" in values
+    ), err
+    refuses("measure", "fd_mnist_classifier", *sets, says=["mnist_classifier looks at grey pictures", "take cifar_classifier"])
+    refuses("measure", "fd_cifar_clasifier", *sets, says="did you mean 'fd_cifar_classifier'")
+    grey = [from_uint8(folder(tmp_path / name, (28, 28))[:, None]) for name in ("ones", "sevens")]
+    status, said, err = cli("measure", "fd_mnist_classifier", "--real", tmp_path / "ones", "--generated", tmp_path / "sevens", "--json")
+    with torch.no_grad():
+        wanted = frechet_distance(*(load("mnist_classifier").maps(x)[-1].mean((2, 3)) for x in grey))
+    assert status == 0 and json.loads(said)["values"] == {"fd_mnist_classifier_6": pytest.approx(wanted, rel=1e-4)}, err

@@ -372,11 +372,13 @@ def test_twins_of_a_camera_and_words_that_are_nearly_tasks(cli, refuses, towers,
 
 def test_a_tower_is_measured_without_weights_of_others(cli, refuses, towers, tmp_path):
     torch.set_default_dtype(torch.float32)
-    words = ("evaluate", towers / "tower_color", "--data", "photos", "--part", "0,2")
+    words = ("evaluate", towers / "tower_color", "--data", "photos", "--part", "0,4")
     refuses(*words, "--weights", tmp_path, says=["vgg16-397923af.pth", "vgg.pth", "--features cifar_classifier"])
     rows = json.loads(cli(*words, "--features", "cifar_classifier", "--json")[1])["rows"]
     assert {r["measure"] for r in rows} >= {"cifar_classifier_diversity", "cifar_classifier_faithful_variance_0.3", "psnr_rgb"}
-    assert all("LPIPS's form with cifar_classifier" in r["protocol"] for r in rows)
+    sets = [r for r in rows if r["measure"].endswith("_cifar_classifier_4")]
+    assert [r["measure"].split("_")[0] for r in sets] == ["fd", "precision", "recall"]
+    assert all("LPIPS's form with cifar_classifier" in r["protocol"] for r in rows if r not in sets)
 
 
 def test_small_answers_are_moved_until_they_keep_their_data():

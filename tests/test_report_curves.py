@@ -63,6 +63,32 @@ def test_records_of_several_seeds_stay_apart(tmp_path):
     assert [(r["run"], r["value"]) for r in read_records(tmp_path)] == [("r, seed 0", 1), ("r, seed 1", 3)]
 
 
+def test_seeds_are_followed_by_their_mean_and_deviation(tmp_path):
+    row = {"run": "r", "set": "s", "protocol": "p", "images": 9}
+    made = [
+        (0, "a", "m", 1.0),
+        (1, "a", "m", 4.0),
+        (0, "b", "m", 2.0),
+        (0, "pca", "d", 3.0),
+        (1, "pca", "d", 3.5),
+        (2, "pca", "d", 7.0),
+        (2, "a", "k", 5.0),
+    ]
+    lines = [json.dumps(row | {"seed": seed, "ask": ask, "measure": m, "value": v}) for seed, ask, m, v in made]
+    (tmp_path / "r.jsonl").write_text("\n".join(lines))
+    text = results(tmp_path).splitlines()
+    table = text[text.index("| r, seed 0 | a | 1 |  |") :][:6]
+    assert table == [
+        "| r, seed 0 | a | 1 |  |",
+        "| r, seed 1 | a | 4 |  |",
+        "| r, seed 2 | a |  | 5 |",
+        "| r, mean of 3 seeds | a |  |  |",  # no measure has all of them
+        "| r, seed 0 | b | 2 |  |",
+        "",
+    ]
+    assert text[text.index("| r, seed 2 | 7 |") + 1] == "| r, mean of 3 seeds | 4.5 ± 2.2 |"
+
+
 def test_towers_stand_beside_conditional_imle(tmp_path):
     def row(run, seed, measure, value, ask="colorization"):
         return {"run": run, "set": "faces", "ask": ask, "measure": measure, "value": value, "protocol": "p", "seed": seed}

@@ -242,11 +242,12 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
 
     details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
     yield from restoration.many_answers(pairs(), answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
-    if asked.features != "vgg16" or len(images) <= generation.NEIGHBOURS or first.shape[1] != 3:
+    if asked.features == "alexnet" or len(images) <= generation.NEIGHBOURS or first.shape[1] != 3:
         return
+    features = FACES if asked.features == "vgg16" else asked.features
     conditions = pairs()
     draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
-    yield from generation.distances((x for _, x in pairs()), draws, load_features(FACES, asked.weights, device), FACES)
+    yield from generation.distances((x for _, x in pairs()), draws, load_features(features, asked.weights, device), features)
 
 
 def _internal(model: MetaInternal | None, asked: Asked, images: Images) -> Iterator[dict]:
@@ -344,8 +345,7 @@ def _density(model: CoverageQuality, asked: Asked, images: Images) -> Iterator[d
 
     Drawn are "samples" of p(x), and "means": f⁻¹(μ(z)), without the noise of p(x | z), as a GAN's own pictures are.
     """
-    enough = len(images) > generation.NEIGHBOURS
-    judge = _judge(model, asked) if enough else None  # before anything is measured: weights may be missing
+    judge = _judge(model, asked) if len(images) > generation.NEIGHBOURS else None  # before anything is measured: weights may be missing
     device, generator = device_of(model), torch.Generator().manual_seed(asked.seed)
     weigh = lambda x, noise: model.log_weights(x.to(device), noise.to(device)).cpu()  # noqa: E731
     yield from density.measure(generation.batches(images), weigh, model.config.latent, model.dims(), asked.samples, generator)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 from predella.curves import curves_svg
 from predella.errors import UserError
@@ -59,7 +59,8 @@ def results(folder: Path) -> str:
     """RESULTS.md as text."""
     rows = read_records(folder)
     curve, rows = [r for r in rows if r.get("at") is not None], [r for r in rows if r.get("at") is None]
-    parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`.", ""]
+    parts = [MARK, "", "# Results", "", f"Made by `predella report` from the records in `{Path(folder).name}/`."]
+    parts += ["Of several seeds: mean ± standard deviation (n - 1).", ""]
     parts += _enlarging([r for r in rows if r["measure"] in ("psnr_y", "ssim_y")])
     parts += _filling([r for r in rows if r["measure"] == "psnr_holes"])
     parts += _answering([r for r in rows if r["ask"] in TASKS])
@@ -119,10 +120,8 @@ def _answering(rows: Rows) -> list[str]:
         here = _by_count([r for r in rows if (r["ask"], r["set"]) == (task, name)])
         shown += here
         measures = list(dict.fromkeys(r["measure"] for r in here))
-        values = {(r["run"], r["measure"]): r["value"] for r in here}
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
-        for run in dict.fromkeys(r["run"] for r in here):
-            out.append(f"| {run} | " + " | ".join(f"{values[run, m]:.4g}" if (run, m) in values else "" for m in measures) + " |")
+        out += [f"| {run} | {' | '.join(cells)} |" for run, _, cells in _lines(here, measures)]
         named: dict[str, list[str]] = {}  # protocol → measures
         for measure, protocol in {r["measure"]: r["protocol"] for r in here}.items():
             named.setdefault(protocol, []).append(f"`{measure}`")
@@ -160,23 +159,34 @@ def _over(twin: str, rows: Rows) -> list[tuple[str, str, float]]:
 
 
 def _generating(rows: Rows) -> list[str]:
-    """One table a set: a line for each run and way of asking, a column for each measure; several seeds side by side."""
+    """One table a set: a line for each run and way of asking, a column for each measure."""
     if not rows:
         return []
     out = ["## Generating", ""]
     for name in sorted({r["set"] for r in rows}):
         here = [r for r in rows if r["set"] == name]
         measures = list(dict.fromkeys(r["measure"] for r in here))
-        values: dict[tuple[str, str, str], dict] = {}
-        for r in here:
-            values.setdefault((r["run"], r["ask"], r["measure"]), {})[r.get("seed")] = r["value"]
         out += [f"### {name}", "", "| run | of | " + " | ".join(measures) + " |", "|---|---|" + "---|" * len(measures)]
-        for run, ask in dict.fromkeys((r["run"], r["ask"]) for r in here):
-            cells = [" / ".join(f"{v:.4g}" for v in values.get((run, ask, m), {}).values()) for m in measures]
-            out.append(f"| {run} | {ask} | " + " | ".join(cells) + " |")
+        out += [f"| {run} | {ask} | {' | '.join(cells)} |" for run, ask, cells in _lines(here, measures)]
         protocols = {r["measure"]: r["protocol"] for r in here}
         out += ["", *[f"* `{m}`: {p}." for m, p in protocols.items()], ""]
     return [*out, *_provenance(rows)]
+
+
+def _lines(rows: Rows, measures: list[str]) -> list[tuple[str, str, list[str]]]:
+    """(run, ask, a cell a measure); the seeds of one run one below the other, then their mean and standard deviation (n - 1)."""
+    groups: dict[tuple[str, str], dict[str, dict[str, float]]] = {}  # (run without seed, ask) → run → measure → value
+    for r in rows:
+        of_seeds = r["run"].replace(f", seed {r.get('seed')}", "")
+        groups.setdefault((of_seeds, r["ask"]), {}).setdefault(r["run"], {})[r["measure"]] = r["value"]
+    out = []
+    for (of_seeds, ask), runs in groups.items():
+        out += [(run, ask, [f"{values[m]:.4g}" if m in values else "" for m in measures]) for run, values in runs.items()]
+        if len(runs) > 1:
+            each = [[values[m] for values in runs.values() if m in values] for m in measures]
+            cells = [f"{mean(v):.4g} ± {stdev(v):.2g}" if len(v) == len(runs) else "" for v in each]
+            out.append((f"{of_seeds}, mean of {len(runs)} seeds", ask, cells))
+    return out
 
 
 def _benchmarks(rows: Rows) -> list[str]:
