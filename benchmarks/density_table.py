@@ -11,7 +11,8 @@ at any time: what is in the record is not done again, a row measured in part is 
 import argparse
 from pathlib import Path
 
-from benchmarks.tables import predella, recorded
+from benchmarks.tables import goes_on, predella, recorded
+from predella.metrics.generation import NEIGHBOURS
 from predella.recipes.coverage_quality import ROWS
 
 
@@ -21,14 +22,13 @@ def main() -> None:
         for row in options.rows:
             recipe = f"cq_{options.set}_{row}"
             run = options.out / f"seed{seed}" / recipe
-            if recorded(options.record, run.name, seed, recalls=2 * 2):
+            asked = {"--part": f"0,{options.pictures}", "--samples": str(options.samples)}
+            if recorded(options.record, run.name, seed, recalls=2 * 2, asked=asked):
                 continue
             words = [recipe, "--data", f"{options.data}#x_train", "--seed", str(seed), "--data.terms", options.terms, "--out", str(run)]
-            resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
-            predella("train", *words, *options.more, *resume)
+            predella("train", *words, *options.more, *goes_on(run))
             both = ["--data", f"{options.data}#x_train", f"{options.data}#x_test"]
-            asked = ["--part", f"0,{options.pictures}", "--samples", str(options.samples)]
-            predella("evaluate", str(run), *both, *asked, "--record", str(options.record))
+            predella("evaluate", str(run), *both, *[w for pair in asked.items() for w in pair], "--record", str(options.record))
 
 
 def _options() -> argparse.Namespace:
@@ -43,6 +43,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/density_table"))
     parser.add_argument("--record", type=Path, default=Path("results/density_table.jsonl"))
     options, options.more = parser.parse_known_args()  # what is left are fields of the recipes
+    if options.pictures <= NEIGHBOURS:
+        parser.error(f"precision and recall look at {NEIGHBOURS} neighbours; --pictures must be more, got {options.pictures}")
     return options
 
 

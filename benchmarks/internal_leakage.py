@@ -12,12 +12,12 @@ sample with its own critic, and one with the shared.
 
 import argparse
 from pathlib import Path
-from zlib import crc32
 
 import torch
 from torch import Tensor
 
-from benchmarks.tables import predella, windowed
+from benchmarks import tables
+from benchmarks.tables import windowed
 from benchmarks.timing import parser_of, report
 from predella.apps.internal import at_home, variations, weights_of
 from predella.apps.sheet import framed, sheet
@@ -36,19 +36,14 @@ CLEAR = 0.8  # Lowe 2004
 
 def trained(options: argparse.Namespace, critic: str, first: int, last: int) -> MetaInternal:
     """The model of these pictures with this critic, trained now if its folder is not there."""
-    settings = options.data, options.reconstruction, options.window, options.more
-    out = options.out / f"leakage_{critic}_{options.steps}_{first}_{last}_{crc32(repr(settings).encode()):08x}"
-    if not (out / "README.md").exists():  # written last
-        fields = {"data.part": f"{first},{last}", "data.terms": options.terms}
-        for i in range(MODEL.scales):
-            each = {"steps": options.steps, "objective.reconstruction": options.reconstruction,
-                    "objective.critic": "shared" if critic == "shared" else "hyper"}  # fmt: skip
-            fields |= {f"stages.{i}.{k}": str(v) for k, v in each.items()}
-        fields |= windowed(options.window, MODEL.scales)
-        words = [w for k, v in fields.items() if v for w in (f"--{k}", v)]
-        resume = ["--resume"] if (out / "state").exists() else ["--force"] if out.exists() else []
-        predella("train", "meta_internal_batch", "--data", options.data, *words, "--out", str(out), *options.more.split(), *resume)
-    model = load(out)
+    fields = {"data.part": f"{first},{last}", "data.terms": options.terms}
+    for i in range(MODEL.scales):
+        each = {"steps": options.steps, "objective.reconstruction": options.reconstruction,
+                "objective.critic": "shared" if critic == "shared" else "hyper"}  # fmt: skip
+        fields |= {f"stages.{i}.{k}": str(v) for k, v in each.items()}
+    fields |= windowed(options.window, MODEL.scales)
+    out = options.out / f"leakage_{critic}_{options.steps}_{first}_{last}"
+    model = load(tables.trained(out, "meta_internal_batch", options.data, fields, options.more))
     assert isinstance(model, MetaInternal)
     return model
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.tables import windowed
+from benchmarks.tables import trained, windowed
 from predella.atomic import write_text
 from predella.card import START, last_step
 from predella.metrics.fidelity import mean
@@ -57,21 +57,16 @@ def main() -> None:
 def _trained(options: argparse.Namespace, row: str, kind: str, part: tuple[int, int]) -> str:
     """The folder of a run on pictures FIRST … LAST - 1, trained now if it is not there."""
     out = options.out / f"seed{options.seed}" / (f"{row}_{part[0]}" + f"_{options.named}" * bool(options.named))
-    if not (out / "README.md").exists():  # written last
-        recipe = f"meta_internal_{kind}"
-        scales = [str(i) for i in range(MODEL.scales)]
-        words, fields = options.more.split(), {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
-        if options.steps:
-            fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
-        fields |= windowed(options.window, len(scales))
-        if row.endswith("_dense"):
-            fields["model.heads"] = "dense"
-            parts, rates = ("generator", "critic"), ("lr", "slow_lr")
-            fields |= {f"stages.{i}.optim.{p}.{rate}": DENSE_RATE for i in scales for p in parts for rate in rates}
-        words += [w for k, v in fields.items() if v for w in (f"--{k}", v)]
-        resume = ["--resume"] if (out / "state").exists() else ["--force"] if out.exists() else []
-        _predella("train", recipe, "--data", options.data, *words, "--out", str(out), *resume)
-    return str(out)
+    recipe, scales = f"meta_internal_{kind}", range(MODEL.scales)
+    fields = {"data.part": f"{part[0]},{part[1]}", "data.terms": options.terms, "seed": str(options.seed)}
+    if options.steps:
+        fields |= {f"stages.{i}.steps": str(options.steps) for i in range(len(RECIPES[recipe]().stages))}
+    fields |= windowed(options.window, MODEL.scales)
+    if row.endswith("_dense"):
+        fields["model.heads"] = "dense"
+        parts, rates = ("generator", "critic"), ("lr", "slow_lr")
+        fields |= {f"stages.{i}.optim.{p}.{rate}": DENSE_RATE for i in scales for p in parts for rate in rates}
+    return str(trained(out, recipe, options.data, fields, options.more))
 
 
 def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list[tuple[int, int]], tune: int) -> None:
@@ -84,7 +79,9 @@ def _measure(options: argparse.Namespace, row: str, runs: list[str], parts: list
     for run, part in zip(runs, parts, strict=True):
         words = ["evaluate", run, "--data", options.data, "--part", f"{part[0]},{part[1]}",
                  "--samples", str(options.samples), "--json", "--seed", str(options.seed)]  # fmt: skip
-        for measured in json.loads(_predella(*words, "--tune", str(tune)))["rows"]:
+        if tune:
+            words += ["--tune", str(tune)]
+        for measured in json.loads(_evaluated(*words))["rows"]:
             found.setdefault(measured["measure"], []).append(measured)
     minutes = None
     if row != "patch":
@@ -141,8 +138,8 @@ def _rows(record: Path) -> list[dict]:
     return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
 
-def _predella(*words: str) -> str:
-    """What it prints, if it ends with --json … ; progress goes through."""
+def _evaluated(*words: str) -> str:
+    """What it prints; progress goes through."""
     print("predella", *words, flush=True)
     return subprocess.run([sys.executable, "-m", "predella", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 

@@ -27,7 +27,7 @@ from predella.nn.gaussian import GaussianMixture
 from predella.protocols import FACES
 from predella.recipe import Recipe, read_recipe
 from predella.train.ema import EMA
-from predella.train.log import environment
+from predella.train.log import append_row, environment
 
 
 def main() -> None:
@@ -42,17 +42,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     recipe = read_recipe((options.run / "recipe.json").read_text())
+    first, last = (int(p) for p in options.part.split(","))
+    if not recipe.data.part or first < recipe.data.part[1]:
+        parser.error(f"the run trained on pictures {recipe.data.part or 'all'}; --part must come after them")
+    images = replace(recipe.data, paths=(options.data,), part=(first, last)).open()
+    features = load_features(FACES, options.weights)
     network = load(options.run)
     parameters = sum(p.numel() for p in network.parameters())
     seen = images_seen(options.run)
     start = time.monotonic()
     vae, steps = train(recipe, parameters, seen, options.seed, options.steps)
     minutes = (time.monotonic() - start) / 60
-    first, last = (int(p) for p in options.part.split(","))
-    if not recipe.data.part or first < recipe.data.part[1]:
-        parser.error(f"the run trained on pictures {recipe.data.part or 'all'}; --part must come after them")
-    images = replace(recipe.data, paths=(options.data,), part=(first, last)).open()
-    features = load_features(FACES, options.weights)
     generator = torch.Generator().manual_seed(options.seed)
 
     def restricted(x: Tensor) -> Tensor:
@@ -71,8 +71,7 @@ def main() -> None:
         full = {"run": name, "set": Path(options.data).stem, **row, **made, **trained}
         print(f"{row['ask']:>18} {row['measure']:>28} {row['value']:.4f}", flush=True)
         if options.record:
-            with open(options.record, "a") as stream:
-                stream.write(json.dumps(full) + "\n")
+            append_row(options.record, full)
     if options.json:
         print(json.dumps({f"{r['ask']} {r['measure']}": round(r["value"], 4) for r in rows}))
 

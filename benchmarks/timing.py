@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def seconds(call: Callable[[], object], repeat: int = 5, warm: bool = True) -> float:
@@ -45,7 +46,7 @@ def peak_mb(code: str, give_back: bool = False) -> float:
     # not ru_maxrss: a child starts with its parent's
     code += "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     environment = {**os.environ, **(GIVE_BACK if give_back else {})}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return int(done.stdout.split()[-1]) / 1024
 
 
@@ -71,13 +72,12 @@ def report(options: Namespace, figures: dict[str, float], notes: list[str]) -> N
     for key, value in figures.items():
         print(f"{key}: {value:.4g}")
     if options.record:
-        from predella.train.log import environment
+        from predella.train.log import append_row, environment
 
         made = environment(shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]))
         made = {k: v for k, v in made.items() if k in ("commit", "command", "hardware", "torch")}
-        rows = [{"run": name, "set": getattr(options, "model", ""), "ask": key, "measure": "benchmark", "value": value,
-                 "protocol": "one run", **made} for key, value in figures.items()]  # fmt: skip
-        with open(options.record, "a") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
+        for key, value in figures.items():
+            row = {"run": name, "set": getattr(options, "model", ""), "ask": key, "measure": "benchmark", "value": value}
+            append_row(Path(options.record), {**row, "protocol": "one run", **made})
     if options.json:
         print(json.dumps({k: round(v, 4) for k, v in figures.items()}))

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import predella, recorded
+from benchmarks.tables import goes_on, predella, recorded
 from predella.recipe import Recipe, override
 from predella.recipes import find_recipe, tower_variants
 
@@ -39,16 +39,15 @@ def main() -> None:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
                 run = options.out / f"seed{seed}" / (f"{recipe}_{options.steps}" + f"_{options.named}" * bool(options.named))
-                if recorded(options.record, run.name, seed, part=options.test):
+                if recorded(options.record, run.name, seed, asked={"--part": options.test}):
                     continue
                 pictures = {"data.part": options.train, "data.box": options.box, "data.terms": options.terms}
                 fields = {"seed": str(seed), "stages.0.steps": str(options.steps), **settings}
                 changed = changes(find_recipe(recipe)(), made(task, row, {k: v for k, v in (pictures | fields).items() if v}))
                 words = [w for field, value in changed.items() for w in (f"--{field}", value)]
-                resume = ["--resume"] if (run / "state").exists() else ["--force"] if run.exists() else []
-                predella("train", recipe, *source, *words, "--out", str(run), *resume)
+                predella("train", recipe, *source, *words, "--out", str(run), *goes_on(run))
                 predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
-        if task in GIVEN and not recorded(options.record, GIVEN[task], None, part=options.test):
+        if task in GIVEN and not recorded(options.record, GIVEN[task], None, asked={"--part": options.test}):
             predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
 
 

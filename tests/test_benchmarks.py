@@ -2,10 +2,12 @@
 
 import json
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from benchmarks import internal_table, tables
 from benchmarks.density_exact import bound
 from benchmarks.density_outliers import around, auroc, png_bits
 from benchmarks.density_toys import flow, integral, log_density, measure, train
@@ -107,8 +109,49 @@ def test_an_evaluation_that_was_stopped_is_not_taken_for_whole(tmp_path):
     assert [json.loads(line)["run"] for line in record.read_text().splitlines()] == ["b"]
     row = {"run": "c", "seed": 0, "measure": "recall_x", "command": "predella evaluate c --part 0,300 --record r.jsonl"}
     write_text(record, json.dumps(row) + "\n")
-    assert recorded(record, "c", 0, part="0,300") and not recorded(record, "c", 0, part="0,30")
-    assert recorded(record, "c", 0, part="0,300")  # rows of other pictures stay
+    assert recorded(record, "c", 0, asked={"--part": "0,300"}) and not recorded(record, "c", 0, asked={"--part": "0,30"})
+    assert not recorded(record, "c", 0, asked={"--part": "0,300", "--samples": "5"})
+    assert recorded(record, "c", 0, asked={"--part": "0,300"})  # rows of other pictures stay
+
+
+def test_the_internal_table_asks_for_what_evaluate_takes(cli, monkeypatch, tmp_path, lpips_weights):
+    monkeypatch.setenv("PREDELLA_WEIGHTS", str(lpips_weights))
+    torch.set_default_dtype(torch.float32)
+
+    def evaluated(*words):
+        status, said, err = cli(*words)
+        assert status == 0, err
+        return said
+
+    monkeypatch.setattr(internal_table, "_evaluated", evaluated)
+    record = tmp_path / "r.jsonl"
+    words = ["--data", "photos", "--few", "0,1", "--unseen", "1,2", "--rows", "patch", "--samples", "2", "--named", "toy"]
+    monkeypatch.setattr("sys.argv", ["internal_table", *words, "--record", str(record)])
+    internal_table.main()
+    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    assert {r["set"] for r in rows} == {"photos 0–1", "photos 1–2"} and {r["run"] for r in rows} == {"patch_toy"}
+    internal_table.main()
+    assert len(record.read_text().splitlines()) == len(rows)
+
+
+def test_runs_of_other_settings_are_others(monkeypatch, tmp_path):
+    made = []
+
+    def train(*words):
+        made.append(words)
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir(exist_ok=True)
+        (out / "README.md").touch()
+
+    monkeypatch.setattr(tables, "predella", train)
+    one = tables.trained(tmp_path / "r", "x", "d", {"steps": 3, "data.terms": ""}, "--force")
+    assert made == [("train", "x", "--data", "d", "--steps", "3", "--force", "--out", str(one))]
+    assert tables.trained(tmp_path / "r", "x", "d", {"steps": 3, "data.terms": ""}, "--force") == one and len(made) == 1
+    assert tables.trained(tmp_path / "r", "x", "d", {"steps": 4}) != one and len(made) == 2
+    (one / "README.md").unlink()
+    (one / "state").mkdir()
+    tables.trained(tmp_path / "r", "x", "d", {"steps": 3}, "--force")
+    assert made[-1][-1] == "--resume"
 
 
 def test_sets_of_a_floor_share_no_picture():

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from predella.curves import curves_svg
 from predella.report import results
@@ -11,7 +12,9 @@ from predella.report import results
 
 def rows(values):
     return [
-        {"run": run, "set": "s", "at": step, "measure": "fd_x_1k", "value": v} for run, line in values.items() for step, v in line.items()
+        {"run": run, "set": "s", "ask": "a", "at": step, "measure": "fd_x_1k", "value": v}
+        for run, line in values.items()
+        for step, v in line.items()
     ]
 
 
@@ -23,6 +26,41 @@ def test_a_curve_has_a_line_a_run_with_its_points_in_place():
     assert x0 < x1 and y0 < y1  # later to the right, smaller further down
     (middle,) = lines[1].split()
     assert float(middle.split(",")[0]) == pytest.approx((x0 + x1) / 2)
+
+
+def test_ways_of_asking_have_a_line_each():
+    asked = rows({"r": {0: 4.0, 9: 2.0}}) + [r | {"ask": "b"} for r in rows({"r": {0: 8.0, 9: 6.0}})]
+    svg = curves_svg(asked, "fd_x_1k")
+    assert svg.count("<polyline") == 2 and "r, s, a" in svg and "r, s, b" in svg
+    assert "<polyline" in curves_svg(rows({"r": {0: 0.0}}), "fd_x_1k")  # one checkpoint, at a distance of nothing
+
+
+def test_protocols_that_differ_say_whose_they_are(tmp_path):
+    made = [("a", "20 samples"), ("b", "5 samples"), ("c", "20 samples")]
+    lines = [json.dumps({"run": r, "set": "s", "ask": "x", "measure": m, "value": 1.0, "protocol": p}) for r, p in made for m in ("m", "k")]
+    (tmp_path / "r.jsonl").write_text("\n".join(lines))
+    text = results(tmp_path)
+    assert "* `m`, `k`: 20 samples (a, c)." in text and "* `m`, `k`: 5 samples (b)." in text
+
+
+def test_a_benchmark_with_other_options_is_another(tmp_path):
+    row = {"run": "flow", "set": "", "ask": "ratio", "measure": "benchmark", "commit": "c" * 40, "hardware": "h"}
+    made = [(1.0, "python -m flow"), (2.0, "python -m flow --steps 9"), (3.0, "python -m flow")]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row | {"value": v, "command": c}) for v, c in made))
+    text = results(tmp_path)
+    assert "| flow |  | ratio | 2 | h | 1 |" in text and "| flow |  | ratio | 3 | h | 2 |" in text and "| flow |  | ratio | 1 |" not in text
+    assert "1. `python -m flow --steps 9` (commit cccccccccccc)" in text and "2. `python -m flow`" in text
+
+
+def test_what_is_not_finite_is_a_dash(cli, tmp_path):
+    photo = tmp_path / "grey"
+    photo.mkdir()
+    Image.new("RGB", (40, 40), (90, 90, 90)).save(photo / "one.png")  # as large as it was made: bicubic gives it back
+    record = tmp_path / "records" / "r.jsonl"
+    status, said, err = cli("evaluate", "bicubic", "--data", photo, "--scales", "2", "--record", record, "--json")
+    assert status == 0 and [r["value"] for r in json.loads(said)["rows"] if r["measure"] == "psnr_y"] == [None], err
+    assert "Infinity" not in said + record.read_text()
+    assert "| bicubic | – |" in results(record.parent)
 
 
 def test_checkpoints_become_a_curve(cli, refuses, tmp_path, runs, vgg_weights):
@@ -118,6 +156,15 @@ def test_answers_measured_on_several_numbers_of_pictures_have_a_line_each(tmp_pa
     ]
     assert "| tower_jpeg | 4 |" in lines
     assert [line.count("|") for line in lines if line.startswith("| jpeg, 300 pictures |")] == [3, 7]  # measured, and where from
+
+
+def test_a_setting_may_have_a_dot(tmp_path):
+    made = (("tower_jpeg_240_muon0.02", 3.0), ("tower_jpeg_cimle_240_muon0.02", 2.0), ("tower_jpeg_cimle_single_240_muon0.02", 1.0))
+    row = {"set": "faces", "ask": "decompression", "measure": "lpips_diversity", "protocol": "p", "images": 3, "seed": 0}
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row | {"run": run, "value": v}) for run, v in made))
+    text = results(tmp_path)
+    assert "lpips_diversity over that of conditional IMLE (muon0.02): decompression (faces) 1.500" in text
+    assert "lpips_diversity over that of conditional IMLE at a single scale (muon0.02): decompression (faces) 3.000" in text
 
 
 def test_a_run_is_compared_with_its_twin_on_as_many_pictures(tmp_path):

@@ -37,7 +37,8 @@ def model_card(folder: Path) -> str:
     if measured:
         lines += ["Measured (the protocol is in the name):", "", "| set | ask | measure | value |", "|---|---|---|---|"]
         asks = [r["ask"] + (" (four rotations)" if r["run"].endswith("+ensemble") else "") for r in measured]
-        lines += [f"| {r['set']} | {ask} | {r['measure']} | {r['value']:.4g} |" for r, ask in zip(measured, asks)]
+        values = ["–" if r["value"] is None else f"{r['value']:.4g}" for r in measured]
+        lines += [f"| {r['set']} | {ask} | {r['measure']} | {value} |" for r, ask, value in zip(measured, asks, values)]
         protocols = dict.fromkeys(r["protocol"] for r in measured)
         lines += ["", *[f"* Protocol: {p}." for p in protocols], ""]
     return "\n".join(lines)

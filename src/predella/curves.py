@@ -7,14 +7,15 @@ COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#7b2d8b", "#b08900", "#444444")
 
 
 def curves_svg(rows: list[dict], measure: str) -> str:
-    """One line a run and set: `measure` over steps.
+    """One line a run, set and way of asking: `measure` over steps.
 
     Args:
-        rows: with "run", "set", "at" (the step), "measure", "value".
+        rows: with "run", "set", "ask", "at" (the step), "measure", "value".
     """
     here = [r for r in rows if r["measure"] == measure and r.get("at") is not None]
-    lines = list(dict.fromkeys((r["run"], r["set"]) for r in here))
-    last, high = max(r["at"] for r in here), max(r["value"] for r in here) * 1.05
+    lines = list(dict.fromkeys((r["run"], r["set"], r["ask"]) for r in here))
+    asks = {ask for _, _, ask in lines}
+    last, high = max(r["at"] for r in here) or 1, max(r["value"] for r in here) * 1.05 or 1
     across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def x(step: float) -> float:
@@ -34,11 +35,12 @@ def curves_svg(rows: list[dict], measure: str) -> str:
         parts.append(f'<line x1="{LEFT}" x2="{LEFT + across}" y1="{y(value)}" y2="{y(value)}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{value:.3g}</text>')
         parts.append(f'<text x="{x(step)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{step:.0f}</text>')
-    for k, (run, name) in enumerate(lines):
+    for k, (run, name, ask) in enumerate(lines):
         colour = COLOURS[k % len(COLOURS)]
-        points = sorted((r["at"], r["value"]) for r in here if (r["run"], r["set"]) == (run, name))
+        points = sorted((r["at"], r["value"]) for r in here if (r["run"], r["set"], r["ask"]) == (run, name, ask))
         line = " ".join(f"{x(s)},{y(v)}" for s, v in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(s)}" cy="{y(v)}" r="3" fill="{colour}"/>' for s, v in points]
-        parts.append(f'<text x="{LEFT + across + 12}" y="{TOP + 14 + 18 * k}" fill="{colour}">{escape(f"{run}, {name}")}</text>')
+        label = ", ".join((run, name, ask) if len(asks) > 1 else (run, name))
+        parts.append(f'<text x="{LEFT + across + 12}" y="{TOP + 14 + 18 * k}" fill="{colour}">{escape(label)}</text>')
     return "\n".join([*parts, "</svg>", ""])

@@ -1,6 +1,7 @@
 """Evaluate a run, a shipped model or a baseline on named sets; every row says how it was made."""
 
 import logging
+import math
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -42,8 +43,8 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
              record: Path | None = None, named: Collection[str] = ()) -> Iterator[dict]:  # fmt: skip
     """Rows {"run", "set", "ask", "measure", "value", "images", "protocol", "command", "commit", "seed", "hardware", …}.
 
-    Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to `record`. Options that the run's measure
-    has no use for are refused if they differ from their defaults, or are `named` ("--features").
+    A value that is not finite is None. Each row is appended to the run's metrics.jsonl (not for baselines and shipped models) and to
+    `record`. Options that the run's measure has no use for are refused if they differ from their defaults, or are `named` ("--features").
     """
     asked = asked or Asked()
     kind, recipe, folder, training = _what(run)
@@ -76,6 +77,7 @@ def evaluate(run: str, data: list[str] | None = None, asked: Asked | None = None
         measures = whole or ((at, measure_by(kind, run, _model(one), asked, recipe)) for at, one in steps)  # one model at a time
         for row in (row | at for at, measure in measures for row in measure(images)):
             of = {"run": name, "set": _set_name(one) + " (trained on)" * seen}
+            row["value"] = row["value"] if math.isfinite(row["value"]) else None  # JSON has no infinity, the PSNR of equal pictures
             full = {**of, **row, "seed": None if recipe is None else recipe.seed, **made, **training}
             if own:
                 append_row(folder / "metrics.jsonl", full)

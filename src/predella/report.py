@@ -39,7 +39,8 @@ def read_records(folder: Path) -> Rows:
                 if lacking := [field for field in needed if field not in row]:
                     raise KeyError(lacking)
                 counted = row.get("images") if row["ask"] in TASKS else None  # answers to 300 and to 1,000 pictures stand side by side
-                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted)
+                how = row["command"] if row["measure"] == "benchmark" else None  # with other options a benchmark measures something else
+                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted, how)
             except (ValueError, KeyError, TypeError):
                 raise UserError(
                     f"{file}, line {number} is no record; each line is a JSON object with {', '.join(MEASURED)}, or of a benchmark "
@@ -72,9 +73,9 @@ def results(folder: Path) -> str:
 
 
 def curves(rows: Rows) -> dict[str, str]:
-    """File name → SVG, one a measure, of the rows that were taken along a training ("at" is the step)."""
-    taken = [r for r in rows if r.get("at") is not None]
-    distances = dict.fromkeys(str(r["measure"]) for r in taken if str(r["measure"]).startswith("fd_"))
+    """File name → SVG, one a measure, of the rows that were taken along a training ("at" is the step): distances, bits per dimension."""
+    taken = [r for r in rows if r.get("at") is not None and r["value"] is not None]
+    distances = dict.fromkeys(str(r["measure"]) for r in taken if str(r["measure"]).startswith(("fd_", "fid_", "bpd_")))
     return {f"curve_{m}.svg": curves_svg(taken, m) for m in distances}
 
 
@@ -122,10 +123,7 @@ def _answering(rows: Rows) -> list[str]:
         measures = list(dict.fromkeys(r["measure"] for r in here))
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
         out += [f"| {run} | {' | '.join(cells)} |" for run, _, cells in _lines(here, measures)]
-        named: dict[str, list[str]] = {}  # protocol → measures
-        for measure, protocol in {r["measure"]: r["protocol"] for r in here}.items():
-            named.setdefault(protocol, []).append(f"`{measure}`")
-        out += ["", *[f"* {', '.join(m)}: {p}." for p, m in named.items()], ""]
+        out += ["", *_protocols(here), ""]
         for twin, words in TWINS.items():
             for measure, setting, ratio in _over(twin, here):
                 ratios.setdefault((words + setting, measure), {}).setdefault(f"{task} ({name})", []).append(ratio)
@@ -152,7 +150,7 @@ def _over(twin: str, rows: Rows) -> list[tuple[str, str, float]]:
     out = []
     for (name, seed, measure, images), theirs in values.items():
         ours = values.get((name.replace(twin, ""), seed, measure, images))
-        found = re.search(rf"{twin}(?:_\d+(_\w+)?)?$", name)
+        found = re.search(rf"{twin}(?:_\d+(_.+)?)?$", name)
         if found and measure.startswith(COMPARED) and ours is not None and theirs:
             out.append((measure, f" ({found[1][1:]})" if found[1] else "", ours / theirs))
     return out
@@ -168,9 +166,21 @@ def _generating(rows: Rows) -> list[str]:
         measures = list(dict.fromkeys(r["measure"] for r in here))
         out += [f"### {name}", "", "| run | of | " + " | ".join(measures) + " |", "|---|---|" + "---|" * len(measures)]
         out += [f"| {run} | {ask} | {' | '.join(cells)} |" for run, ask, cells in _lines(here, measures)]
-        protocols = {r["measure"]: r["protocol"] for r in here}
-        out += ["", *[f"* `{m}`: {p}." for m, p in protocols.items()], ""]
+        out += ["", *_protocols(here), ""]
     return [*out, *_provenance(rows)]
+
+
+def _protocols(rows: Rows) -> list[str]:
+    """What was measured how; of runs that differ in it, which."""
+    ways: dict[str, dict[str, list[str]]] = {}  # measure → protocol → runs
+    for r in rows:
+        ways.setdefault(r["measure"], {}).setdefault(r["protocol"], []).append(r["run"])
+    said: dict[tuple[str, str], list[str]] = {}  # (protocol, of whom) → measures
+    for measure, by_protocol in ways.items():
+        for protocol, runs in by_protocol.items():
+            whom = f" ({', '.join(dict.fromkeys(runs))})" if len(by_protocol) > 1 else ""
+            said.setdefault((protocol, whom), []).append(f"`{measure}`")
+    return [f"* {', '.join(measures)}: {protocol}{whom}." for (protocol, whom), measures in said.items()]
 
 
 def _lines(rows: Rows, measures: list[str]) -> list[tuple[str, str, list[str]]]:
@@ -181,12 +191,16 @@ def _lines(rows: Rows, measures: list[str]) -> list[tuple[str, str, list[str]]]:
         groups.setdefault((of_seeds, r["ask"]), {}).setdefault(r["run"], {})[r["measure"]] = r["value"]
     out = []
     for (of_seeds, ask), runs in groups.items():
-        out += [(run, ask, [f"{values[m]:.4g}" if m in values else "" for m in measures]) for run, values in runs.items()]
+        out += [(run, ask, [_number(values[m]) if m in values else "" for m in measures]) for run, values in runs.items()]
         if len(runs) > 1:
-            each = [[values[m] for values in runs.values() if m in values] for m in measures]
+            each = [[values[m] for values in runs.values() if values.get(m) is not None] for m in measures]
             cells = [f"{mean(v):.4g} ± {stdev(v):.2g}" if len(v) == len(runs) else "" for v in each]
             out.append((f"{of_seeds}, mean of {len(runs)} seeds", ask, cells))
     return out
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _benchmarks(rows: Rows) -> list[str]:
@@ -197,12 +211,16 @@ def _benchmarks(rows: Rows) -> list[str]:
         "",
         "Each ratio from one run of `python -m benchmarks.NAME`.",
         "",
-        "| benchmark | of | figure | value | hardware |",
-        "|---|---|---|---|---|",
+        "| benchmark | of | figure | value | hardware | command |",
+        "|---|---|---|---|---|---|",
     ]
-    out += [f"| {r['run']} | {r.get('set') or ''} | {r['ask']} | {r['value']:.4g} | {r['hardware']} |" for r in rows]
-    commands = dict.fromkeys(f"* `{r['command']}` (commit {(r['commit'] or 'unknown')[:12]})" for r in rows)
-    return [*out, "", *commands, ""]
+    by = lambda r: f"`{r['command']}` (commit {(r['commit'] or 'unknown')[:12]})"  # noqa: E731
+    commands = list(dict.fromkeys(map(by, rows)))
+    out += [
+        f"| {r['run']} | {r.get('set') or ''} | {r['ask']} | {r['value']:.4g} | {r['hardware']} | {commands.index(by(r)) + 1} |"
+        for r in rows
+    ]
+    return [*out, "", *[f"{number}. {command}" for number, command in enumerate(commands, 1)], ""]
 
 
 def _table(rows: Rows, columns: tuple[str, ...], show: Callable[[float], str]) -> list[str]:
@@ -212,14 +230,14 @@ def _table(rows: Rows, columns: tuple[str, ...], show: Callable[[float], str]) -
     used = [c for c in columns if any((run, c) in values for run in runs)]
     if not used:
         return []
-    best = {c: max(v for (_, ask), v in values.items() if ask == c) for c in used}
+    best = {c: max((v for (_, ask), v in values.items() if ask == c and v is not None), default=None) for c in used}
     lines = ["| | " + " | ".join(c.replace("x", "×") if c[0] == "x" else c for c in used) + " |", "|---|" + "---|" * len(used)]
     for run in runs:
         cells = []
         for c in used:
             value = values.get((run, c))
-            text = "" if value is None else show(value)
-            cells.append(f"**{text}**" if value == best[c] else text)
+            text = ("–" if (run, c) in values else "") if value is None else show(value)
+            cells.append(f"**{text}**" if value is not None and value == best[c] else text)
         lines.append(f"| {run} | " + " | ".join(cells) + " |")
     return lines
 
