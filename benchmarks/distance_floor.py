@@ -1,10 +1,10 @@
-"""How small a distance of sets says nothing: of true pictures from other true pictures of the same kind, for sets of several sizes.
+"""How near samples come at best that have nothing to do with the reference pictures: true pictures from others of the same kind.
 
     python -m benchmarks.distance_floor --data FACES --box L,T,R,B --edge 64 --counts 300 1000
 
 A Fréchet distance of few pictures is too large: the covariances of N pictures' features are estimated with an error that does not
-average out (Chong and Forsyth 2020). Keys: `METRIC_N`, the mean over disjoint pairs of sets of N pictures each. Two models whose
-distances differ by less than this are hardly told apart by it.
+average out (Chong and Forsyth 2020). Keys: `METRIC_N`, the mean over disjoint pairs of sets of N pictures each. Answers, blends and
+reconstructions that are made of the reference pictures themselves share what is in them, and may come nearer.
 """
 
 from pathlib import Path
