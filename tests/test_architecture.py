@@ -34,7 +34,7 @@ ALLOWED = {
     "metrics": {"image", "nn", "losses", "data", "tasks", "models.base", "models.classifier", "weights"} | EDGE,
     "apps": {"image", "nn", "losses", "data", "tasks", "models", "metrics", "train.optim"} | EDGE,
     "recipe": {"data", "tasks", "models", "objectives", "train"} | EDGE,
-    "run": {"recipe", "card", "data", "tasks.base", "models", "train"} | EDGE,
+    "run": {"recipe", "card", "data", "tasks.base", "models", "objectives.base", "train"} | EDGE,
     "evaluation": {"recipe", "data", "models", "metrics", "apps", "train", "protocols"} | EDGE,
     "protocols": {"recipe", "data", "tasks", "objectives", "metrics", "apps", "weights"} | LOWER | EDGE,
     "report": {"curves"} | EDGE,

@@ -44,6 +44,13 @@ def folder(tmp_path):
     return place
 
 
+def test_long_reading_is_told(folder, caplog, monkeypatch):
+    monkeypatch.setattr("predella.data.images.SILENCE", 0.0)
+    with caplog.at_level(logging.INFO):
+        Source(paths=(str(folder),), smallest=32).open()
+    assert "reading pictures: 1 so far" in caplog.text
+
+
 def test_unusable_files_are_skipped_counted_and_named(folder, caplog):
     with caplog.at_level(logging.WARNING):
         images = Source(paths=(str(folder),)).open()

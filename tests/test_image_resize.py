@@ -131,3 +131,11 @@ def test_a_region_is_a_part_of_the_whole(kernel):
     for region, says in (((0, 0, 0, 1), "top < bottom and left < right"), ((-1.5, 0, 0, 1), "-1.5")):
         with pytest.raises(ValueError, match=says):
             resize(x, (4, 4), kernel, region)
+
+
+def test_what_one_resizing_keeps_serves_gradients():
+    with torch.inference_mode():
+        resize(torch.rand(1, 3, 23, 31), (11, 7))
+    x = torch.rand(1, 3, 23, 31, requires_grad=True)
+    resize(x, (11, 7)).sum().backward()
+    assert x.grad is not None and x.grad.sum() == pytest.approx(3 * 11 * 7)  # rows of weights sum to 1

@@ -8,6 +8,7 @@ import torch
 
 from predella.card import model_card
 from predella.data.batches import seed_of
+from predella.data.images import Source
 from predella.recipe import override
 from predella.recipes import find_recipe
 from predella.train.log import append_row, hardware, last_step, read_rows
@@ -39,6 +40,19 @@ def test_a_run_goes_on_without_what_it_started_from(cli, run, tmp_path):
     status, _, err = cli(*words, "--resume", "--start", run, "--stages.0.steps", "22")
     assert status == 0, err
     assert last_step(tmp_path / "second")["step"] == 22
+
+
+def test_a_recipe_is_refused_before_its_pictures_are_read(refuses, monkeypatch, tmp_path):
+    """Thousands of them take minutes."""
+
+    def read(_):
+        raise AssertionError("pictures were read")
+
+    monkeypatch.setattr(Source, "open", read)
+    words = ("train", "tower_jpeg", "--data", "photos", "--cpu", "--out", tmp_path / "r")
+    refuses(*words, "--stages.0.steps", "7", says="stage 'train' has 7 steps; its objective needs a multiple of 200")
+    refuses(*words[:3], tmp_path / "none", *words[4:], "--stages.0.steps", "7", says="none does not exist")
+    assert not (tmp_path / "r").exists()
 
 
 def test_what_is_done_cant_be_asked_for_otherwise(cli, refuses, tmp_path):

@@ -12,6 +12,7 @@ from predella.atomic import check_folder, write_text
 from predella.card import START, model_card
 from predella.config import differences
 from predella.data.batches import Batches, seed_of
+from predella.data.images import count_pictures
 from predella.errors import UserError
 from predella.models.base import WEIGHTS, Model, find_source, model_class
 from predella.models.classifier import ClassifierConfig
@@ -21,12 +22,13 @@ from predella.models.functional_points import FunctionalPointsConfig
 from predella.models.meta_internal import MetaInternalConfig
 from predella.models.reversible import ReversibleConfig
 from predella.models.tower import TowerConfig
+from predella.objectives.base import Objective
 from predella.recipe import Recipe, read_recipe
 from predella.tasks.base import check_pictures
 from predella.train.checkpoint import STATE, load_numbers
 from predella.train.engine import Engine
 from predella.train.log import environment, hardware
-from predella.train.trainer import Part, Trainer
+from predella.train.trainer import Part, Trainer, check_stage
 
 log = logging.getLogger("predella.train")
 WRITTEN = ("metrics.jsonl", STATE, WEIGHTS, "config.json", "README.md")
@@ -94,19 +96,18 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         raise UserError(f"{folder} holds {found[0]}, which no run of this house wrote; choose another --out, or replace it with --force")
     if not resume and recipe.start and _would_clear(folder.resolve(), _start_of(recipe).resolve()):
         raise UserError(f"{folder} holds the weights to start from, and would be replaced; choose another --out")
-    images = recipe.data.open()
+    for path in recipe.data.paths:
+        count_pictures(path)  # that all are there
     engine = Engine("cpu" if cpu else "auto", recipe.precision)
     if engine.main and engine.emulates:
         log.warning("this processor has no bf16 arithmetic, and emulates it several times slower than float32; --precision no is faster")
     model = build_model(replace(recipe, start="") if resume else recipe)  # of a run that goes on, the weights are in its state
+    objectives = [_objective(recipe, i, model) for i in range(len(recipe.stages))]
+    images = recipe.data.open()  # may take minutes: all that is wrong with the recipe by itself is found before
     parts = []
-    for i, stage in enumerate(recipe.stages):
+    for i, (stage, objective) in enumerate(zip(recipe.stages, objectives)):
         stream = Batches(images, stage.task or recipe.task, stage.batch_size or len(images), recipe.augment, seed_of(recipe.seed, 5, i),
                          engine.rank, engine.world, recipe.workers)  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(recipe.seed, 7, i))  # of critics
-            objective = stage.objective.build(model)
-        objective.started = bool(recipe.start)
         if engine.world > 1 and stream.batch_size // engine.world % objective.group:
             needed = f"a multiple of {engine.world * objective.group}"
             raise UserError(f"stages.{i}.batch_size must be {needed}, for {engine.world} processes, got {stream.batch_size}")
@@ -115,10 +116,7 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
     for task in (recipe.task, *(stage.task for stage in recipe.stages if stage.task)):
         check_pictures(task, images)
     for part in parts:
-        part.check()
         part.objective.check(show, images.labels)
-        for phase in part.objective.phases():
-            part.optim[phase.name].build(phase.trains)  # a config that can't be built is refused before anything is written
     if engine.main:
         if not resume:
             _clear(folder)
@@ -150,6 +148,19 @@ def start(recipe: Recipe, folder: Path, command: str, *, resume: bool = False, f
         log.info("done: %s; it serves: predella %s", folder / WEIGHTS, ", ".join((*model.verbs, "evaluate")))
     engine.close()
     return model.eval()
+
+
+def _objective(recipe: Recipe, number: int, model: Model) -> Objective:
+    """Of the stage of that number, refused if it or its optimizers can't be."""
+    stage = recipe.stages[number]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(recipe.seed, 7, number))  # of critics
+        objective = stage.objective.build(model)
+    objective.started = bool(recipe.start)
+    check_stage(stage.name, stage.steps, objective, stage.optim)
+    for phase in objective.phases():
+        stage.optim[phase.name].build(phase.trains)
+    return objective
 
 
 def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:

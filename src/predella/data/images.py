@@ -3,6 +3,7 @@
 import io
 import logging
 import threading
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from predella.image.opening import opened, upright
 from predella.image.resize import resize
 
 log = logging.getLogger(__name__)
+SILENCE = 10.0  # seconds of reading without a word
 LARGEST_MEMBER = 500_000_000  # bytes of one file in a zip, unpacked
 Opener = Callable[[], Tensor]  # → (C, H, W) uint8
 Entry = tuple[str, Opener, int | None]  # name, opener, label
@@ -166,7 +168,11 @@ class Images:
                 count = sum(1 for path in source.paths for _ in _entries(path, source.channels))
                 less = f": it has {count}; take an earlier part" if count else "; name a folder with pictures in it"
                 raise UserError(f"{where} has no pictures in the part {part}{less}")
+        said = time.monotonic()
         for name, opener, label in entries:
+            if time.monotonic() > said + SILENCE:
+                said = time.monotonic()
+                log.info("reading pictures: %s so far", f"{len(self.names):,}")
             opener = partial(_shaped, source, opener)
             try:
                 pixels = opener()

@@ -1,6 +1,7 @@
 """Antialiased separable resampling, equal to MATLAB's `imresize` (Keys 1981, cubic convolution with a = -0.5)."""
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -55,10 +56,18 @@ def matrix(old: int, new: int, kernel: str = "bicubic") -> Tensor:
     return torch.zeros(new, old, dtype=torch.float64).scatter_add_(1, index, weight)
 
 
+@lru_cache(maxsize=64)
+def _used_taps(old: int, new: int, kernel: str, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """`taps` without the columns that no output uses; kept, for many pictures of a set have one size."""
+    with torch.inference_mode(False):  # what is kept may be needed where gradients are
+        index, weight = taps(old, new, kernel, low, high)
+        used = weight.abs().amax(0) > 1e-12
+        return index[:, used], weight[:, used]
+
+
 def _resize_axis(x: Tensor, new: int, dim: int, kernel: str, low: float, high: float) -> Tensor:
-    index, weight = taps(x.shape[dim], new, kernel, low, high)
-    keep = weight.abs().amax(0) > 1e-12  # columns that no output uses
-    index, weight = index[:, keep].to(x.device), weight[:, keep].to(x)
+    index, weight = (t.to(x.device) for t in _used_taps(x.shape[dim], new, kernel, low, high))
+    weight = weight.to(x)
     shape = [1] * x.ndim
     shape[dim] = new
     out = None

@@ -45,16 +45,17 @@ class Part:
     stream: Stream
     optim: Mapping[str, Optim]
 
-    def check(self) -> None:
-        """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own."""
-        if self.steps % self.objective.pause:
-            raise ValueError(f"stage '{self.name}' has {self.steps} steps; its objective needs a multiple of {self.objective.pause}")
-        trained = {p.name for p in self.objective.phases()}
-        if without := sorted(trained - self.optim.keys()):
-            raise ValueError(
-                f"stage '{self.name}' trains {', '.join(sorted(trained))}, but its optim is for {', '.join(sorted(self.optim))}; "
-                f"give {', '.join(without)} one, too (--stages.N.optim takes them all, as JSON), or choose a recipe that trains them"
-            )
+
+def check_stage(name: str, steps: int, objective: Objective, optim: Mapping[str, Optim]) -> None:
+    """Raise ValueError if the stage would end where its objective can't be saved, or if a phase has no optimizer of its own."""
+    if steps % objective.pause:
+        raise ValueError(f"stage '{name}' has {steps} steps; its objective needs a multiple of {objective.pause}")
+    trained = {p.name for p in objective.phases()}
+    if without := sorted(trained - optim.keys()):
+        raise ValueError(
+            f"stage '{name}' trains {', '.join(sorted(trained))}, but its optim is for {', '.join(sorted(optim))}; "
+            f"give {', '.join(without)} one, too (--stages.N.optim takes them all, as JSON), or choose a recipe that trains them"
+        )
 
 
 class NotFinite(RuntimeError):
@@ -95,7 +96,7 @@ class Trainer:
         self.tell = tell
         self.show = None if show is None else show.to(engine.device)
         for part in parts:
-            part.check()
+            check_stage(part.name, part.steps, part.objective, part.optim)
             if unused := sorted(part.optim.keys() - {p.name for p in part.objective.phases()}):
                 log.warning("stage '%s' trains no %s; the optimizer for it is not used", part.name, ", ".join(unused))
             for module in part.objective.parts.values():
@@ -159,7 +160,7 @@ class Trainer:
         self.stage = index
         part = self.parts[index]
         phases = part.objective.phases()
-        part.check()
+        check_stage(part.name, part.steps, part.objective, part.optim)
         self.optimizers = {p.name: part.optim[p.name].build(p.trains) for p in phases}
 
     def _run_stage(self, part: Part, runlog: RunLog) -> None:
