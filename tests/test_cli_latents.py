@@ -100,6 +100,16 @@ def test_interpolation_and_variation(cli, faces, folder, tmp_path):
     assert large.shape == (48, 98, 3) and np.array_equal(large[:48:3, :48:3], large[2:48:3, 2:48:3])
 
 
+def test_a_row_of_variations_goes_as_far_as_asked(cli, faces, tmp_path):
+    """-1, 0, 1 are the middle of -3, …, 3."""
+    words = ("vary", "--model", faces, "--dims", "1,3", "--out")
+    assert cli(*words, tmp_path / "near.png", "--steps", "3", "--reach", "1")[0] == 0
+    assert cli(*words, tmp_path / "far.png", "--steps", "7", "--reach", "3")[0] == 0
+    near, far = array(tmp_path / "near.png"), array(tmp_path / "far.png")
+    pitch = (far.shape[1] - near.shape[1]) // 4
+    assert (near == far[:, 2 * pitch : 2 * pitch + near.shape[1]]).all() and (near != far[:, : near.shape[1]]).any()
+
+
 def test_each_picture_has_its_own_box(cli, refuses, faces, folder, tmp_path):
     """Twice the same picture with two boxes is the row between its two parts."""
     box = ("--box", "0,0,16,16", "--box", "20,10,36,26")

@@ -229,6 +229,40 @@ def test_augmentation_keeps_range_and_can_be_off(folder):
     assert batches(folder)(0).target.abs().max() <= 1
 
 
+def test_pictures_are_mirrored_and_turned_alike_often(tmp_path):
+    path = tmp_path / "one.png"
+    Image.fromarray(picture(32, 32)).save(path)
+    images, task = Source(paths=(str(path),)).open(), SuperResolution(patch=32, scales=(1.0, 1.0))
+    ways = [torch.rot90(one, k, (-2, -1)) for one in (images[0], images[0].flip(-1)) for k in range(4)]
+
+    def shares(**augment):
+        target = (Batches(images, task, 400, Augment(shrink=1.0, **augment), seed=1)(0).target * 127.5 + 127.5).round()
+        return torch.tensor([(target == way).flatten(1).all(1).double().mean() for way in ways])
+
+    both = shares(flip=True, rotate=True)
+    assert both.sum() == 1 and (both - 1 / 8).abs().max() < 0.06
+    assert shares(flip=True, rotate=False)[[0, 4]].sub(0.5).abs().max() < 0.08
+    assert shares(flip=False, rotate=True)[:4].sub(0.25).abs().max() < 0.08
+
+
+def test_a_share_of_the_crops_is_made_smaller(tmp_path):
+    """A slope is steeper where more of it is shown."""
+    ramp = np.broadcast_to(np.arange(128, dtype=np.uint8)[None, :, None], (128, 128, 3))
+    Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp.png")
+    images, task = Source(paths=(str(tmp_path),)).open(), SuperResolution(patch=16, scales=(1.0, 1.0))
+    augment = Augment(flip=False, rotate=False, shrink=2.0, shrink_probability=0.3)
+    target = Batches(images, task, 400, augment, seed=1)(0).target * 127.5
+    slope = (target[:, 0, 8, 12] - target[:, 0, 8, 4]) / 8
+    assert 0.22 < (slope > 1.02).double().mean() < 0.38 and 1.8 < slope.max() <= 2.02 and slope.min() > 0.98
+
+
+def test_the_square_is_cut_from_the_middle(tmp_path):
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert (Source(paths=(str(tmp_path),), edge=8, smallest=8).open()[0] == 200).all()
+
+
 def test_super_resolution_keeps_its_condition():
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     batch = TASK(x)

@@ -181,6 +181,35 @@ def test_holes_weigh_more(hole_weight, expected):
     assert losses["distance"].item() == pytest.approx(expected)
 
 
+def test_only_holes_weigh_more():
+    """|e| everywhere, and w - 1 times |e| in the holes besides."""
+    model = make("unet", mask=True)
+    x, known = image(8, 8), torch.zeros(2, 1, 8, 8)
+    known[..., :3] = 1
+    answer = model(x, (8, 8), known).detach()
+    batch = Batch(torch.where(known > 0, answer + 0.3, answer + 0.1), torch.cat([x, known], 1))
+    losses = FunctionalImageObjective(queries=1, hole_weight=5.0).build(model).losses(batch)
+    assert losses["distance"].item() == pytest.approx((3 * 0.3 + 5 * 0.1) / 8 + 4 * 5 * 0.1 / 8)
+
+
+@pytest.mark.parametrize("name", ["cells", "patches", "whole"])
+def test_what_is_trained_on_is_what_is_rendered(name):
+    """The pixels that are drawn of a target that is not square are those of the function there."""
+    field = WholeNetworks(edge=16, width=4, embedding=16, target=(12, 12)) if name == "whole" else GRAINS[name]
+    model, x = FunctionalImage(FunctionalImageConfig(field=field)).double().eval(), image()
+    theta = model.weights(x)
+    target = model.render(theta, (22, 39)).detach()
+    objective = FunctionalImageObjective(queries=50).build(model)
+    assert objective.distance(theta, Batch(target, x)) < 1e-9 < objective.distance(theta, Batch(target.flip(-1), x))
+
+
+def test_patch_networks_know_the_scale():
+    model, x = make("patches"), image()
+    theta, coords = model.weights(x), torch.zeros(1, 2, dtype=torch.float64)
+    low, high = (model.query(theta, coords, (s, s)) for s in (1.0, 4.0))
+    assert (low - high).abs().max() > 1e-4
+
+
 def test_coordinates_outside_are_refused():
     for name in ("cells", "patches"):
         model = make(name)

@@ -155,6 +155,10 @@ def test_training_makes_functions_of_the_images(tmp_path):
         optimizer.step()
         history.append(total.item())
     assert history[-1] < 0.15 * history[0]
+    with torch.no_grad():
+        made = model(images, (16, 16))
+    error, turned = ((made - x).abs().mean((1, 2, 3)) for x in (images, images.mT))
+    assert (error < 0.5 * turned).all()  # rows are rows, and columns columns
 
 
 def test_blends_on_the_command_line(cli, curves, faces, tmp_path):
@@ -299,6 +303,29 @@ def test_a_critic_may_look_at_arcs():
     torch.testing.assert_close(objective.blends(theta, Batch(x, x, seed=3)), model.render(model.between(a, b, 0.5, path="arc"), (16, 16)))
 
 
+def test_the_critics_losses_in_numbers():
+    """The data are real, blends of two images' functions fake."""
+    torch.manual_seed(0)
+    objective = FunctionalBlendObjectiveConfig(critic_width=4).build(FunctionalImage(TOY))
+    objective.judged = lambda images: images.flatten(1).sum(1)  # a critic known by heart
+    x = torch.rand(4, 3, 16, 16) * 2 - 1
+    batch = Batch(x, x, seed=5)
+    with torch.no_grad():
+        losses, fake = objective.critic_losses(batch), objective.blends(objective.model.weights(x), batch)
+    torch.testing.assert_close(losses["real"], torch.nn.functional.softplus(-x.flatten(1).sum(1)).mean())
+    torch.testing.assert_close(losses["fake"], torch.nn.functional.softplus(fake.flatten(1).sum(1)).mean())
+
+
+def test_frequencies_are_those_of_omega():
+    """ω scales the first layer's weights and nothing else (Sitzmann et al. 2020)."""
+    models = [FunctionalImage(FunctionalImageConfig(field=replace(TOY.field, omega=omega))) for omega in (10.0, 30.0)]
+    models[1].load_state_dict(models[0].state_dict())
+    x = torch.rand(2, 3, 16, 16)
+    few, many = (model.weights(x) for model in models)
+    for name, theta in few.items():
+        torch.testing.assert_close(many[name], theta * (3 if name == "layers.0.weight" else 1))
+
+
 def test_a_critic_of_features_learns_and_its_features_do_not(monkeypatch, tmp_path):
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
@@ -315,6 +342,9 @@ def test_a_critic_of_features_learns_and_its_features_do_not(monkeypatch, tmp_pa
         optimizer.step()
         losses.append(total.item())
     assert losses[-1] < 0.5 * losses[0]  # noise is told from smooth functions
+    with torch.no_grad():
+        blends = objective.blends(objective.model.weights(x), Batch(x, x))
+        assert objective.judged(x).mean() > 0 > objective.judged(blends).mean()  # and the data are what is real
     model.total(Batch(x, x))[0].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.model.parameters())
     assert all(torch.equal(frozen[k], v) for k, v in objective.features.state_dict().items())

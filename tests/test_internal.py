@@ -268,3 +268,11 @@ def test_samples_of_a_picture_are_measured():
     assert values["pixel_diversity"] == 0 and values["copy_score"] == 1 and values["lpips_diversity"] == 0
     assert values["sifid_pixels"] == pytest.approx(values["msifid_pixels"]) and values["sifid_pixels"] < 1e-3  # of rounding to 8 bits
     assert all(r["images"] == 2 and "3 samples a picture" in r["protocol"] for r in rows)
+
+
+def test_the_least_and_the_mean_of_samples_are_told_apart():
+    """Of a copy and one that is a tenth brighter: 0, and half of three times a tenth squared."""
+    picture = noise(1, 3, 20, 24) * 0.5
+    rows = measure([picture], lambda x, k: [x, x + 0.1], lambda x: x, "pixels", Pixels(), 2, "itself")
+    values = {r["measure"]: r["value"] for r in rows}
+    assert values["sifid_pixels"] == pytest.approx(0, abs=1e-3) and values["msifid_pixels"] == pytest.approx(0.015, abs=1e-3)

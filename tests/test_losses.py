@@ -15,7 +15,7 @@ from predella.losses import transport as ot
 from predella.losses.distances import Perceptual, projected
 from predella.losses.texture import Texture
 from predella.metrics.frechet import frechet_gaussians
-from predella.nn.critics import ImageCritic, VectorCritic
+from predella.nn.critics import FeatureCritic, ImageCritic, ResidualCritic, VectorCritic
 from predella.nn.gaussian import GaussianMixture
 
 
@@ -150,8 +150,25 @@ def test_the_literal_term_of_eq_3_has_no_gradient_where_the_critic_wins():
     assert d.grad.tolist() == [-0.5, -0.5]
 
 
+class Maps(torch.nn.Module):
+    """A critic of two maps, which are made of an image."""
+
+    def __init__(self, critic):
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, x):
+        return self.critic([x, x[..., :2, :2]])
+
+
 @pytest.mark.parametrize(
-    ("critic", "shape"), [(lambda: VectorCritic(6, (20, 30)), (6,)), (lambda: ImageCritic(3, 16, width=4), (3, 16, 16))]
+    ("critic", "shape"),
+    [
+        (lambda: VectorCritic(6, (20, 30)), (6,)),
+        (lambda: ImageCritic(3, 16, width=4), (3, 16, 16)),
+        (lambda: ResidualCritic(3, 16, width=4), (3, 16, 16)),
+        (lambda: Maps(FeatureCritic([(3, 16), (3, 2)], width=4)), (3, 16, 16)),
+    ],
 )
 def test_every_layer_of_a_critic_has_spectral_norm_one(critic, shape):
     torch.manual_seed(0)

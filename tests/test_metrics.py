@@ -5,16 +5,20 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from predella.data.images import Source
 from predella.image.contract import from_uint8, quantize
 from predella.image.files import Picture, write
 from predella.image.resize import resize
 from predella.metrics.fidelity import psnr_rgb, psnr_y, ssim_y
 from predella.metrics.filling import biharmonic, psnr_holes
+from predella.metrics.super_resolution import bicubic, measure
 from predella.tasks.masking import holes
+from predella.tasks.super_resolution import degrade
 
 
 def pair():
@@ -69,6 +73,8 @@ def test_holes_are_measured_inside_and_classical_filling_beats_nothing():
     known = holes((48, 48), "boxes", 0.1, 3)[None].double()
     other = torch.where(known > 0, x + 0.3, x)
     assert psnr_holes(other, x, known) == math.inf  # outside does not count
+    two_more = torch.where(known > 0, other, (x - 2 / 127.5 * x.sign()))
+    assert psnr_holes(two_more, x, known) == pytest.approx(20 * math.log10(255 / 2))
     assert psnr_holes(biharmonic(x * known, known), x, known) > psnr_holes(x * known, x, known) + 5
 
 
@@ -81,8 +87,6 @@ def test_holes_follow_from_their_arguments(kind):
 
 def test_it_learns_and_bicubic_loses(tmp_path):
     """A small field, 300 steps on ten photos; the eleventh, unseen, comes out better than by bicubic at three scales."""
-    from predella.data.images import Source
-    from predella.metrics.super_resolution import bicubic, measure
     from predella.models.functional_image import CellFields, FunctionalImageConfig
     from predella.recipes import find_recipe
     from predella.run import start
@@ -108,6 +112,32 @@ def test_it_learns_and_bicubic_loses(tmp_path):
     for scale in (2.0, 2.5, 3.0):
         ours, theirs = (next(measure(f, images, (scale,)))["value"] for f in (model, bicubic))
         assert ours > theirs + 0.5, (scale, ours, theirs)
+
+
+def test_the_protocol_of_enlarging_is_what_the_tables_say():
+    """⌊H/s⌋, 8 bits there and back, ⌈s⌉ pixels shaved, the Y of ITU-R BT.601 unrounded; said again in numpy."""
+    images = Source(paths=("photos",), part=(0, 2)).open()
+    rows = [r for r in measure(bicubic, images, (2.0, 2.5, 3.0)) if r["measure"] == "psnr_y"]
+
+    def levels(x):
+        return (((x + 1) * 127.5).clamp(0, 255) + 0.5).floor().numpy()
+
+    def luma(x):
+        return 16 + (65.481 * x[0] + 128.553 * x[1] + 24.966 * x[2]) / 255
+
+    for row, scale, border in zip(rows, (2, 2.5, 3), (2, 3, 3), strict=True):
+        wanted = []
+        for i in range(2):
+            whole = from_uint8(images[i])
+            height, width = (int(n / scale) for n in whole.shape[-2:])
+            high = whole[:, : round(height * scale), : round(width * scale)]
+            low = torch.from_numpy(levels(resize(high, (height, width)))) / 127.5 - 1
+            found = levels(resize(low, high.shape[-2:]))
+            error = (luma(found) - luma(levels(high)))[border:-border, border:-border]
+            wanted.append(10 * np.log10(255**2 / np.square(error).mean()))
+        assert row["ask"] == f"x{scale:g}" and row["value"] == pytest.approx(np.mean(wanted), abs=1e-3)
+    low = degrade(from_uint8(images[0])[None], (40, 50)) * 127.5 + 127.5
+    torch.testing.assert_close(low, low.round(), atol=1e-3, rtol=0)
 
 
 def test_the_protocol_is_proved_by_bicubic_on_set5():

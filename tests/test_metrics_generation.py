@@ -51,6 +51,19 @@ def test_classifier_score_bounds():
     assert generation.classifier_score(torch.full((3, 4), 0.25).log()) == pytest.approx(1)
 
 
+def test_judges_see_eight_bits():
+    seen = []
+
+    def judge(x):
+        seen.append(x)
+        return x.flatten(1)[:, :3]
+
+    draws = {"samples": lambda n: torch.rand(n, 1, 4, 4) * 2 - 1}
+    (row,) = generation.scores(judge, draws, 60, "none")
+    level = torch.cat(seen) * 127.5 + 127.5
+    assert row["images"] == len(level) == 60 and (level - level.round()).abs().max() < 1e-3
+
+
 def test_recognised_by_hand():
     """Samples carry their label; the judge is right but for class 2, which it calls 0."""
     draw = lambda label: label.view(-1, 1, 1, 1).expand(-1, 1, 2, 2) / 4 - 1.0  # noqa: E731

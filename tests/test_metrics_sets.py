@@ -144,6 +144,17 @@ def test_the_pooling_of_the_2015_graph_leaves_the_padding_out():
     torch.testing.assert_close(seen[0], torch.ones(1, 192, 4, 4))  # a mean that counted zeros would be 4/9 in the corners
 
 
+def test_the_last_block_pools_by_the_maximum():
+    """The FID authors' graph does, where torchvision's takes the mean."""
+    network, x = FIDInception().eval(), torch.zeros(1, 2048, 5, 5)
+    x[..., 2, 2] = 9.0
+    for block, wanted in ((network.Mixed_7c, 9.0), (network.Mixed_7b, None)):
+        seen = []
+        block.branch_pool.register_forward_pre_hook(lambda m, a, seen=seen: seen.append(a[0]))
+        block(x[:, :1280] if wanted is None else x)
+        assert seen[0][0, 0, 1:4, 1:4].eq(9.0 if wanted else 1.0).all()
+
+
 def test_measure_on_the_command_line(cli, tmp_path, monkeypatch, vgg_weights):
     weights = vgg_weights
     real, generated = two_sets(12, 11)

@@ -43,6 +43,14 @@ def test_protocols_that_differ_say_whose_they_are(tmp_path):
     assert "* `m`, `k`: 20 samples (a, c)." in text and "* `m`, `k`: 5 samples (b)." in text
 
 
+def test_every_command_that_measured_a_run_is_told(tmp_path):
+    row = {"run": "r", "ask": "x", "measure": "m", "value": 1.0, "protocol": "p", "commit": "c", "steps": 9, "minutes": 0.0, "seed": None}
+    made = [("s", "predella evaluate r"), ("t", "predella evaluate r --part 0,3"), ("u", "predella evaluate r")]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row | {"set": s, "command": c}) for s, c in made))
+    told = [line for line in results(tmp_path).splitlines() if line.startswith("| r | 9 ")]
+    assert told == [f"| r | 9 | – | – | c | `{command}` |" for command in ("predella evaluate r", "predella evaluate r --part 0,3")]
+
+
 def test_a_benchmark_with_other_options_is_another(tmp_path):
     row = {"run": "flow", "set": "", "ask": "ratio", "measure": "benchmark", "commit": "c" * 40, "hardware": "h"}
     made = [(1.0, "python -m flow"), (2.0, "python -m flow --steps 9"), (3.0, "python -m flow")]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from predella.models.reversible import ClassNormals, Level, Reversible, ReversibleConfig, StandardNormal
+from predella.models.reversible import COMPONENTS, ClassNormals, Level, Reversible, ReversibleConfig, StandardNormal
 from predella.nn.bijections import AdditiveCoupling, Squeeze
 from predella.objectives import reversible as objective
 from predella.recipes import find_recipe
@@ -94,8 +94,11 @@ def test_samples_follow_the_fitted_density():
         made.sample_code(4, torch.Generator(), "mixture")
     with torch.no_grad():
         made.gaussian.set_(torch.ones(1), torch.full((1, 5), 7.0), 1e-6 * torch.eye(5)[None])
+        many = torch.ones(COMPONENTS)
+        made.mixture.set_(many / COMPONENTS, many[:, None].expand(-1, 5) * -7, 1e-6 * torch.eye(5).expand(COMPONENTS, 5, 5))
     generator = torch.Generator().manual_seed(0)
     assert (made.sample_code(4, generator, "gaussian") - 7).abs().max() < 0.1
+    assert (made.sample_code(4, generator, "mixture") + 7).abs().max() < 0.1
     assert made.sample_code(200, generator).mean().abs() < 0.3
     assert made.sample(2, generator, "gaussian").shape == (2, 3, 8, 8)
 

@@ -11,6 +11,7 @@ from predella.image.color import lab_to_rgb, rgb_to_lab
 from predella.image.contract import quantize
 from predella.tasks.colorization import Colorization
 from predella.tasks.decompression import Decompression, compress
+from predella.tasks.masking import KINDS, Masking
 
 
 def photo(count=2, edge=24):
@@ -86,3 +87,18 @@ def test_decompression_is_what_a_file_shows():
 def test_wrong_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_every_kind_of_hole_is_drawn(monkeypatch):
+    drawn = []
+
+    def holes(size, kind, cover, seed):
+        drawn.append((kind, cover))
+        return torch.ones(1, *size)
+
+    monkeypatch.setattr("predella.tasks.masking.holes", holes)
+    Masking(cover=(0.1, 0.3))(torch.zeros(300, 3, 8, 8), torch.arange(300))
+    shares = [sum(kind == k for kind, _ in drawn) / 300 for k in KINDS]
+    assert sum(shares) == pytest.approx(1) and all(abs(s - 1 / len(KINDS)) < 0.1 for s in shares)
+    covers = [cover for _, cover in drawn]
+    assert 0.1 <= min(covers) < 0.13 < 0.27 < max(covers) <= 0.3

@@ -10,7 +10,7 @@ from predella.image.color import rgb_to_lab
 from predella.image.resize import fitted, resize
 from predella.models.base import load
 from predella.models.tower import State, Tower, TowerConfig, TowerLevel
-from predella.nn.residual import RRDB
+from predella.nn.residual import RRDB, MappingNetwork, Style
 from predella.recipes import find_recipe, tower_variants
 from predella.recipes import tower as tower_recipes
 
@@ -257,3 +257,18 @@ def test_a_task_of_ones_own_makes_a_recipe():
     assert replace(whole, task=Denoising(32)).task.kind == "denoising"
     with pytest.raises(ValueError, match="must be divisible by 8, the tower's factor, got 30"):
         replace(whole, task=Denoising(30))
+
+
+def test_styles_in_numbers():
+    """(1 + s) · InstanceNorm(x) + b (Karras et al. 2019, Eq. 1); codes count by their direction."""
+    torch.manual_seed(0)
+    style, x = Style(3, 2).double(), torch.randn(1, 2, 5, 5).double()
+    torch.nn.init.zeros_(style.linear.weight)
+    plain = F.instance_norm(x)
+    torch.testing.assert_close(style(x, torch.ones(1, 3).double()), plain)
+    style.linear.bias.data = torch.tensor([0.5, -2.0, 7.0, 9.0]).double()
+    wanted = plain * torch.tensor([1.5, -1.0]).view(1, 2, 1, 1) + torch.tensor([7.0, 9.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(style(x, torch.ones(1, 3).double()), wanted)
+    mapping, code = MappingNetwork(6, 4, 2).double(), torch.randn(2, 6).double()
+    torch.testing.assert_close(mapping(code), mapping(3 * code), rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(mapping(code), mapping(-code))

@@ -19,6 +19,25 @@ def test_schedules():
     values = [optim.factor(k, 100) for k in range(101)]
     assert values[0] == pytest.approx(0.1, rel=0.01) and max(values) < 1 and values[100] == pytest.approx(0)
     assert Optim(schedule="linear").factor(25, 100) == 0.75 and Optim().factor(99, 100) == 1
+    assert Optim(schedule="cosine").factor(25, 100) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert [Optim(schedule="drop").factor(k, 100) for k in (0, 79, 80, 99)] == [1, 1, 0.1, 0.1]
+
+
+def test_two_steps_are_adamws():
+    """With its momenta and its decay, for slow parameters, too."""
+    nets = [nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours = Optim(lr=0.1, betas=(0.5, 0.8), weight_decay=0.2, slow=("1.*",), slow_lr=0.01).build([nets[0]])
+    groups = [{"params": nets[1][0].parameters(), "lr": 0.1}, {"params": nets[1][1].parameters(), "lr": 0.01}]
+    theirs = torch.optim.AdamW(groups, betas=(0.5, 0.8), weight_decay=0.2)
+    for _ in range(2):
+        for a, b in zip(nets[0].parameters(), nets[1].parameters()):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        ours.step(1.0)
+        theirs.step()
+    for a, b in zip(nets[0].parameters(), nets[1].parameters()):
+        torch.testing.assert_close(a, b)
 
 
 def test_muon_steps_are_orthogonal_and_scale_free():

@@ -243,15 +243,10 @@ def _table(rows: Rows, columns: tuple[str, ...], show: Callable[[float], str]) -
 
 
 def _provenance(rows: Rows) -> list[str]:
-    """Where each line of the tables above comes from."""
+    """Where the lines of the tables above come from; a run that was measured by several commands has a line for each."""
     lines = ["| run | steps | minutes | seed | commit | command or source |", "|---|---|---|---|---|---|"]
-    for run in dict.fromkeys(r["run"] for r in rows):
-        r = next(r for r in rows if r["run"] == run)
+    for r in rows:
         cells = [r.get("steps"), r.get("minutes"), r.get("seed"), r.get("commit")]
-        what = r["source"] if r.get("source") else f"`{r.get('command', '')}`"
-        lines.append(
-            f"| {run} | "
-            + " | ".join("–" if (c in (None, 0.0) and i < 2) or c is None else str(c) for i, c in enumerate(cells))
-            + f" | {what} |"
-        )
-    return [*lines, ""]
+        shown = ["–" if c is None or (c == 0 and i < 2) else str(c) for i, c in enumerate(cells)]
+        lines.append(f"| {' | '.join([r['run'], *shown])} | {r['source'] if r.get('source') else '`' + r.get('command', '') + '`'} |")
+    return [*dict.fromkeys(lines), ""]

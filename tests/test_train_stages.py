@@ -1,0 +1,103 @@
+"""Stages: schedules reach the optimizers and begin anew, each stage takes over from the last, what is kept is averaged."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from predella.models.base import load
+from predella.models.functional_image import CellFields, FunctionalImage, FunctionalImageConfig
+from predella.objectives.base import Objective, Phase
+from predella.tasks.base import Batch
+from predella.train.checkpoint import load_state, save_state
+from predella.train.engine import Engine
+from predella.train.optim import Optim
+from predella.train.trainer import Part, Trainer
+
+BY_SIGN = {"betas": (0.0, 0.0)}  # AdamW without memory steps by the learning rate, against the gradient's sign
+
+
+class Pull(Objective):
+    """All of a model's weights are drawn towards -100."""
+
+    def __init__(self, model):
+        self.model, self.parts, self.told = model, {"model": model}, []
+
+    def phases(self):
+        return (Phase("pull", lambda batch: {"away": sum((p + 100).square().sum() for p in self.model.parameters())}, {"away": 1.0},
+                      [self.model]),)  # fmt: skip
+
+    def follow(self, before):
+        self.told.append(("follow", before))
+
+    def begin(self, batches):
+        self.told.append(("begin", None))
+
+
+class Nothing:
+    batch_size = 2
+
+    def whole(self):
+        return self.since(0)
+
+    def since(self, step):
+        while True:
+            yield Batch(target=torch.zeros(2, 1), seed=step)
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    torch.set_default_dtype(torch.float32)
+
+
+def trainer(folder, stages, **more):
+    """Of a small model, with a stage for each (steps, Optim)."""
+    torch.manual_seed(0)
+    model = FunctionalImage(FunctionalImageConfig(field=CellFields(width=2, blocks=1, hidden=2)))
+    parts = [Part(f"stage{i}", steps, Pull(model), Nothing(), {"pull": optim}) for i, (steps, optim) in enumerate(stages)]
+    return Trainer(model, parts, folder, Engine("cpu"), **{"log_every": 1, "save_every": 100, "ema": 0.5, **more})
+
+
+def test_the_schedule_is_what_the_optimizer_steps_by(tmp_path):
+    first, second = Optim(lr=0.1, warmup=2, schedule="linear", **BY_SIGN), Optim(lr=0.1, warmup=2, schedule="cosine", **BY_SIGN)
+    made = trainer(tmp_path, [(4, first), (2, second)])
+    before = {k: p.clone() for k, p in made.model.named_parameters()}
+    made.fit()
+    whole = 0.1 * (0.5 * 1 + 0.75 + 0.5 + 0.25 + 0.5 * 1 + 1 * 0.5)  # the second stage's schedule begins anew
+    raw = {k.removeprefix("part/model/"): v for k, v in load_state(tmp_path)[0].items() if k.startswith("part/model/")}
+    for name, p in before.items():
+        torch.testing.assert_close(raw[name], p - whole, atol=1e-5, rtol=0)
+    rows = [json.loads(line)["lr_pull"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == pytest.approx([0.05, 0.075, 0.05, 0.025, 0.05, 0.05])
+
+
+def test_a_stage_takes_over_from_the_one_before_and_then_looks_at_the_data(tmp_path):
+    made = trainer(tmp_path, [(1, Optim()), (2, Optim())])
+    made.fit()
+    first, second = (part.objective for part in made.parts)
+    assert first.told == [("begin", None)] and second.told == [("follow", first), ("begin", None)]
+
+
+def test_a_kept_checkpoint_is_the_averaged_model(tmp_path):
+    made = trainer(tmp_path, [(4, Optim(lr=0.5))], keep_every=2)
+    made.fit()
+    kept, final = (load(folder).state_dict() for folder in (tmp_path / "checkpoints" / "step-0000004", tmp_path))
+    raw = load_state(tmp_path)[0]
+    assert all(torch.equal(v, final[k]) for k, v in kept.items())
+    assert any(not torch.equal(raw[f"part/model/{k}"], v) for k, v in kept.items())
+
+
+def test_time_goes_on_where_a_run_was_left(tmp_path):
+    trainer(tmp_path, [(2, Optim())]).fit()
+    tensors, numbers = load_state(tmp_path)
+    save_state(tmp_path, tensors, {**numbers, "elapsed_s": 1000.0})
+    trainer(tmp_path, [(3, Optim())]).fit(resume=True)
+    assert 1000 <= load_state(tmp_path)[1]["elapsed_s"] < 1100
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["elapsed_s"] >= 1000
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("no", torch.float32)])
+def test_a_precision_is_what_products_are_computed_in(precision, kind):
+    with Engine("cpu", precision).autocast():
+        assert nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype is kind
