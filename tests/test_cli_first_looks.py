@@ -114,3 +114,26 @@ def test_what_is_filled_over_nothing_is_said_to_be_opaque(cli, runs, tmp_path):
     mask.save(tmp_path / "m.png")
     words = ("--mask", tmp_path / "m.png", "--out", tmp_path / "f.png", "--model", runs / "functional_fill")
     assert "what is filled there is opaque" in cli("fill", tmp_path / "a.png", *words)[2]
+
+
+def test_what_is_left_out_or_written_otherwise_is_named(cli, refuses, photo, tmp_path):
+    words = ("restore", "super_resolution", photo, "--out", tmp_path / "o", "--shrink", "--box")
+    refuses(*words, "10", "20", "80", "90", says="'20' is too much for restore; a list of numbers has commas and no spaces")
+    refuses("report", "--results", tmp_path / "none", says="none does not exist")
+    assert not (tmp_path / "o").exists()
+
+
+def test_pairs_that_are_none_are_named(refuses, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (256, 256), (9, 90, 200)).save(folder / "a.png")
+    words = ("train", "tower_layout", "--data", folder, "--cpu", "--out", tmp_path / "r")
+    refuses(*words, says=["a half of it (a pair is a photo left and its label map right) is 128×256", "give pairs in one file"])
+
+
+def test_black_and_white_alone_is_told(cli, tmp_path):
+    ink = Image.new("L", (40, 40), 255)
+    ink.paste(0, (10, 10, 30, 30))
+    ink.save(tmp_path / "ink.png")
+    status, _, err = cli("restore", "colorization", tmp_path / "ink.png", "--answers", "1", "--out", tmp_path / "o")
+    assert status == 0 and "black and white without a grey between" in err

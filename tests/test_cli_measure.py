@@ -41,6 +41,12 @@ def test_weights_of_lpips_that_are_missing_are_named(refuses, two, tmp_path):
     refuses("measure", "lpips", "--pairs", *two, says=["no metric of pairs is called 'lpips'", "lpips_vgg16"])
 
 
+def test_pairs_and_sets_are_told_apart(refuses, two, tmp_path):
+    refuses("measure", "psnr_y", "--real", tmp_path, "--generated", tmp_path, says="psnr_y compares pairs of images: give --pairs A B")
+    refuses("measure", "fd_cifar_classifier", "--pairs", *two, says="compares two sets of images: give --real A --generated B")
+    refuses("measure", "psnr_y,ssim_y", "--pairs", *two, says="metrics are separated by spaces, got 'psnr_y,ssim_y': psnr_y ssim_y")
+
+
 def test_sets_that_are_few_are_called_so(cli, vgg_weights, tmp_path):
     rng = np.random.default_rng(0)
     for which in ("real", "made"):

@@ -200,3 +200,15 @@ def test_what_is_taken_of_a_picture_is_said(cli, towers, tmp_path):
     assert f"{tmp_path / 'face.png'} has 90×100 pixels; its central square is taken" in cli(*sr)[2]
     assert "the box of" in cli(*sr, "--box", "0,0,80,16")[2]
     assert "central square" not in cli(*sr, "--box", "5,5,85,85")[2]
+
+
+def test_what_is_no_picture_is_refused_from_python():
+    made, task = load("tower_color"), Colorization()
+    picture = Picture(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(TypeError, match=r"picture must be a Picture, got Tensor; predella.image.files.read"):
+        restore(picture.pixels, made, task)
+    with pytest.raises(TypeError, match=r"model must be a Tower, got Classifier; predella.load\('tower_color'\)"):
+        restore(picture, load("mnist_classifier"), task)
+    for wrong in ({"count": 1.5}, {"count": 0}, {"seed": -1}):
+        with pytest.raises(ValueError, match="must be a whole number of at least"):
+            restore(picture, made, task, **wrong)

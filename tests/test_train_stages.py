@@ -1,6 +1,8 @@
 """Stages: schedules reach the optimizers and begin anew, each stage takes over from the last, what is kept is averaged."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -70,6 +72,30 @@ def test_the_schedule_is_what_the_optimizer_steps_by(tmp_path):
         torch.testing.assert_close(raw[name], p - whole, atol=1e-5, rtol=0)
     rows = [json.loads(line)["lr_pull"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == pytest.approx([0.05, 0.075, 0.05, 0.025, 0.05, 0.05])
+
+
+def test_a_long_way_to_the_first_row_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("predella.train.log.SILENCE", 0.0)
+    with caplog.at_level("INFO"):
+        trainer(tmp_path, [(6, Optim())], log_every=4).fit()
+    said = [m for m in caplog.messages if "left at this speed" in m]
+    assert [m.split(" ·")[0] for m in said] == ["step 1/6", "step 2/6", "step 3/6", "step 4/6"]
+
+
+def test_a_stop_at_once_says_what_is_kept(tmp_path):
+    made = trainer(tmp_path, [(6, Optim())])
+    batches = made.parts[0].stream.since
+
+    def twice(step):
+        for n, batch in enumerate(batches(step)):
+            if n == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    made.parts[0].stream.since = twice
+    with pytest.raises(KeyboardInterrupt, match="nothing was saved before"):
+        made.fit()
 
 
 def test_a_stage_takes_over_from_the_one_before_and_then_looks_at_the_data(tmp_path):

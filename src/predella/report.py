@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from predella.curves import curves_svg
-from predella.errors import UserError
+from predella.errors import UserError, not_found
 
 MARK = "<!-- made by predella; do not edit -->"
 SETS = ("Set5", "Set14", "B100")
@@ -28,6 +28,8 @@ def read_records(folder: Path) -> Rows:
         UserError: no such folder, nothing in it, or a line that is no JSON object.
     """
     files = sorted(Path(folder).glob("*.jsonl"))
+    if not Path(folder).exists():
+        raise not_found(folder)
     if not files:
         raise UserError(f"{folder} holds no .jsonl record; make some with `predella evaluate … --record {folder}/NAME.jsonl`")
     rows: dict[tuple, dict] = {}

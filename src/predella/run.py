@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -173,9 +174,18 @@ def _check_same(before: Recipe, now: Recipe, folder: Path) -> None:
         free = {k: getattr(before, k) for k in names}
         return replace(recipe, stages=stages, **free)
 
-    for field in fields(Recipe):
-        if getattr(fixed(before), field.name) != getattr(fixed(now), field.name):
-            raise UserError(f"{folder} was trained with another {field.name}; resume with the same, or start in another --out")
+    was, asked = fixed(before), fixed(now)
+    for field, old, new in (*differences(replace(was, stages=()), replace(asked, stages=()), ""), *_stages(was, asked)):
+        shown = f" = {old}, got {new}" if len(f"{old}{new}") < 80 else " of other values"
+        raise UserError(f"{folder} was trained with {field.removeprefix('.')}{shown}; resume with the same, or start in another --out")
+
+
+def _stages(was: Recipe, asked: Recipe) -> Iterator[tuple[str, Any, Any]]:
+    """Where two recipes' stages differ, as `differences` has it."""
+    if len(was.stages) != len(asked.stages):
+        yield "stages", f"{len(was.stages)} stages", f"{len(asked.stages)}"
+    for i, (a, b) in enumerate(zip(was.stages, asked.stages)):
+        yield from differences(a, b, f"stages.{i}")
 
 
 def _check_done(before: Recipe, now: Recipe, folder: Path) -> None:

@@ -189,12 +189,15 @@ def notes(task: Restoration, picture: Picture, path: Path, model: Tower, inverte
     if isinstance(task, PrincipalComponents) and picture.on_white().mean() > 0 and not _is_white_ink(picture):
         remedy = "leave out --invert" if inverted else "--invert"
         yield f"{path} looks dark on bright; the model knows digits bright on dark: {remedy}"
+    if isinstance(task, Colorization) and _span(picture.on_white()) > PLAIN and (picture.on_white().abs() >= 1 - PLAIN).all():
+        yield f"{path} is black and white without a grey between, which leave no room for colours"
     if not isinstance(task, (PrincipalComponents, Layout)) and min(picture.size) < FEW and not isinstance(task, SuperResolution):
         yield f"{path} has {picture.size[1]}×{picture.size[0]} pixels; too few to show what the model could know"
     if isinstance(task, SuperResolution) and picture.size != (task.patch, task.patch):
         width, height = picture.size[1], picture.size[0]
         known = f"{path} has {width}×{height} pixels, the model knows pictures of {task.patch}×{task.patch}"
-        yield known + "; it may see other things in more; --shrink makes it as small" * (max(height, width) > task.patch)
+        more = "; in more it sees several things, such as faces in parts of a face; --shrink makes it as small"
+        yield known + more * (max(height, width) > task.patch)
     if isinstance(task, SuperResolution):
         yield from picture.notes_on_white(str(path))
     if picture.bits > 8:
@@ -294,12 +297,22 @@ def restore(picture: Picture, model: Tower, task: Restoration, count: int = 8, s
         from_level, between: see `codes`.
 
     Raises:
-        ValueError: fewer answers than one (`between`: than two), a level that the model lacks, a model for conditions of other
-            channels, or `exact` decompression without a file.
+        TypeError: something else than a Picture or a tower.
+        ValueError: fewer answers than one (`between`: than two), a seed below 0, a level that the model lacks, a model for conditions of
+            other channels, or `exact` decompression without a file.
         UserError: see `condition_of`, and for `exact` `own_data`.
     """
-    if count < 1 + between:
-        raise ValueError(f"count must be at least {1 + between}, got {count}")
+    if not isinstance(picture, Picture):
+        raise TypeError(
+            f"picture must be a Picture, got {type(picture).__name__}; predella.image.files.read(path) gives one, Picture(pixels) "
+            "makes one of a tensor (1, C, H, W) in [-1, 1]"
+        )
+    if not isinstance(model, Tower):
+        raise TypeError(f"model must be a Tower, got {type(model).__name__}; predella.load('{MODELS.get(task.kind, 'RUN')}') gives one")
+    if not isinstance(count, int) or count < 1 + between:
+        raise ValueError(f"count must be a whole number of at least {1 + between}, got {count!r}")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
     if not 0 <= from_level < len(model.levels):
         raise ValueError(f"from_level must lie in 0…{len(model.levels) - 1}, the model's levels, got {from_level}")
     if (model.config.answer == "ab") != isinstance(task, Colorization):

@@ -101,7 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     options.given = frozenset(given)
     if rest and not getattr(module, "TAKES_FIELDS", False):
         unknown = f"predella {verb} does not know '{rest[0]}'" if rest[0].startswith("-") else f"'{rest[0]}' is too much for {verb}"
-        fail(f"{unknown}; see --help")
+        numbers = "; a list of numbers has commas and no spaces" if re.fullmatch(r"-?[\d.]+,?", rest[0]) else ""
+        fail(f"{unknown}{numbers or '; see --help'}")
     return _guard(module, options, rest)
 
 
@@ -121,8 +122,8 @@ def _guard(module, options, rest) -> int:
         return 0
     except OSError as error:
         fail(f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}; check the place and the space left")
-    except KeyboardInterrupt:
-        print("predella: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"predella: stopped{f'; {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)):

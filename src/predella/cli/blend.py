@@ -46,7 +46,9 @@ def run(options, rest) -> int:
     changed, picture = read(options.image), read(options.onto)
     if changed.size != picture.size:
         sizes = [f"{p.size[1]}×{p.size[0]}" for p in (changed, picture)]
-        raise UserError(f"{options.image} is {sizes[0]}, {options.onto} {sizes[1]}; make them one size")
+        raise UserError(
+            f"{options.image} is {sizes[0]}, {options.onto} {sizes[1]}; --onto is the same picture without the change, as large"
+        )
     mask = 1 - read_mask(read(options.mask), picture.size)
     check_output(options.out, picture, options.force)
     start = time.monotonic()

@@ -41,10 +41,14 @@ def _sets(options) -> int:
     from predella.errors import UserError
     from predella.image.contract import from_uint8
     from predella.metrics.features import collect
+    from predella.metrics.fidelity import LPIPS, METRICS
     from predella.metrics.sets import extractor, measure_sets, parse
 
     leave_out(options, "--border", "sets, whose features see whole pictures")
     for name in options.metrics:
+        _alone(name)
+        if name in (*METRICS, *LPIPS):
+            raise UserError(f"{name} compares pairs of images: give --pairs A B instead of two sets")
         parse(name)
     if options.real is None or options.generated is None:
         raise UserError("two sets are needed: --real A and --generated B")
@@ -76,8 +80,12 @@ def _of_pairs(options) -> int:
     from predella.errors import UserError, did_you_mean
     from predella.image.files import read
     from predella.metrics.fidelity import LPIPS, METRICS, fidelity, mean
+    from predella.metrics.sets import NAMES
 
     for name in options.metrics:
+        _alone(name)
+        if name in NAMES:
+            raise UserError(f"{name} compares two sets of images: give --real A --generated B instead of --pairs")
         if name not in (*METRICS, *LPIPS):
             raise UserError(f"no metric of pairs is called '{name}'{did_you_mean(name, (*METRICS, *LPIPS))}")
     if options.border < 0:
@@ -104,6 +112,13 @@ def _of_pairs(options) -> int:
     if len(rows) > 1:
         print(f"mean of {len(rows)}".ljust(28), *(f"{name}={means[name]:.4f}" for name in options.metrics))
     return 0
+
+
+def _alone(name: str) -> None:
+    if "," in name:
+        from predella.errors import UserError
+
+        raise UserError(f"metrics are separated by spaces, got '{name}': {name.replace(',', ' ')}")
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

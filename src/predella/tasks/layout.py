@@ -93,7 +93,8 @@ class Layout:
             raise UserError(f"{name} looks like a map of the classes' numbers, 0…{numbers:.0f}; give their colours: {known}")
         strange = (least > NEAR).double().mean()
         if strange > MUCH:
-            raise UserError(f"{name} is no label map: {strange:.0%} of it has colours of no class; known are: {known} (task.classes)")
+            pair = "; of a photo and its map in one file give the map alone" if labels.shape[-1] == 2 * labels.shape[-2] else ""
+            raise UserError(f"{name} is no label map: {strange:.0%} of it has colours of no class; known are: {known} (task.classes){pair}")
         spans = [(F.max_pool2d(c, 3, 1, 1) + F.max_pool2d(-c, 3, 1, 1))[0, 0] for c in labels.split(1, 1)]
         span = torch.stack(spans).amax(0)  # what compression smears is not flat, what is enlarged smoothly not even
         off = ((least > NEAR) & (span < FLAT)) | ((least > CLEAR) & (second < 2 * least) & (span < EVEN))

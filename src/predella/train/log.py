@@ -15,6 +15,7 @@ from predella.atomic import write_text
 from predella.image.files import Picture, write
 
 log = logging.getLogger("predella.train")
+SILENCE = 10.0  # seconds of training without a word, before the first row
 
 
 class RunLog:
@@ -30,6 +31,14 @@ class RunLog:
         self.folder, self.steps, self._before = folder, steps, elapsed
         self._start = self._last = time.monotonic()
         self._last_step: int | None = None
+        self._said = self._start
+
+    def early(self, step: int) -> None:
+        """Before the first row, a word every SILENCE seconds: how far it is, and how long it will take."""
+        now = time.monotonic()
+        if self._last_step is None and now > self._said + SILENCE and step:
+            self._said = now
+            log.info("step %d/%d · %s left at this speed", step, self.steps, duration((self.steps - step) * (now - self._start) / step))
 
     @property
     def elapsed(self) -> float:
