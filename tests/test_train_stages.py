@@ -94,7 +94,11 @@ def test_a_stop_at_once_says_what_is_kept(tmp_path):
             yield batch
 
     made.parts[0].stream.since = twice
-    with pytest.raises(KeyboardInterrupt, match="nothing was saved before"):
+    with pytest.raises(KeyboardInterrupt, match="nothing was saved$"):
+        made.fit()
+    made = trainer(tmp_path / "r", [(6, Optim())], save_every=2)
+    made.parts[0].stream.since = twice
+    with pytest.raises(KeyboardInterrupt, match="r continues from step 2 with --resume"):
         made.fit()
 
 

@@ -31,14 +31,15 @@ class RunLog:
         self.folder, self.steps, self._before = folder, steps, elapsed
         self._start = self._last = time.monotonic()
         self._last_step: int | None = None
-        self._said = self._start
+        self._said, self._first = self._start, 0
 
     def early(self, step: int) -> None:
         """Before the first row, a word every SILENCE seconds: how far it is, and how long it will take."""
         now = time.monotonic()
-        if self._last_step is None and now > self._said + SILENCE and step:
+        if self._last_step is None and now > self._said + SILENCE and step > self._first:
             self._said = now
-            log.info("step %d/%d · %s left at this speed", step, self.steps, duration((self.steps - step) * (now - self._start) / step))
+            left = (self.steps - step) * (now - self._start) / (step - self._first)
+            log.info("step %d/%d · %s left at this speed", step, self.steps, duration(left))
 
     @property
     def elapsed(self) -> float:
@@ -46,7 +47,8 @@ class RunLog:
         return self._before + time.monotonic() - self._start
 
     def rewind(self, step: int) -> None:
-        """Forget rows after `step`: a resumed run writes them again."""
+        """Begin at `step`: rows after it are forgotten, for a resumed run writes them again."""
+        self._first = step
         file = self.folder / "metrics.jsonl"
         if file.exists():
             rows = [line for line in file.read_text().splitlines() if _step(line) <= step]

@@ -226,7 +226,7 @@ class Trainer:
             if self.engine.any(not math.isfinite(whole)):
                 shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
                 where = f"step {self.step}, phase '{phase.name}': {shown}"
-                raise NotFinite(f"{where}; lower the learning rate or clip the gradient", self.kept())
+                raise NotFinite(f"{where}; lower the learning rate or clip the gradient", self._kept())
             optimizer.zero_grad()
             total.backward()
         self.engine.average_gradients(optimizer.parameters)
@@ -234,7 +234,7 @@ class Trainer:
         norm = optimizer.norm()
         if not math.isfinite(norm):
             shown = ", ".join(f"{k}={v:.4g}" for k, v in values.items())
-            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate", self.kept())
+            raise NotFinite(f"step {self.step}, phase '{phase.name}': {shown}, gradient={norm:.4g}; lower the learning rate", self._kept())
         optimizer.step(optimizer.config.factor(local, part.steps), norm)
         return {f"{phase.name}_{k}": v for k, v in values.items()}
 
@@ -263,8 +263,8 @@ class Trainer:
         self.saved = self.step
         self.engine.wait()
 
-    def kept(self) -> str:
-        """What is left of a run that ends here."""
+    def _kept(self) -> str:
+        """What is left of a run that diverged."""
         if self.saved is None:
             return "nothing was saved before"
         return f"{self.folder} keeps the model of step {self.saved}, from which --start {self.folder} --out ANOTHER goes on"
@@ -316,7 +316,8 @@ class _catch_signals:
     def __enter__(self) -> None:
         def ask(number: int, frame: FrameType | None) -> None:
             if self.trainer.stop:
-                raise KeyboardInterrupt(self.trainer.kept())
+                saved, folder = self.trainer.saved, self.trainer.folder
+                raise KeyboardInterrupt("nothing was saved" if saved is None else f"{folder} continues from step {saved} with --resume")
             self.trainer.stop = True
             log.warning("going on to step %d, which can be resumed from, then saving; once more to stop at once", self.trainer.next_pause())
 
