@@ -363,7 +363,7 @@ def test_train_refuses(refuses, tmp_path, monkeypatch, words, says):
         (("evaluate", "bicubicc"), "no model is called 'bicubicc'"),
         (("evaluate", "bicubic", "--scales", "2;3"), "2;3"),
         (("evaluate", "bicubic", "--record", "somewhere"), ".jsonl"),
-        (("report", "--results", "nowhere"), "no .jsonl record"),
+        (("report", "--results", "nowhere"), "nowhere does not exist"),
         (("export", "functional_sr", "--format", "tflite", "--out", "x.onnx"), "tflite"),
         (("upscale",), "missing: "),
     ],

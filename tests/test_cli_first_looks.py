@@ -120,6 +120,8 @@ def test_what_is_left_out_or_written_otherwise_is_named(cli, refuses, photo, tmp
     words = ("restore", "super_resolution", photo, "--out", tmp_path / "o", "--shrink", "--box")
     refuses(*words, "10", "20", "80", "90", says="'20' is too much for restore; a list of numbers has commas and no spaces")
     refuses("report", "--results", tmp_path / "none", says="none does not exist")
+    (tmp_path / "empty").mkdir()
+    refuses("report", "--results", tmp_path / "empty", says="holds no .jsonl record")
     assert not (tmp_path / "o").exists()
 
 
