@@ -6,13 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from zlib import crc32
 
 from predella.atomic import write_text
 
 
-def recorded(record: Path, run: str, seed: int | None, recalls: int = 1, asked: Mapping[str, str] = MappingProxyType({})) -> bool:
+def recorded(record: Path, run: str, seed: int | None, recalls: int = 1, asked: Mapping[str, str] | None = None) -> bool:
     """Whether all of a run's rows are in the record; those of an evaluation that was stopped on its way are taken out.
 
     Args:
@@ -20,7 +19,7 @@ def recorded(record: Path, run: str, seed: int | None, recalls: int = 1, asked: 
         asked: options of the evaluation, such as "--part": "0,1000"; rows that were measured in other ways are others.
     """
     lines = record.read_text().splitlines() if record.exists() else []
-    own = [line for line in lines if _is(json.loads(line), run, seed, asked)]
+    own = [line for line in lines if _is(json.loads(line), run, seed, asked or {})]
     if sum(json.loads(line)["measure"].startswith("recall_") for line in own) >= recalls:
         return True
     if own:

@@ -99,9 +99,9 @@ class Source:
             pixels = pixels[:, top:bottom, left:right]
         height, width = pixels.shape[1:]
         if min(height, width) < self.smallest:
-            half = "a half of it (a pair is a photo left and its label map right) is " if self.paired else ""
-            raise ValueError(f"{half}{width}×{height}, smaller than {self.smallest} pixels" if half else
-                             f"{width}×{height} is smaller than {self.smallest} pixels")  # fmt: skip
+            size = f"{width}×{height}"
+            subject = f"a half of it (a pair is a photo left and its label map right) is {size}," if self.paired else f"{size} is"
+            raise ValueError(f"{subject} smaller than {self.smallest} pixels")
         if self.bright and not pixels.any():
             raise ValueError("black")
         if self.longest or self.stretch:
@@ -130,7 +130,7 @@ class Source:
 
 def _remedy(source: Source, why: str) -> str:
     """What helps when no picture could be used."""
-    if source.paired and "a half of it" in why:
+    if "smaller than" in why and source.paired:
         return "give pairs in one file, or pictures large enough"
     if "smaller than" in why:
         return f"take larger pictures, or in training lower --data.smallest ({source.smallest})"
