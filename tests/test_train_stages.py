@@ -1,8 +1,10 @@
 """Stages: schedules reach the optimizers and begin anew, each stage takes over from the last, what is kept is averaged."""
 
 import json
+import logging
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from predella.tasks.base import Batch
 from predella.train.checkpoint import load_state, save_state
 from predella.train.engine import Engine
 from predella.train.optim import Optim
-from predella.train.trainer import Part, Trainer
+from predella.train.trainer import Interrupted, Part, Trainer
 
 BY_SIGN = {"betas": (0.0, 0.0)}  # AdamW without memory steps by the learning rate, against the gradient's sign
 
@@ -80,6 +82,38 @@ def test_a_long_way_to_the_first_row_is_told(tmp_path, monkeypatch, caplog):
         trainer(tmp_path, [(6, Optim())], log_every=4).fit()
     said = [m for m in caplog.messages if "left at this speed" in m]
     assert [m.split(" ·")[0] for m in said] == ["step 1/6", "step 2/6", "step 3/6", "step 4/6"]
+
+
+def test_a_signal_in_the_middle_of_a_line_waits_for_its_end(tmp_path):
+    """Streams refuse to be written to by what interrupts their writing."""
+    lines = []
+
+    class Interrupting(logging.Handler):
+        inside = False
+
+        def emit(self, record):
+            lines.append(("again " if self.inside else "") + record.getMessage())
+            if len(lines) == 1:
+                self.inside = True
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+                self.inside = False
+
+    log, handler = logging.getLogger("predella.train"), Interrupting()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        with pytest.raises(Interrupted, match="stopped at step 1"):
+            trainer(tmp_path, [(6, Optim())]).fit()
+        for _ in range(100):
+            if len(lines) > 1:
+                break
+            time.sleep(0.05)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+    assert lines[0].startswith("step 1/6") and lines[1].startswith("going on to step"), lines
 
 
 def test_a_stop_at_once_says_what_is_kept(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Protocol
 
@@ -319,7 +320,8 @@ class _catch_signals:
                 saved, folder = self.trainer.saved, self.trainer.folder
                 raise KeyboardInterrupt("nothing was saved" if saved is None else f"{folder} continues from step {saved} with --resume")
             self.trainer.stop = True
-            log.warning("going on to step %d, which can be resumed from, then saving; once more to stop at once", self.trainer.next_pause())
+            going_on = "going on to step %d, which can be resumed from, then saving; once more to stop at once"
+            Thread(target=log.warning, args=(going_on, self.trainer.next_pause())).start()  # this one may be in the middle of a line
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
