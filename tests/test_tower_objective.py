@@ -262,9 +262,11 @@ def test_the_distance_follows_the_images_to_their_device():
         ({"task.edge": "8"}, "needs answers of more than 8×8 pixels, got 8×8"),
     ],
 )
-def test_what_cannot_be_trained_leaves_a_run_as_it_was(tmp_path, changes, message):
+def test_what_cannot_be_trained_leaves_a_run_as_it_was(tmp_path, caplog, changes, message):
     torch.set_default_dtype(torch.float32)
-    start(find_recipe("tower_jpeg")(smoke=True), tmp_path / "r", "test", cpu=True)
+    with caplog.at_level("INFO"):
+        start(find_recipe("tower_jpeg")(smoke=True), tmp_path / "r", "test", cpu=True)
+    assert [m for m in caplog.messages if "choosing" in m] == ["step 0/12 · choosing codes for 3 batches, as before every 6 steps"]
     before = {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.is_file()}
     with pytest.raises(ValueError, match=message):
         start(override(find_recipe("tower_jpeg")(smoke=True), changes), tmp_path / "r", "test", force=True, cpu=True)

@@ -16,6 +16,7 @@ from predella.objectives.base import Objective, Phase
 from predella.tasks.base import Batch
 from predella.train.checkpoint import load_state, save_state
 from predella.train.engine import Engine
+from predella.train.log import RunLog
 from predella.train.optim import Optim
 from predella.train.trainer import Interrupted, Part, Trainer
 
@@ -82,6 +83,27 @@ def test_a_long_way_to_the_first_row_is_told(tmp_path, monkeypatch, caplog):
         trainer(tmp_path, [(6, Optim())], log_every=4).fit()
     said = [m for m in caplog.messages if "left at this speed" in m]
     assert [m.split(" ·")[0] for m in said] == ["step 1/6", "step 2/6", "step 3/6", "step 4/6"]
+
+
+def test_what_is_made_before_many_steps_is_not_taken_for_their_speed(tmp_path, monkeypatch, caplog):
+    """100 seconds before each 10 of 30 steps, which take a second each."""
+    now = [0.0]
+    monkeypatch.setattr("predella.train.log.time.monotonic", lambda: now[0])
+    log = RunLog(tmp_path, 30)
+    with caplog.at_level("INFO"):
+        log.enter(0, 10, "choosing codes")
+        now[0] = 101.0
+        log.waited(100.0)
+        log.early(1)
+        now[0] = 109.0
+        log.early(9)
+        now[0] = 110.0
+        log.row(10, 1, {})
+        now[0] = 220.0
+        log.waited(100.0)
+        log.row(20, 1, {})
+    early, rows = ["step 1/30 · 4 min left at this speed"], ["step 10/30 · ", "step 20/30 ·  · 0 images/s · 2 min left"]
+    assert caplog.messages == ["step 0/30 · choosing codes", *early, *rows]
 
 
 def test_a_signal_in_the_middle_of_a_line_waits_for_its_end(tmp_path):

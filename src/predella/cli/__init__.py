@@ -40,7 +40,7 @@ MISTAKES = (  # argparse's words → ours
     (r"argument (\S+): expected (?:one|at least one) argument", r"\1 wants a value (one that begins with - as \1=…); see --help"),
     (r"argument (\S+): expected (\d+) arguments", r"\1 wants \2 values; see --help"),
     (r"argument (\S+): ignored explicit argument (.*)", r"\1 takes no value, got \2"),
-    (r"the following arguments are required: (.*)", r"missing: \1; see --help"),
+    (r"the following arguments are required: (.*)", r"missing: \1; it is '{}', see --help"),
 )
 
 
@@ -50,8 +50,14 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         for theirs, ours in MISTAKES:
             if found := re.fullmatch(theirs, message, re.DOTALL):
-                fail(found.expand(ours))
+                fail(found.expand(ours).replace("{}", f"{self.prog} {self._wanted()} …"))
         fail(message)
+
+    def _wanted(self) -> str:
+        """The words that must be given, in their order: `TASK IMAGE --out OUT`."""
+        needed = sorted((a for a in self._actions if a.required), key=lambda a: bool(a.option_strings))
+        words = [(a.metavar or a.dest.upper(), next(iter(a.option_strings), "")) for a in needed]
+        return " ".join(f"{option} {name}".strip() for name, option in words)
 
 
 def fail(message: str) -> NoReturn:

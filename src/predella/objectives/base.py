@@ -47,6 +47,7 @@ class Objective:
     averaged: bool = False  # a later stage begins with the moving average of the one before
     group: int = 1  # so many items are looked at with one another: a process's share of a batch is a multiple of it
     pause: int = 1  # a run can be saved and resumed at steps of the stage that this divides
+    preparing: str = ""  # in words, what `stream` computes before the first of so many steps, if that takes long
 
     def stream(self, since: Callable[[int], Iterator[Batch]], step: int) -> Iterator[Batch]:
         """The batches of step, step + 1, … of the stage; IMLE rewrites it.

@@ -86,6 +86,7 @@ class TowerObjective(Objective):
         self.model, self.config, self.distance = model, config, distance
         self.parts: Mapping[str, nn.Module] = {"model": model}
         self.pause = config.pool * config.replay
+        self.preparing = f"choosing codes for {config.pool} batches, as before every {self.pause} steps"
 
     def check(self, batch: Batch, labels: Tensor | None) -> None:
         """Raise ValueError for answers that are too small for the network's norms or for the distance."""

@@ -31,15 +31,31 @@ class RunLog:
         self.folder, self.steps, self._before = folder, steps, elapsed
         self._start = self._last = time.monotonic()
         self._last_step: int | None = None
-        self._said, self._first = self._start, 0
+        self._said = self._start
+        self.enter(0)
+
+    def enter(self, step: int, pause: int = 1, preparing: str = "") -> None:
+        """From `step` on, what every `pause` steps need is made before them: `preparing`, if that is worth a word."""
+        self._first, self._pause, self._entered, self._waited = step, pause, time.monotonic(), 0.0
+        if preparing:
+            log.info("step %d/%d · %s", step, self.steps, preparing)
+
+    def waited(self, seconds: float) -> None:
+        """Of them nothing was trained: batches were made."""
+        self._waited += seconds
 
     def early(self, step: int) -> None:
         """Before the first row, a word every SILENCE seconds: how far it is, and how long it will take."""
         now = time.monotonic()
         if self._last_step is None and now > self._said + SILENCE and step > self._first:
             self._said = now
-            left = (self.steps - step) * (now - self._start) / (step - self._first)
-            log.info("step %d/%d · %s left at this speed", step, self.steps, duration(left))
+            log.info("step %d/%d · %s left at this speed", step, self.steps, duration(self._left(step, now)))
+
+    def _left(self, step: int, now: float) -> float:
+        """Seconds to the last step, if steps and what is made before `pause` of them go on as since `enter`."""
+        done, whole = step - self._first, self.steps - self._first
+        made = -(-done // self._pause)
+        return (now - self._entered - self._waited) * (whole - done) / done + self._waited * (-(-whole // self._pause) - made) / made
 
     @property
     def elapsed(self) -> float:
@@ -48,7 +64,6 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Begin at `step`: rows after it are forgotten, for a resumed run writes them again."""
-        self._first = step
         file = self.folder / "metrics.jsonl"
         if file.exists():
             rows = [line for line in file.read_text().splitlines() if _step(line) <= step]
@@ -66,7 +81,7 @@ class RunLog:
             record["images_per_s"] = round(speed * batch_size, 1)
         append_row(self.folder / "metrics.jsonl", record)
         terms = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
-        left = "" if speed is None else f" · {speed * batch_size:.0f} images/s · {duration((self.steps - step) / speed)} left"
+        left = "" if speed is None else f" · {speed * batch_size:.0f} images/s · {duration(self._left(step, now))} left"
         log.info("step %d/%d · %s%s", step, self.steps, terms, left)
 
     def sheet(self, step: int, image: Tensor) -> None:

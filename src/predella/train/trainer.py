@@ -3,6 +3,7 @@
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -171,11 +172,15 @@ class Trainer:
         for module in part.objective.parts.values():
             module.train()
         stream = part.objective.stream(part.stream.since, self.step - before)
+        if self.engine.main and self.step < before + part.steps:
+            runlog.enter(self.step, part.objective.pause, part.objective.preparing)
         seen: dict[str, list[float]] = {}
         due = False
         while self.step < before + part.steps:
+            began = time.monotonic()
             with self.engine.autocast():  # an objective's stream may compute: implicit likelihood chooses codes in it
                 batch = next(stream)
+            runlog.waited(time.monotonic() - began)
             batch = replace(batch.to(self.engine.device), gather=self.engine.gather)
             local = self.step - before
             for phase in phases:
