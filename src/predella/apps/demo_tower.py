@@ -43,7 +43,7 @@ def towers(photos: dict[str, Tensor]) -> Panel:
     drawing = house()
     houses = restore.restore(Picture(drawing), builder, Layout(), 5)
     components = PrincipalComponents()
-    known = [components.known(_digit(i)) for i in DIGITS]
+    known = [components.known(digit(i)) for i in DIGITS]
     digits = sheet([torch.cat([d, *_answers(writer, components, d, 12)]) for d in known], gap=1).expand(-1, 3, -1, -1)
     away = [127.5 * painting.residual(grey, quantize(c)).item() for c in colours]
     painted = [Figure(f"tower-colours-{i}", c, f"answer {i}") for i, c in enumerate(colours, 1)]
@@ -109,7 +109,7 @@ def _answers(model: Tower, task: restore.Restoration, condition: Tensor, count: 
     return [own.keep(a) for a in restore.answers(task, model, condition, size, count, torch.Generator().manual_seed(0))]
 
 
-def _digit(index: int) -> Tensor:
+def digit(index: int) -> Tensor:
     """(1, 1, 28, 28): one of scikit-learn's digits of 8×8 pixels as MNIST shows them, 20×20 in the middle of black."""
     pixels = torch.from_numpy(load_digits().images[index]).float()[None, None] / 8 - 1
     return F.pad(resize(pixels, (20, 20)).clamp(-1, 1), (4, 4, 4, 4), value=-1.0)

@@ -30,6 +30,7 @@ VERBS = {
     "score": ("score", "bits per dimension of images"),
     "report": ("report", "make RESULTS.md from the recorded runs"),
     "export": ("export", "write a model as ONNX"),
+    "studio": ("studio", "the web page: restore, upscale, fill, vary, sample by clicking"),
 }
 
 

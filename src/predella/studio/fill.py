@@ -1,0 +1,50 @@
+"""Holes of a photo, painted on it: `predella fill`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from predella.errors import UserError
+from predella.studio.line import OUT, OWN, Lines
+from predella.studio.parts import runs, whole
+
+
+def asked(lines: Lines, painted: dict[str, Any] | None):
+    """Words and files of the line.
+
+    Args:
+        painted: of an image editor: background and layers, RGBA arrays.
+    """
+    if not painted or painted.get("background") is None:
+        raise UserError("hand in a photo first")
+    photo = painted["background"]
+    covered = [layer[..., 3] > 0 for layer in painted["layers"] if layer is not None and layer.shape[:2] == photo.shape[:2]]
+    mask = np.any(covered, axis=0) if covered else np.zeros(photo.shape[:2], bool)
+    if not mask.any():
+        raise UserError("paint over what is to be filled, with the brush on the left of the picture")
+    folder = Path(mkdtemp(prefix=OWN, dir=lines.root))
+    given = {"photo.png": folder / "photo.png", "mask.png": folder / "mask.png"}
+    opaque = photo.shape[-1] == 4 and bool((photo[..., 3] == 255).all())
+    Image.fromarray(photo[..., :3] if opaque else photo).save(given["photo.png"])
+    Image.fromarray(mask.astype(np.uint8) * 255).save(given["mask.png"])
+    return ["fill", "photo.png", "--mask", "mask.png", "--out", f"{OUT}.png"], given
+
+
+def tab(lines: Lines, examples: Mapping[str, str]) -> None:
+    """The tab's components."""
+    with gr.Row():
+        with gr.Column():
+            brush = gr.Brush(default_size=5, colors=["#ff0040"], color_mode="fixed")
+            photo = gr.ImageEditor(
+                label="Photo: paint over scratches, captions, what should not be there", type="numpy", image_mode="RGBA", format="png",
+                sources=["upload", "clipboard"], brush=brush, transforms=(), layers=False, height=500,
+            )  # fmt: skip
+            gr.Examples([examples["cat"]], photo, label="To begin with")
+        with gr.Column():
+            made = whole("Filled")
+            runs(lines, "Fill", lambda v: asked(lines, v), [photo], made, lambda files, _: str(files[0]), "fill")

@@ -1,0 +1,87 @@
+"""The page and its server, on the loopback address alone: nothing of it leaves the machine."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from predella.errors import UserError
+from predella.studio.line import Lines
+
+HOST = "127.0.0.1"
+TABS = {
+    "Many answers": "restore",
+    "Enlarge": "upscale",
+    "Fill holes": "fill",
+    "New from one": "vary",
+    "Draw samples": "sample",
+}  # what it says → the file of it, in this folder
+LARGEST = "500mb"  # of a file that is handed in
+
+
+def make_page(lines: Lines):
+    """The page as gradio.Blocks, whose buttons run `lines`; what is made on it lies where they work.
+
+    Raises:
+        UserError: gradio is not there.
+    """
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(lines.root), HF_HUB_DISABLE_TELEMETRY="1")
+    try:
+        import gradio as gr
+    except ImportError:
+        raise UserError("the web page needs gradio; run: pip install 'predella[studio]'") from None
+    from importlib import import_module
+
+    from predella.studio.examples import make_examples
+
+    examples = make_examples(lines.root / "examples")
+    with gr.Blocks(title="predella", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown("# predella\nImage generation in which the network gives more than one answer. Pictures stay on this machine.")
+        for title, name in TABS.items():
+            with gr.Tab(title):
+                import_module(f"predella.studio.{name}").tab(lines, examples)
+    return page
+
+
+def serve(port: int, ready: Callable[[str], None], stop: threading.Event | None = None) -> None:
+    """Serve the page until Ctrl-C, or until `stop` is set; what was made on it is gone then.
+
+    Args:
+        port: 0 = any that is free.
+        ready: hears the address once it can be opened.
+
+    Raises:
+        UserError: a port that is taken, or can't be, or no gradio.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"port {port} can't be had ({error}); name another with --port, 0 = any that is free") from None
+        port = probe.getsockname()[1]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
+    with TemporaryDirectory(prefix="predella-studio-") as folder:
+        lines = Lines(Path(folder), Path.cwd())
+        page = make_page(lines)
+        import gradio as gr
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # its own are fetched
+        try:
+            page.queue(default_concurrency_limit=1).launch(
+                server_name=HOST, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
+                footer_links=[], max_file_size=LARGEST, theme=theme, css=".said textarea {font-family: monospace}",
+            )  # fmt: skip
+            ready(f"http://{HOST}:{port}")
+            (stop or threading.Event()).wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            page.close(verbose=False)
+            lines.stop()

@@ -1,0 +1,38 @@
+"""New pictures of one picture's own patches: `predella vary`."""
+
+from collections.abc import Mapping
+
+import gradio as gr
+
+from predella.studio.line import OUT, Lines, named
+from predella.studio.parts import gallery, picture, runs, seed
+
+HOW = {
+    "The shipped model of landscapes, tuned to the picture": ["--model", "meta_internal_photos"],
+    "Nearest patches, no network": ["--method", "patch"],
+    "A network of this picture, trained now (minutes)": [],
+}
+
+
+def asked(lines: Lines, file: str | None, how: str, count: float, size: str | None, tune: float, number: float):
+    """Words and files of the line."""
+    given = named(file)
+    words = ["vary", *given, "--count", f"{count:g}", "--seed", f"{number:g}", "--out", OUT, *HOW[how]]
+    tuned = ["--tune", f"{tune:g}"] if "--model" in words and tune else []
+    return [*words, *tuned, *(["--size", size.replace(" ", "")] if size and size.strip() else [])], given
+
+
+def tab(lines: Lines, examples: Mapping[str, str]) -> None:
+    """The tab's components."""
+    with gr.Row():
+        with gr.Column():
+            image = picture("Picture")
+            gr.Examples([examples["landscape"]], image, label="To begin with")
+            how = gr.Radio(list(HOW), label="How", value=next(iter(HOW)))
+            count = gr.Slider(1, 16, 4, step=1, label="Variations")
+            size = gr.Textbox(label="Size", placeholder="width×height", info="in pixels; none = the picture's aspect, as the model has it")
+            tune = gr.Slider(0, 300, 100, step=10, label="Steps of tuning", info="of the shipped model: 0 = one forward pass, rough")
+            number = seed()
+        with gr.Column(scale=2):
+            made = gallery("The sheet, then each variation")
+            runs(lines, "Vary", lambda *v: asked(lines, *v), [image, how, count, size, tune, number], made, lambda files, _: files, "vary")

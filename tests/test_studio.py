@@ -1,0 +1,154 @@
+"""The web page: served on the loopback address, it runs the lines it shows, and leaves nothing behind."""
+
+import builtins
+import socket
+import threading
+import time
+from importlib import import_module
+
+import numpy as np
+import psutil
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from predella.cli import main
+from predella.studio import fill, restore, sample, upscale, vary
+from predella.studio.line import Lines, named
+from predella.studio.page import serve
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A client of a page that is served, in a folder of its own."""
+    place, address, stop = tmp_path_factory.mktemp("studio"), [], threading.Event()
+    patch = pytest.MonkeyPatch()
+    patch.setattr("tempfile.tempdir", str(place))
+    server = threading.Thread(target=serve, args=(0, address.append, stop))
+    server.start()
+    while server.is_alive() and not address:
+        time.sleep(0.1)
+    yield Client(address[0], verbose=False, download_files=place)
+    stop.set()
+    server.join(60)
+    patch.undo()
+    assert not server.is_alive() and not list(place.glob("predella-studio-*")), "what was made is gone with the page"
+
+
+def restored(page, task, file, count=2, exact=False, box=""):
+    return page.predict(task, handle_file(file) if file else None, count, exact, 0, False, box, False, api_name="/restore")
+
+
+def test_a_jpeg_is_handed_on_as_the_file_that_it_is(page, photo, cli, tmp_path):
+    """Its coefficients are in its bytes: the page's answers are those of the line in a shell."""
+    file = photo.with_suffix(".jpg")
+    Image.open(photo).save(file, quality=5)
+    shown, said = restored(page, "A JPEG that was compressed too far", file, exact=True)
+    assert said.startswith("$ predella restore decompression photo.jpg --answers 2 --seed 0 --out answers --exact\n")
+    assert cli("restore", "decompression", file, "--answers", 2, "--exact", "--out", tmp_path / "own")[0] == 0
+    for name, one in zip(("photo-sheet.png", "photo-1.png", "photo-2.png"), shown, strict=True):
+        assert np.abs(np.array(Image.open(one["image"]), int) - np.array(Image.open(tmp_path / "own" / name), int)).max() <= 1
+
+
+def test_what_is_painted_is_filled(page, photo, tmp_path):
+    layer = np.zeros((40, 56, 4), np.uint8)
+    layer[10:12, 5:40] = 255, 0, 64, 255
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    painted = {"background": handle_file(photo), "layers": [handle_file(tmp_path / "layer.png")], "composite": None}
+    file, said = page.predict(painted, api_name="/fill")
+    filled, before = np.array(Image.open(file)), np.array(Image.open(photo))
+    known = layer[..., 3] == 0
+    assert (filled[known] == before[known]).all() and (filled[~known] != before[~known]).any()
+    assert f"{70 / 2240:.1%} filled" in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (lambda page, photo: restored(page, "Colours of a grey photo", None), "hand in a picture first"),
+        (lambda page, photo: restored(page, "A face, 16 times as large", photo, box="10,20,30,40"), "--box goes with --shrink"),
+        (lambda page, photo: page.predict(" ", 4, 1, 0, api_name="/sample"), "name a model: a shipped one, or the folder of a run"),
+        (lambda page, photo: page.predict({"background": handle_file(photo), "layers": [], "composite": None}, api_name="/fill"), "paint"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(page, photo, asked, says):
+    with pytest.raises(Exception, match=says) as error:
+        asked(page, photo)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_stopped_ends(page, photo):
+    def running():
+        return [p for p in psutil.Process().children(recursive=True) if "vary" in p.cmdline()]
+
+    job = page.submit(handle_file(photo), "A network of this picture, trained now (minutes)", 2, "", 0, 0, api_name="/vary")
+    while not running() and not job.done():
+        time.sleep(0.1)
+    assert running()
+    job.cancel()
+    until = time.monotonic() + 30
+    while running() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not running()
+
+
+def lines_of(lines, photo):
+    """Every tab's line, once with what is there from the start and once with all that can be set."""
+    yield from (restore.asked(lines, task, photo, 6, False, 0, False, "", False) for task in restore.TASKS)
+    yield restore.asked(lines, "A face, 16 times as large", photo, 6, True, 3, True, "1, 2, 30, 40", True)
+    yield from (upscale.asked(lines, photo, 2.5, model, True) for model in upscale.MODELS)
+    yield from (vary.asked(lines, photo, how, 4, size, 100, 0) for how in vary.HOW for size in (None, "64 x 48"))
+    yield from (sample.asked(lines, model, 36, 3, 0) for model in sample.models())
+    yield fill.asked(lines, {"background": np.full((4, 4, 4), 255, np.uint8), "layers": [np.full((4, 4, 4), 255, np.uint8)]})
+
+
+def test_every_line_is_one_that_the_command_line_knows(tmp_path, photo, monkeypatch):
+    read = []
+    monkeypatch.setattr("predella.cli._guard", lambda module, options, rest: read.append(options) or 0)
+    for words, files in lines_of(Lines(tmp_path, tmp_path), str(photo)):
+        assert main(words) == 0 and all(f.is_file() for f in files.values())
+    assert len(read) == 5 + 1 + 2 + 6 + len(sample.models()) + 1
+    assert (read[5].box, read[5].exact, read[5].invert, read[5].seed, read[5].answers) == ("1,2,30,40", True, True, 3, 6)
+    assert [o.size for o in read[8:14]] == [None, "64x48"] * 3 and [o.tune for o in read[8:14]] == [100, 100, 0, 0, 0, 0]
+
+
+def test_names_that_no_line_takes_for_options(tmp_path):
+    assert (
+        list(named("/a/--out x.PNG")) == ["out_x.png"]
+        and list(named("/a/….jpg")) == ["_.jpg"]
+        and list(named("/a/.-.png")) == ["picture.png"]
+    )
+
+
+def test_a_run_is_found_from_where_the_page_was_started(tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    lines = Lines(tmp_path, tmp_path)
+    assert lines.model(" runs/mine ") == str(tmp_path / "runs" / "mine") and lines.model("tower_color") == "tower_color"
+
+
+def test_ports_that_cannot_be_had(refuses):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        refuses("studio", "--port", other.getsockname()[1], says=[f"port {other.getsockname()[1]} can't be had", "--port"])
+    refuses("studio", "--port", 70000, says="--port must lie in 0…65535, got 70000")
+
+
+def test_without_gradio_a_line_says_how_to_get_it(refuses, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *more, **rest):
+        if name == "gradio":
+            raise ImportError(name)
+        return real(name, *more, **rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    refuses("studio", "--port", 0, says=["needs gradio", "pip install 'predella[studio]'"])
+
+
+def test_a_tab_is_a_file_and_a_verb():
+    from predella.cli import VERBS
+    from predella.studio.page import TABS
+
+    assert set(TABS.values()) <= VERBS.keys()
+    assert all(callable(import_module(f"predella.studio.{name}").tab) for name in TABS.values())
