@@ -133,6 +133,8 @@ def _prepare(task, model, file: Path, options, box, say=lambda note: None):
             say(note)
         picture, truth = restore.shrunk(task, part, model, str(file))
         height, width = part.size
+        if max(part.size) <= task.patch:
+            say(f"{file} is as small as the model knows pictures, --shrink changes nothing; what is shown as the truth has no more in it")
         if height != width:
             what = "the box of " if box else ""
             say(f"{what}{file} has {width}×{height} pixels; its central square is taken")

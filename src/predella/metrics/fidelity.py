@@ -20,7 +20,7 @@ def _pair(sample: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
     if sample.shape != target.shape:
         raise ValueError(f"sample and target must have one shape, got {tuple(sample.shape)} and {tuple(target.shape)}")
     if min(sample.shape[-2:]) <= 2 * border:
-        raise ValueError(f"a border of {border} leaves nothing of {sample.shape[-1]}×{sample.shape[-2]} pixels")
+        raise ValueError(f"a border of {border} leaves nothing of {sample.shape[-1]}×{sample.shape[-2]} pixels; take a smaller one")
     inside = (..., slice(border, sample.shape[-2] - border), slice(border, sample.shape[-1] - border))
     return quantize(sample)[inside].double(), quantize(target)[inside].double()
 
