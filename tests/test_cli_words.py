@@ -14,6 +14,8 @@ from predella.data.images import Source
         (["upscale", "a.png", "--scale", "2", "--out", "b.png", "--quality", "high"], "--quality must be a whole number, got 'high'"),
         (["interpolate", "m", "a", "b", "--out", "o", "--path", "bow"], ["--path must be one of", "arc", "line", "got 'bow'"]),
         (["restore", "color"], "missing: IMAGE, --out; it is 'predella restore TASK IMAGE --out OUT …', see --help"),
+        (["sample", "m", "--out", "o.png", "--seed", "{}"], "--seed must be a whole number, got '{}'"),
+        (["vary"], "missing: --out; it is 'predella vary --out OUT …', see --help"),
         (["sample", "m", "--out"], "--out wants a value (one that begins with - as --out=…)"),
         (["measure", "psnr_y", "--pairs", "a"], "--pairs wants 2 values"),
         (["upscale", "a.png", "--json=yes"], "--json takes no value, got 'yes'"),

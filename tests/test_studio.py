@@ -1,11 +1,14 @@
 """The web page: served on the loopback address, it runs the lines it shows, and leaves nothing behind."""
 
 import builtins
+import os
 import socket
 import threading
 import time
 from importlib import import_module
+from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -13,8 +16,9 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from predella.cli import main
+from predella.errors import UserError
 from predella.studio import fill, restore, sample, upscale, vary
-from predella.studio.line import Lines, named
+from predella.studio.line import Lines, _in_order, _reason, named
 from predella.studio.page import serve
 
 
@@ -28,11 +32,16 @@ def page(tmp_path_factory):
     server.start()
     while server.is_alive() and not address:
         time.sleep(0.1)
-    yield Client(address[0], verbose=False, download_files=place)
+    yield Client(address[0], verbose=False, download_files=place / "fetched")
     stop.set()
     server.join(60)
     patch.undo()
     assert not server.is_alive() and not list(place.glob("predella-studio-*")), "what was made is gone with the page"
+    assert "GRADIO_TEMP_DIR" not in os.environ
+
+
+def place_of(page):
+    return next(Path(page.output_dir).parent.glob("predella-studio-*"))
 
 
 def restored(page, task, file, count=2, exact=False, box=""):
@@ -79,23 +88,94 @@ def test_mistakes_are_told_in_one_line(page, photo, asked, says):
 
 def test_what_is_stopped_ends(page, photo):
     def running():
-        return [p for p in psutil.Process().children(recursive=True) if "vary" in p.cmdline()]
+        return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE and "vary" in words(p)]
 
+    def words(process):
+        try:
+            return process.cmdline()
+        except psutil.Error:  # it has just ended
+            return []
+
+    before = set(place_of(page).glob("line-*"))
     job = page.submit(handle_file(photo), "A network of this picture, trained now (minutes)", 2, "", 0, 0, api_name="/vary")
     while not running() and not job.done():
         time.sleep(0.1)
     assert running()
     job.cancel()
     until = time.monotonic() + 30
-    while running() and time.monotonic() < until:
+    while (running() or set(place_of(page).glob("line-*")) != before) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not running()
+    assert not running() and set(place_of(page).glob("line-*")) == before, "nothing of it stays"
+    stops = [d for d in page.config["dependencies"] if d["cancels"]]
+    assert len(stops) == 5, "a Stop button for each line"
+
+
+def test_no_other_website_asks_the_page(page):
+    own = page.src.rstrip("/")
+    upload = {"files": ("a.png", b"", "image/png")}
+    assert httpx.get(f"{own}/config").status_code == 200
+    assert httpx.get(f"{own}/config", headers={"Host": "evil.example:7860"}).status_code == 403
+    assert httpx.post(f"{own}/gradio_api/upload", files=upload, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert httpx.post(f"{own}/gradio_api/upload", files=upload, headers={"Origin": own}).status_code == 200
+
+
+def test_what_is_handed_in_is_no_code(tmp_path):
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')")
+    words = ("upscale", "absent.png", "--scale", "2", "--out", "answers/a.png")
+    with pytest.raises(UserError, match=r"absent\.png"):
+        list(Lines(tmp_path, tmp_path).run(words, {"numpy.py": tmp_path / "own.py"}))
+    assert not (tmp_path / "marker").exists() and not list(tmp_path.glob("line-*"))
+    with pytest.raises(UserError, match=r"numpy\.py ends in '\.py'"):
+        named("/a/numpy.py")
+
+
+def test_what_was_made_is_handed_in_again(page, photo):
+    again = photo.rename(photo.with_name("answers.png"))
+    _, file = page.predict(handle_file(again), 1.5, "Photos", False, api_name="/upscale")[0]
+    assert file.endswith("answers-enlarged.png") and Image.open(file).size == (84, 60)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (2, "predella: a note\npredella: the mistake", "the mistake"),
+        (130, "predella: stopped; nothing was saved", "stopped; nothing was saved"),
+        (1, "predella: a note\nTraceback (most recent call last):\nKeyError: 3", "KeyError: 3"),
+        (-9, "predella: a note", "the line was ended by signal 9; perhaps memory ran out"),
+        (1, "", "the line ended with status 1"),
+    ],
+)
+def test_why_a_line_ended_is_no_note(status, said, reason):
+    assert _reason(status, said) == reason
+
+
+def test_old_lines_are_cleared_away_and_answers_in_order(tmp_path, monkeypatch):
+    for name in ("line-old", "examples"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("predella.studio.line.KEPT", -1.0)
+    with pytest.raises(UserError, match="no verb"):
+        list(Lines(tmp_path, tmp_path).run(("nothing",), {}))
+    assert [f.name for f in tmp_path.iterdir()] == ["examples"]
+    files = [Path(f"photo2-{k}.png") for k in (10, 2, "sheet", 1)]
+    assert [f.stem for f in sorted(files, key=_in_order)] == ["photo2-sheet", "photo2-1", "photo2-2", "photo2-10"]
+
+
+def test_a_number_that_was_cleared_is_asked_for(tmp_path, photo):
+    with pytest.raises(UserError, match="give a number: the seed"):
+        sample.asked(Lines(tmp_path, tmp_path), "reversible_faces", 4, 1, None)
+
+
+def test_a_closed_page_begins_no_line(tmp_path):
+    lines = Lines(tmp_path, tmp_path)
+    lines.close()
+    with pytest.raises(UserError, match="being closed"):
+        list(lines.run(("list",), {}))
 
 
 def lines_of(lines, photo):
     """Every tab's line, once with what is there from the start and once with all that can be set."""
     yield from (restore.asked(lines, task, photo, 6, False, 0, False, "", False) for task in restore.TASKS)
-    yield restore.asked(lines, "A face, 16 times as large", photo, 6, True, 3, True, "1, 2, 30, 40", True)
+    yield restore.asked(lines, "A face, 16 times as large", photo, 6, True, 1234567, True, "1, 2, 30, 40", True)
     yield from (upscale.asked(lines, photo, 2.5, model, True) for model in upscale.MODELS)
     yield from (vary.asked(lines, photo, how, 4, size, 100, 0) for how in vary.HOW for size in (None, "64 x 48"))
     yield from (sample.asked(lines, model, 36, 3, 0) for model in sample.models())
@@ -108,7 +188,7 @@ def test_every_line_is_one_that_the_command_line_knows(tmp_path, photo, monkeypa
     for words, files in lines_of(Lines(tmp_path, tmp_path), str(photo)):
         assert main(words) == 0 and all(f.is_file() for f in files.values())
     assert len(read) == 5 + 1 + 2 + 6 + len(sample.models()) + 1
-    assert (read[5].box, read[5].exact, read[5].invert, read[5].seed, read[5].answers) == ("1,2,30,40", True, True, 3, 6)
+    assert (read[5].box, read[5].exact, read[5].invert, read[5].seed, read[5].answers) == ("1,2,30,40", True, True, 1234567, 6)
     assert [o.size for o in read[8:14]] == [None, "64x48"] * 3 and [o.tune for o in read[8:14]] == [100, 100, 0, 0, 0, 0]
 
 
@@ -143,7 +223,7 @@ def test_without_gradio_a_line_says_how_to_get_it(refuses, monkeypatch):
         return real(name, *more, **rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    refuses("studio", "--port", 0, says=["needs gradio", "pip install 'predella[studio]'"])
+    refuses("studio", "--port", 0, says=["needs gradio", "pip install 'gradio>=6,<7'"])
 
 
 def test_a_tab_is_a_file_and_a_verb():

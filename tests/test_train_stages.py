@@ -106,6 +106,19 @@ def test_what_is_made_before_many_steps_is_not_taken_for_their_speed(tmp_path, m
     assert caplog.messages == ["step 0/30 · choosing codes", *early, *rows]
 
 
+def test_time_that_batches_take_is_told_apart(tmp_path, monkeypatch):
+    seconds, plain = [], Pull.stream
+
+    def slow(self, since, step):
+        time.sleep(0.2)
+        yield from plain(self, since, step)
+
+    monkeypatch.setattr(Pull, "stream", slow)
+    monkeypatch.setattr(RunLog, "waited", lambda self, took: seconds.append(took))
+    trainer(tmp_path, [(3, Optim())]).fit()
+    assert len(seconds) == 3 and seconds[0] >= 0.2 > seconds[1]
+
+
 def test_a_signal_in_the_middle_of_a_line_waits_for_its_end(tmp_path):
     """Streams refuse to be written to by what interrupts their writing."""
     lines = []

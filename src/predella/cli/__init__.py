@@ -51,12 +51,12 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         for theirs, ours in MISTAKES:
             if found := re.fullmatch(theirs, message, re.DOTALL):
-                fail(found.expand(ours).replace("{}", f"{self.prog} {self._wanted()} …"))
+                fail(found.expand(ours.replace("{}", f"{self.prog} {self._wanted()} …")))
         fail(message)
 
     def _wanted(self) -> str:
         """The words that must be given, in their order: `TASK IMAGE --out OUT`."""
-        needed = sorted((a for a in self._actions if a.required), key=lambda a: bool(a.option_strings))
+        needed = sorted((a for a in self._actions if a.required and a.nargs != "*"), key=lambda a: bool(a.option_strings))
         words = [(a.metavar or a.dest.upper(), next(iter(a.option_strings), "")) for a in needed]
         return " ".join(f"{option} {name}".strip() for name, option in words)
 

@@ -3,7 +3,7 @@
 predella studio [--port N]
 
 Every button runs one line of the command line, which the page shows. Ctrl-C ends it, and what was made on the page is gone then:
-fetch before what is to stay. Needs gradio: pip install 'predella[studio]'.
+fetch before what is to stay. Needs gradio: pip install 'gradio>=6,<7'.
 """
 
 

@@ -15,7 +15,7 @@ from predella.studio.parts import runs, whole
 
 
 def asked(lines: Lines, painted: dict[str, Any] | None):
-    """Words and files of the line.
+    """Words and files of the line; the photo as the editor has it, in 8 bits and without a colour profile.
 
     Args:
         painted: of an image editor: background and layers, RGBA arrays.
@@ -23,7 +23,11 @@ def asked(lines: Lines, painted: dict[str, Any] | None):
     if not painted or painted.get("background") is None:
         raise UserError("hand in a photo first")
     photo = painted["background"]
-    covered = [layer[..., 3] > 0 for layer in painted["layers"] if layer is not None and layer.shape[:2] == photo.shape[:2]]
+    covered = [layer[..., 3] > 0 for layer in painted["layers"] if layer is not None]
+    if strange := [c.shape for c in covered if c.shape != photo.shape[:2]]:
+        raise UserError(
+            f"what was painted has {strange[0][1]}×{strange[0][0]} pixels, the photo {photo.shape[1]}×{photo.shape[0]}; hand it in again"
+        )
     mask = np.any(covered, axis=0) if covered else np.zeros(photo.shape[:2], bool)
     if not mask.any():
         raise UserError("paint over what is to be filled, with the brush on the left of the picture")
@@ -32,7 +36,7 @@ def asked(lines: Lines, painted: dict[str, Any] | None):
     opaque = photo.shape[-1] == 4 and bool((photo[..., 3] == 255).all())
     Image.fromarray(photo[..., :3] if opaque else photo).save(given["photo.png"])
     Image.fromarray(mask.astype(np.uint8) * 255).save(given["mask.png"])
-    return ["fill", "photo.png", "--mask", "mask.png", "--out", f"{OUT}.png"], given
+    return ["fill", "photo.png", "--mask", "mask.png", "--out", f"{OUT}/filled.png"], given
 
 
 def tab(lines: Lines, examples: Mapping[str, str]) -> None:
@@ -46,5 +50,5 @@ def tab(lines: Lines, examples: Mapping[str, str]) -> None:
             )  # fmt: skip
             gr.Examples([examples["cat"]], photo, label="To begin with")
         with gr.Column():
-            made = whole("Filled")
+            made = whole("Filled (8 bits a channel, without profile and EXIF: the command line keeps them)")
             runs(lines, "Fill", lambda v: asked(lines, v), [photo], made, lambda files, _: str(files[0]), "fill")

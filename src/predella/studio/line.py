@@ -1,5 +1,6 @@
 """Lines of the command line, run for the page, each in a folder of its own."""
 
+import os
 import re
 import shlex
 import shutil
@@ -9,13 +10,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Lock
 
 from predella.errors import UserError
+from predella.image.files import LOOKED_FOR
 
-OUT = "answers"  # what a line writes: this folder, or files whose names begin so
-OWN = "line-"  # begins a line's folder
-KEPT = 3600.0  # seconds that what was made stays, to be looked at and fetched
+OUT = "answers"  # the folder, within the line's own, of what it writes
+OWN = "line-"  # begins the name of a line's folder
+KEPT = 3600.0  # seconds after which a new line clears away what an old one left
 AWAKE = 0.3  # seconds between two looks at a line that runs
+REFUSED, STOPPED = 2, 130  # statuses of lines that say in their last words why they ended
 
 
 class Lines:
@@ -26,12 +30,12 @@ class Lines:
 
     def __init__(self, root: Path, home: Path):
         self.root, self.home = root, home
-        self._running = set[subprocess.Popen]()
+        self._running, self._lock, self._closed = set[subprocess.Popen](), Lock(), False
 
     def run(self, words: Sequence[str], given: Mapping[str, Path]) -> Iterator[tuple[str, list[Path]]]:
         """(the line and what it has said so far, the files that it has written: none before it ends), again and again until it ends.
 
-        A caller who stops listening ends it.
+        A caller who stops listening ends it, and nothing of it stays.
 
         Args:
             words: after `predella`.
@@ -42,43 +46,62 @@ class Lines:
         """
         self._forget()
         folder = Path(mkdtemp(prefix=OWN, dir=self.root))
-        for name, file in given.items():
-            shutil.copyfile(file, folder / name)
-        line = f"$ predella {shlex.join(words)}"
-        yield line, []
-        said = folder / "said.txt"
-        with open(said, "w") as stream:
-            command = [sys.executable, "-m", "predella", *words]
-            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
-        self._running.add(process)
+        line, said, done = f"$ predella {shlex.join(words)}", folder / "said.txt", False
         try:
-            while process.poll() is None:
-                yield f"{line}\n{_text(said)}", []
-                time.sleep(AWAKE)
+            for name, file in given.items():
+                _copy(file, folder / name)
+            process = self._start(words, folder, said)
+            try:
+                while process.poll() is None:
+                    yield f"{line}\n{_text(said)}", []
+                    time.sleep(AWAKE)
+            finally:
+                process.kill()
+                process.wait()
+                self._running.discard(process)
+            if process.returncode:
+                raise UserError(_reason(process.returncode, _text(said)))
+            done = True
         finally:
+            if not done:
+                shutil.rmtree(folder, ignore_errors=True)
+        yield f"{line}\n{_text(said)}", sorted((f for f in (folder / OUT).rglob("*") if f.is_file()), key=_in_order)
+
+    def _start(self, words: Sequence[str], folder: Path, said: Path) -> subprocess.Popen:
+        """The line in a process that looks for no code where the user's files lie (-P), and fetches nothing."""
+        for name in (OUT, "tmp"):
+            (folder / name).mkdir()
+        own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
+        command = [sys.executable, "-P", "-m", "predella", *words]
+        with self._lock, open(said, "w") as stream:
+            if self._closed:
+                raise UserError("the page is being closed")
+            process = subprocess.Popen(
+                command, cwd=folder, env={**os.environ, **own, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            self._running.add(process)
+        return process
+
+    def close(self) -> None:
+        """End what runs; nothing more is begun."""
+        with self._lock:
+            self._closed = True
+        for process in list(self._running):
             process.kill()
             process.wait()
-            self._running.discard(process)
-        if process.returncode:
-            lines = _text(said).splitlines() or [f"ended with status {process.returncode}"]
-            raise UserError(next((x for x in reversed(lines) if x.startswith("predella: ")), lines[-1]).removeprefix("predella: "))
-        yield f"{line}\n{_text(said)}", sorted((f for f in folder.rglob("*") if _is_answer(f, folder)), key=_in_order)
 
-    def model(self, named: str) -> str:
+    def model(self, named: str | None) -> str:
         """A shipped name as it is; a run folder as a path that holds anywhere.
 
         Raises:
             UserError: no word.
         """
-        if not named.strip():
+        word = (named or "").strip()
+        if not word:
             raise UserError("name a model: a shipped one, or the folder of a run")
-        folder = self.home / named.strip()
-        return str(folder) if folder.is_dir() else named.strip()
-
-    def stop(self) -> None:
-        """End what runs."""
-        for process in list(self._running):
-            process.kill()
+        folder = self.home / word
+        return str(folder) if folder.is_dir() else word
 
     def _forget(self) -> None:
         """Lines that ended long ago."""
@@ -87,25 +110,51 @@ class Lines:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def named(file: str | None, what: str = "a picture") -> dict[str, Path]:
-    """The file that was handed in, under a name that no line takes for an option.
+def named(file: str | None) -> dict[str, Path]:
+    """The picture that was handed in, under a name that no line takes for an option, and nothing for code.
 
     Raises:
-        UserError: none was.
+        UserError: none was, or one whose name ends as no picture's.
     """
     if not file:
-        raise UserError(f"hand in {what} first")
+        raise UserError("hand in a picture first")
     path = Path(file)
+    if path.suffix.lower() not in LOOKED_FOR:
+        raise UserError(f"{path.name} ends in '{path.suffix}'; a picture's name ends in {', '.join(LOOKED_FOR)}")
     stem = re.sub(r"[^\w.-]+", "_", path.stem).lstrip("-.") or "picture"
     return {f"{stem}{path.suffix.lower()}": path}
+
+
+def number(value: float | None, what: str) -> str:
+    """A whole number as a word.
+
+    Raises:
+        UserError: there is none.
+    """
+    if value is None:
+        raise UserError(f"give a number: {what}")
+    return str(int(value))
+
+
+def _copy(file: Path, to: Path) -> None:
+    try:
+        shutil.copyfile(file, to)
+    except FileNotFoundError:
+        raise UserError(f"{to.name} was handed in too long ago; hand it in again") from None
 
 
 def _text(file: Path) -> str:
     return file.read_text(errors="replace").strip()
 
 
-def _is_answer(file: Path, folder: Path) -> bool:
-    return file.is_file() and file.relative_to(folder).parts[0].startswith(OUT) and file.suffix != ".json"
+def _reason(status: int, said: str) -> str:
+    """Why a line ended with `status`."""
+    lines = said.splitlines()
+    if status in (REFUSED, STOPPED) and (told := [x for x in lines if x.startswith("predella: ")]):
+        return told[-1].removeprefix("predella: ")
+    if status < 0:
+        return f"the line was ended by signal {-status}; perhaps memory ran out"
+    return lines[-1] if lines else f"the line ended with status {status}"
 
 
 def _in_order(file: Path) -> tuple:

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,11 +30,10 @@ def make_page(lines: Lines):
     Raises:
         UserError: gradio is not there.
     """
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(lines.root), HF_HUB_DISABLE_TELEMETRY="1")
     try:
         import gradio as gr
     except ImportError:
-        raise UserError("the web page needs gradio; run: pip install 'predella[studio]'") from None
+        raise UserError("the web page needs gradio; run: pip install 'gradio>=6,<7'") from None
     from importlib import import_module
 
     from predella.studio.examples import make_examples
@@ -66,22 +66,46 @@ def serve(port: int, ready: Callable[[str], None], stop: threading.Event | None 
         port = probe.getsockname()[1]
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
-    with TemporaryDirectory(prefix="predella-studio-") as folder:
+    with TemporaryDirectory(prefix="predella-studio-", ignore_cleanup_errors=True) as folder, _environment(folder):
         lines = Lines(Path(folder), Path.cwd())
         page = make_page(lines)
         import gradio as gr
+        import httpx
+        from starlette.middleware import Middleware
+
+        from predella.studio.guard import OnlyOwnPage
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # its own are fetched
+        guarded = {"middleware": [Middleware(OnlyOwnPage, port=port)]}
         try:
             page.queue(default_concurrency_limit=1).launch(
                 server_name=HOST, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
-                footer_links=[], max_file_size=LARGEST, theme=theme, css=".said textarea {font-family: monospace}",
+                footer_links=[], max_file_size=LARGEST, theme=theme, css=".said textarea {font-family: monospace}", app_kwargs=guarded,
             )  # fmt: skip
             ready(f"http://{HOST}:{port}")
             (stop or threading.Event()).wait()
         except KeyboardInterrupt:
             pass
+        except (OSError, httpx.HTTPError) as error:
+            raise UserError(f"the page can't be served on port {port} ({error}); name another with --port") from None
         finally:
+            lines.close()
             page.close(verbose=False)
-            lines.stop()
+
+
+@contextmanager
+def _environment(folder: str) -> Generator[None]:
+    """What gradio reads there: it tells nobody, works in `folder`, and asks its own address directly."""
+    own = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    direct = {name: ",".join(filter(None, (os.environ.get(name), HOST, "localhost"))) for name in ("no_proxy", "NO_PROXY")}
+    before = {name: os.environ.get(name) for name in own | direct}
+    os.environ.update(own | direct)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from predella.models.base import CONFIG, PRETRAINED, list_pretrained, model_class
-from predella.studio.line import OUT, Lines
+from predella.studio.line import OUT, Lines, number
 from predella.studio.parts import runs, seed, whole
 
 
@@ -17,10 +17,10 @@ def models() -> list[str]:
     return [name for name, kind in kinds.items() if "sample" in getattr(model_class(kind), "verbs", ())]
 
 
-def asked(lines: Lines, model: str, count: float, zoom: float, number: float):
+def asked(lines: Lines, model: str | None, count: float, zoom: float, start: float | None):
     """Words and files of the line."""
-    numbers = ("--count", f"{count:g}", "--zoom", f"{zoom:g}", "--seed", f"{number:g}")
-    return ["sample", lines.model(model or ""), *numbers, "--out", f"{OUT}.png"], dict[str, Path]()
+    numbers = ("--count", number(count, "samples"), "--zoom", number(zoom, "zoom"), "--seed", number(start, "the seed"))
+    return ["sample", lines.model(model), *numbers, "--out", f"{OUT}/samples.png"], dict[str, Path]()
 
 
 def tab(lines: Lines, examples: Mapping[str, str]) -> None:
@@ -31,7 +31,7 @@ def tab(lines: Lines, examples: Mapping[str, str]) -> None:
             model = gr.Dropdown(shipped, value=first, label="Model", info="or the folder of a run", allow_custom_value=True)
             count = gr.Slider(1, 100, 36, step=1, label="Samples")
             zoom = gr.Slider(1, 8, 3, step=1, label="Zoom", info="of each pixel, to look at")
-            number = seed()
+            start = seed()
         with gr.Column(scale=2):
             sheet = whole("Samples")
-            runs(lines, "Draw", lambda *v: asked(lines, *v), [model, count, zoom, number], sheet, lambda files, _: str(files[0]), "sample")
+            runs(lines, "Draw", lambda *v: asked(lines, *v), [model, count, zoom, start], sheet, lambda files, _: str(files[0]), "sample")

@@ -1,6 +1,7 @@
 """A photo, enlarged: `predella upscale`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import gradio as gr
 
@@ -13,7 +14,16 @@ MODELS = {"Photos": "functional_sr", "Faces, as CelebA frames them (64 pixels ar
 def asked(lines: Lines, file: str | None, scale: float, model: str, ensemble: bool):
     """Words and files of the line."""
     given = named(file)
-    words = ["upscale", *given, "--scale", f"{scale:g}", "--model", lines.model(MODELS.get(model, model)), "--out", f"{OUT}.png"]
+    words = [
+        "upscale",
+        *given,
+        "--scale",
+        f"{scale:g}",
+        "--model",
+        lines.model(MODELS.get(model, model)),
+        "--out",
+        f"{OUT}/{Path(*given).stem}-enlarged.png",
+    ]
     return [*words, *["--ensemble"] * ensemble], given
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import gradio as gr
 
-from predella.studio.line import OUT, Lines, named
+from predella.studio.line import OUT, Lines, named, number
 from predella.studio.parts import gallery, picture, runs, seed
 
 HOW = {
@@ -14,11 +14,11 @@ HOW = {
 }
 
 
-def asked(lines: Lines, file: str | None, how: str, count: float, size: str | None, tune: float, number: float):
+def asked(lines: Lines, file: str | None, how: str, count: float, size: str | None, tune: float, start: float | None):
     """Words and files of the line."""
     given = named(file)
-    words = ["vary", *given, "--count", f"{count:g}", "--seed", f"{number:g}", "--out", OUT, *HOW[how]]
-    tuned = ["--tune", f"{tune:g}"] if "--model" in words and tune else []
+    words = ["vary", *given, "--count", number(count, "variations"), "--seed", number(start, "the seed"), "--out", OUT, *HOW[how]]
+    tuned = ["--tune", number(tune, "steps of tuning")] if "--model" in words and tune else []
     return [*words, *tuned, *(["--size", size.replace(" ", "")] if size and size.strip() else [])], given
 
 
@@ -32,7 +32,7 @@ def tab(lines: Lines, examples: Mapping[str, str]) -> None:
             count = gr.Slider(1, 16, 4, step=1, label="Variations")
             size = gr.Textbox(label="Size", placeholder="width×height", info="in pixels; none = the picture's aspect, as the model has it")
             tune = gr.Slider(0, 300, 100, step=10, label="Steps of tuning", info="of the shipped model: 0 = one forward pass, rough")
-            number = seed()
+            start = seed()
         with gr.Column(scale=2):
             made = gallery("The sheet, then each variation")
-            runs(lines, "Vary", lambda *v: asked(lines, *v), [image, how, count, size, tune, number], made, lambda files, _: files, "vary")
+            runs(lines, "Vary", lambda *v: asked(lines, *v), [image, how, count, size, tune, start], made, lambda files, _: files, "vary")
