@@ -43,7 +43,7 @@ def test_a_larger_face_is_made_as_small_first_and_shown_beside_its_answers(cli, 
     Image.fromarray(to_uint8(degrade(whole, (4, 4))[0]).permute(1, 2, 0).numpy()).save(tmp_path / "small" / "photo.png")
     _, again, _ = cli(*words, tmp_path / "small" / "photo.png", "--out", tmp_path / "b")
     _, _, err = cli(*words, tmp_path / "small" / "photo.png", "--shrink", "--out", tmp_path / "c")
-    assert "photo.png is as small as the model knows pictures, --shrink changes nothing" in err
+    assert "photo.png is as small as the model knows pictures; --shrink changes nothing" in err
     for name in ("photo-1.png", "photo-2.png"):
         assert (array(tmp_path / "a" / name) == array(tmp_path / "b" / name)).all()
     assert json.loads(said)["files"][0]["departure"] == json.loads(again)["files"][0]["departure"]

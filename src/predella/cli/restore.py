@@ -131,11 +131,13 @@ def _prepare(task, model, file: Path, options, box, say=lambda note: None):
         part = cut(picture, box, file)
         for note in part.notes_on_white(str(file)):
             say(note)
-        picture, truth = restore.shrunk(task, part, model, str(file))
         height, width = part.size
         if max(part.size) <= task.patch:
-            say(f"{file} is as small as the model knows pictures, --shrink changes nothing; what is shown as the truth has no more in it")
-        if height != width:
+            say(f"{file} is as small as the model knows pictures; --shrink changes nothing")
+            picture = part
+        else:
+            picture, truth = restore.shrunk(task, part, model, str(file))
+        if truth is not None and height != width:
             what = "the box of " if box else ""
             say(f"{what}{file} has {width}×{height} pixels; its central square is taken")
     condition = restore.condition_of(task, picture, model, str(file))

@@ -22,7 +22,8 @@ def make_examples(folder: Path) -> dict[str, str]:
     china = resize(photo["china"], (213, 320)).clamp(-1, 1)
     pictures = {
         "grey": lightness(china), "few": degrade(fit_square(photo["astronaut"], 64, FACE), (4, 4)),
-        "facade": house(), "digit": digit(4), "cat": resize(photo["chelsea"], (100, 150)).clamp(-1, 1), "landscape": china,
+        "facade": house(), "digit": digit(4), "cat": resize(photo["chelsea"], (100, 150)).clamp(-1, 1), "photo": photo["chelsea"],
+        "landscape": china,
     }  # fmt: skip
     folder.mkdir()
     files = {name: folder / f"{name}.png" for name in pictures}

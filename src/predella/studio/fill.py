@@ -11,7 +11,7 @@ from PIL import Image
 
 from predella.errors import UserError
 from predella.studio.line import OUT, OWN, Lines
-from predella.studio.parts import runs, whole
+from predella.studio.parts import LineButton, examples, whole
 
 
 def asked(lines: Lines, painted: dict[str, Any] | None):
@@ -21,7 +21,7 @@ def asked(lines: Lines, painted: dict[str, Any] | None):
         painted: of an image editor: background and layers, RGBA arrays.
     """
     if not painted or painted.get("background") is None:
-        raise UserError("hand in a photo first")
+        raise UserError("choose a photo first")
     photo = painted["background"]
     covered = [layer[..., 3] > 0 for layer in painted["layers"] if layer is not None]
     if strange := [c.shape for c in covered if c.shape != photo.shape[:2]]:
@@ -39,16 +39,18 @@ def asked(lines: Lines, painted: dict[str, Any] | None):
     return ["fill", "photo.png", "--mask", "mask.png", "--out", f"{OUT}/filled.png"], given
 
 
-def tab(lines: Lines, examples: Mapping[str, str]) -> None:
-    """The tab's components."""
+def tab(lines: Lines, files: Mapping[str, str]) -> None:
+    """The tab's components; `files`: of the examples."""
+    gr.Markdown("Choose a photo, then paint over scratches, captions, thin things that should not be there.")
     with gr.Row():
         with gr.Column():
             brush = gr.Brush(default_size=5, colors=["#ff0040"], color_mode="fixed")
             photo = gr.ImageEditor(
-                label="Photo: paint over scratches, captions, what should not be there", type="numpy", image_mode="RGBA", format="png",
-                sources=["upload", "clipboard"], brush=brush, transforms=(), layers=False, height=500,
+                label="Photo", type="numpy", image_mode="RGBA", format="png", sources=["upload", "clipboard"], brush=brush,
+                transforms=(), layers=False, height=440, placeholder="Drop a photo here, then paint on it",
             )  # fmt: skip
-            gr.Examples([examples["cat"]], photo, label="To begin with")
+            button = LineButton("Fill")
+            examples([files["photo"]], photo)
         with gr.Column():
             made = whole("Filled (8 bits a channel, without profile and EXIF: the command line keeps them)")
-            runs(lines, "Fill", lambda v: asked(lines, v), [photo], made, lambda files, _: str(files[0]), "fill")
+            button.runs(lines, lambda v: asked(lines, v), [photo], made, lambda files, _: str(files[0]), "fill")

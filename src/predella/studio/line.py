@@ -46,14 +46,15 @@ class Lines:
         """
         self._forget()
         folder = Path(mkdtemp(prefix=OWN, dir=self.root))
-        line, said, done = f"$ predella {shlex.join(words)}", folder / "said.txt", False
+        line, said, done, began = f"$ predella {shlex.join(words)}", folder / "said.txt", False, time.monotonic()
         try:
             for name, file in given.items():
                 _copy(file, folder / name)
+            yield line, []
             process = self._start(words, folder, said)
             try:
                 while process.poll() is None:
-                    yield f"{line}\n{_text(said)}", []
+                    yield f"{line}\n{_text(said)}\n… {time.monotonic() - began:.0f} s", []
                     time.sleep(AWAKE)
             finally:
                 process.kill()
@@ -117,7 +118,7 @@ def named(file: str | None) -> dict[str, Path]:
         UserError: none was, or one whose name ends as no picture's.
     """
     if not file:
-        raise UserError("hand in a picture first")
+        raise UserError("choose a picture first")
     path = Path(file)
     if path.suffix.lower() not in LOOKED_FOR:
         raise UserError(f"{path.name} ends in '{path.suffix}'; a picture's name ends in {', '.join(LOOKED_FOR)}")
@@ -140,7 +141,7 @@ def _copy(file: Path, to: Path) -> None:
     try:
         shutil.copyfile(file, to)
     except FileNotFoundError:
-        raise UserError(f"{to.name} was handed in too long ago; hand it in again") from None
+        raise UserError(f"{to.name} was chosen too long ago; choose it again") from None
 
 
 def _text(file: Path) -> str:

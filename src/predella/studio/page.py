@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from predella.errors import UserError
 from predella.studio.line import Lines
 
+log = logging.getLogger("predella.studio")
 HOST = "127.0.0.1"
 TABS = {
     "Many answers": "restore",
@@ -40,7 +41,8 @@ def make_page(lines: Lines):
 
     examples = make_examples(lines.root / "examples")
     with gr.Blocks(title="predella", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown("# predella\nImage generation in which the network gives more than one answer. Pictures stay on this machine.")
+        what = "Several answers to one picture, and more. Pictures stay on this machine"
+        gr.Markdown(f"# predella\n{what}; what is made here goes with the page, so fetch what is to stay.")
         for title, name in TABS.items():
             with gr.Tab(title):
                 import_module(f"predella.studio.{name}").tab(lines, examples)
@@ -80,13 +82,13 @@ def serve(port: int, ready: Callable[[str], None], stop: threading.Event | None 
         guarded = {"middleware": [Middleware(OnlyOwnPage, port=port)]}
         try:
             page.queue(default_concurrency_limit=1).launch(
-                server_name=HOST, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
+                server_name=HOST, server_port=port, share=False, quiet=True, show_error=True, prevent_thread_lock=True, ssr_mode=False,
                 footer_links=[], max_file_size=LARGEST, theme=theme, css=".said textarea {font-family: monospace}", app_kwargs=guarded,
             )  # fmt: skip
             ready(f"http://{HOST}:{port}")
             (stop or threading.Event()).wait()
         except KeyboardInterrupt:
-            pass
+            log.info("ending the page")
         except (OSError, httpx.HTTPError) as error:
             raise UserError(f"the page can't be served on port {port} ({error}); name another with --port") from None
         finally:

@@ -1,4 +1,4 @@
-"""What every tab has: a button that runs a line, one that stops it, and what the line says."""
+"""What every tab has: a button that runs a line, one that stops it, and a box for what the line says."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,44 +12,74 @@ from predella.studio.line import Lines
 Asked = Callable[..., tuple[Sequence[str], Mapping[str, Path]]]
 
 
-def runs(lines: Lines, label: str, asked: Asked, inputs: list, shown, show: Callable[[list[Path], Sequence[Any]], Any], name: str) -> None:
-    """A button `label`, one that stops, and a box of words, below one another.
+class LineButton:
+    """A button `label`, beside one that stops what it began."""
 
-    Args:
-        asked: of the inputs' values: (words, files) of the line.
-        inputs: components.
-        shown: the component of the answers.
-        show: (files, the inputs' values) → its value.
-        name: of the line's endpoint, for programs.
-    """
+    def __init__(self, label: str):
+        self.label = label
+        with gr.Row():
+            self.start, self.stop = gr.Button(label, variant="primary"), gr.Button("Stop", scale=0, min_width=100)
 
-    def run(*values) -> Iterator[tuple[Any, str]]:
-        try:
-            for said, files in lines.run(*asked(*values)):
-                yield show(files, values) if files else gr.skip(), said
-        except UserError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
+    def runs(self, lines: Lines, asked: Asked, inputs: list, shown, show: Callable[[list[Path], Sequence[Any]], Any], name: str) -> None:
+        """Wire it, and put what is said below.
 
-    with gr.Row():
-        button, stop = gr.Button(label, variant="primary"), gr.Button("Stop", scale=0)
-    said = gr.Textbox(label="The line, and what it says", lines=4, interactive=False, elem_classes="said", buttons=["copy"])
-    event = button.click(run, inputs, [shown, said], api_name=name, concurrency_id="lines", concurrency_limit=1)
-    stop.click(lambda: None, cancels=[event], api_visibility="private")
+        Args:
+            asked: of the inputs' values: (words, files) of the line.
+            inputs: components.
+            shown: the component of the answers.
+            show: (files, the inputs' values) → its value.
+            name: of the line's endpoint, for programs.
+        """
+        said = gr.Textbox(label="Command line and messages", lines=4, interactive=False, elem_classes="said", buttons=["copy"])
+
+        def run(*values) -> Iterator[tuple[Any, str, Any]]:
+            words, busy = "", gr.Button(f"{self.label}: running", interactive=False)
+            try:
+                for words, files in lines.run(*asked(*values)):
+                    yield (show(files, values), words, self._idle()) if files else (gr.skip(), words, busy)
+            except UserError as error:
+                gr.Warning(str(error), duration=8)
+                yield None, f"{words.splitlines()[0]}\nNot done: {error}" if words else f"Not done: {error}", self._idle()
+
+        event = self.start.click(
+            run, inputs, [shown, said, self.start], api_name=name, concurrency_id="lines", concurrency_limit=1, show_progress_on=said
+        )
+        self.stop.click(
+            lambda: ("Stopped; nothing was made.", self._idle()), None, [said, self.start], cancels=[event], api_visibility="private"
+        )
+
+    def _idle(self) -> gr.Button:
+        return gr.Button(self.label, interactive=True)
 
 
 def picture(label: str) -> gr.Image:
-    """A picture that is handed in, as the file that it is: a JPEG's own bytes matter."""
-    return gr.Image(label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300)
+    """A picture that is chosen, as the file that it is: a JPEG's own bytes matter, and what is no picture is told by the line."""
+    shows = gr.Image(label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=280)
+    shows.preprocess = lambda payload: payload.path if payload else None
+    return shows
 
 
 def gallery(label: str, columns: int = 4) -> gr.Gallery:
     """Files to look at and to fetch."""
-    return gr.Gallery(label=label, columns=columns, object_fit="contain", height="auto", format="png", buttons=["download", "fullscreen"])
+    return gr.Gallery(
+        label=label, columns=columns, object_fit="contain", height="auto", format="png",
+        buttons=["download", "download_all", "fullscreen"],
+    )  # fmt: skip
+
+
+def captioned(files: list[Path]) -> list[tuple[str, str]]:
+    """Of a gallery: each file, and its name."""
+    return [(str(f), f.stem) for f in files]
 
 
 def whole(label: str) -> gr.Image:
     """One file to look at and to fetch."""
     return gr.Image(label=label, type="filepath", image_mode=None, format="png", interactive=False)
+
+
+def examples(rows: list, inputs: Any) -> None:
+    """What to begin with."""
+    gr.Examples(rows, inputs, label="Examples")
 
 
 def seed() -> gr.Number:

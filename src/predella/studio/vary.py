@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import gradio as gr
 
 from predella.studio.line import OUT, Lines, named, number
-from predella.studio.parts import gallery, picture, runs, seed
+from predella.studio.parts import LineButton, captioned, examples, gallery, picture, seed
 
 HOW = {
-    "The shipped model of landscapes, tuned to the picture": ["--model", "meta_internal_photos"],
-    "Nearest patches, no network": ["--method", "patch"],
-    "A network of this picture, trained now (minutes)": [],
+    "The shipped model of landscapes, tuned to the picture (half a minute)": ["--model", "meta_internal_photos"],
+    "Nearest patches, no network (a minute)": ["--method", "patch"],
+    "A network of this picture, trained now (ten minutes)": [],
 }
 
 
@@ -22,17 +22,23 @@ def asked(lines: Lines, file: str | None, how: str, count: float, size: str | No
     return [*words, *tuned, *(["--size", size.replace(" ", "")] if size and size.strip() else [])], given
 
 
-def tab(lines: Lines, examples: Mapping[str, str]) -> None:
-    """The tab's components."""
+def tab(lines: Lines, files: Mapping[str, str]) -> None:
+    """The tab's components; `files`: of the examples."""
+    gr.Markdown("New pictures of a landscape's or a texture's own patches.")
     with gr.Row():
         with gr.Column():
             image = picture("Picture")
-            gr.Examples([examples["landscape"]], image, label="To begin with")
             how = gr.Radio(list(HOW), label="How", value=next(iter(HOW)))
             count = gr.Slider(1, 16, 4, step=1, label="Variations")
-            size = gr.Textbox(label="Size", placeholder="width×height", info="in pixels; none = the picture's aspect, as the model has it")
-            tune = gr.Slider(0, 300, 100, step=10, label="Steps of tuning", info="of the shipped model: 0 = one forward pass, rough")
-            start = seed()
+            button = LineButton("Vary")
+            with gr.Accordion("More", open=False):
+                size = gr.Textbox(
+                    label="Size", placeholder="width×height", info="in pixels; none = the picture's aspect, as the model has it"
+                )
+                tune = gr.Slider(0, 300, 100, step=10, label="Steps of tuning", info="of the shipped model: 0 = one forward pass, rough")
+                start = seed()
+            examples([files["landscape"]], image)
         with gr.Column(scale=2):
             made = gallery("The sheet, then each variation")
-            runs(lines, "Vary", lambda *v: asked(lines, *v), [image, how, count, size, tune, start], made, lambda files, _: files, "vary")
+            inputs = [image, how, count, size, tune, start]
+            button.runs(lines, lambda *v: asked(lines, *v), inputs, made, lambda files, _: captioned(files), "vary")
