@@ -40,7 +40,7 @@ ALLOWED = {
     "report": {"curves"} | EDGE,
     "curves": set(),
     "card": {"train.log"},
-    "studio": {"image", "tasks", "data.images", "models.base", "apps.demo_tower", "apps.demo_reversible"} | EDGE,
+    "studio": {"image", "tasks", "data.images", "apps.demo_tower", "apps.demo_reversible"} | EDGE,
     "recipes": {"recipe", "data", "tasks", "models", "objectives", "train"} | EDGE,
 }
 

@@ -66,9 +66,7 @@ def serve(port: int, ready: Callable[[str], None], stop: threading.Event | None 
         except (OSError, OverflowError) as error:
             raise UserError(f"port {port} can't be had ({error}); name another with --port, 0 = any that is free") from None
         port = probe.getsockname()[1]
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
-    with TemporaryDirectory(prefix="predella-studio-", ignore_cleanup_errors=True) as folder, _environment(folder):
+    with _sigterm(), TemporaryDirectory(prefix="predella-studio-", ignore_cleanup_errors=True) as folder, _environment(folder):
         lines = Lines(Path(folder), Path.cwd())
         page = make_page(lines)
         import gradio as gr
@@ -94,6 +92,19 @@ def serve(port: int, ready: Callable[[str], None], stop: threading.Event | None 
         finally:
             lines.close()
             page.close(verbose=False)
+
+
+@contextmanager
+def _sigterm() -> Generator[None]:
+    """SIGTERM ends as Ctrl-C does: nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
