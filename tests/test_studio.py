@@ -87,6 +87,11 @@ def test_mistakes_are_told_where_the_line_is(page, photo, asked, says):
     assert not shown and said.splitlines()[-1].startswith("Not done: ") and says in said.splitlines()[-1]
 
 
+def test_a_line_that_makes_nothing_ends_too(page):
+    shown, said = page.predict("--help", 4, 1, 0, api_name="/sample")
+    assert not shown and "Draw pictures from a trained model" in said
+
+
 def broken(photo):
     photo.write_text("no picture")
     return photo

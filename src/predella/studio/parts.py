@@ -33,13 +33,14 @@ class LineButton:
         said = gr.Textbox(label="Command line and messages", lines=4, interactive=False, elem_classes="said", buttons=["copy"])
 
         def run(*values) -> Iterator[tuple[Any, str, Any]]:
-            words, busy = "", gr.Button(f"{self.label}: running", interactive=False)
+            so_far, busy = ("", list[Path]()), gr.Button(f"{self.label}: running", interactive=False)
             try:
-                for words, files in lines.run(*asked(*values)):
-                    yield (show(files, values), words, self._idle()) if files else (gr.skip(), words, busy)
+                for so_far in lines.run(*asked(*values)):
+                    yield gr.skip(), so_far[0], busy
+                yield show(so_far[1], values) if so_far[1] else None, so_far[0], self._idle()
             except UserError as error:
                 gr.Warning(str(error), duration=8)
-                yield None, f"{words.splitlines()[0]}\nNot done: {error}" if words else f"Not done: {error}", self._idle()
+                yield None, "\n".join([*so_far[0].splitlines()[:1], f"Not done: {error}"]), self._idle()
 
         event = self.start.click(
             run, inputs, [shown, said, self.start], api_name=name, concurrency_id="lines", concurrency_limit=1, show_progress_on=said
