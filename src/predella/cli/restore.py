@@ -137,9 +137,9 @@ def _prepare(task, model, file: Path, options, box, say=lambda note: None):
             picture = part
         else:
             picture, truth = restore.shrunk(task, part, model, str(file))
-        if truth is not None and height != width:
-            what = "the box of " if box else ""
-            say(f"{what}{file} has {width}×{height} pixels; its central square is taken")
+            if height != width:
+                what = "the box of " if box else ""
+                say(f"{what}{file} has {width}×{height} pixels; its central square is taken")
     condition = restore.condition_of(task, picture, model, str(file))
     try:
         return picture, condition, restore.own_data(task, condition, file), truth

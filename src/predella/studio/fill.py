@@ -26,7 +26,7 @@ def asked(lines: Lines, painted: dict[str, Any] | None):
     covered = [layer[..., 3] > 0 for layer in painted["layers"] if layer is not None]
     if strange := [c.shape for c in covered if c.shape != photo.shape[:2]]:
         raise UserError(
-            f"what was painted has {strange[0][1]}×{strange[0][0]} pixels, the photo {photo.shape[1]}×{photo.shape[0]}; hand it in again"
+            f"what was painted has {strange[0][1]}×{strange[0][0]} pixels, the photo {photo.shape[1]}×{photo.shape[0]}; choose it again"
         )
     mask = np.any(covered, axis=0) if covered else np.zeros(photo.shape[:2], bool)
     if not mask.any():

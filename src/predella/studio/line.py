@@ -137,6 +137,12 @@ def number(value: float | None, what: str) -> str:
     return str(int(value))
 
 
+def option(flag: str, text: str | None) -> list[str]:
+    """`flag` and its value without blanks; nothing where the field is empty."""
+    value = (text or "").replace(" ", "")
+    return [flag, value] if value else []
+
+
 def _copy(file: Path, to: Path) -> None:
     try:
         shutil.copyfile(file, to)

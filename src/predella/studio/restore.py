@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import gradio as gr
 
-from predella.studio.line import OUT, Lines, named, number
+from predella.studio.line import OUT, Lines, named, number, option
 from predella.studio.parts import LineButton, captioned, examples, gallery, picture, seed
 
 TASKS = {
@@ -23,7 +23,7 @@ def asked(lines: Lines, task: str, file: str | None, count: float, exact: bool, 
     """Words and files of the line; what is not for the task is left out, as the tab does not show it."""
     given, kind = named(file), TASKS[task]
     flags = [flag for flag, on in (("--exact", exact), ("--shrink", shrink), ("--invert", invert)) if on and kind in ONLY[flag]]
-    part = ["--box", box.replace(" ", "")] if box and box.strip() and "--shrink" in flags else []
+    part = option("--box", box) if "--shrink" in flags else []
     words = ["restore", kind, *given, "--answers", number(count, "answers"), "--seed", number(start, "the seed"), "--out", OUT]
     return [*words, *flags, *part], given
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import gradio as gr
 
-from predella.studio.line import OUT, Lines, named, number
+from predella.studio.line import OUT, Lines, named, number, option
 from predella.studio.parts import LineButton, captioned, examples, gallery, picture, seed
 
 HOW = {
@@ -19,7 +19,7 @@ def asked(lines: Lines, file: str | None, how: str, count: float, size: str | No
     given = named(file)
     words = ["vary", *given, "--count", number(count, "variations"), "--seed", number(start, "the seed"), "--out", OUT, *HOW[how]]
     tuned = ["--tune", number(tune, "steps of tuning")] if "--model" in words and tune else []
-    return [*words, *tuned, *(["--size", size.replace(" ", "")] if size and size.strip() else [])], given
+    return [*words, *tuned, *option("--size", size)], given
 
 
 def tab(lines: Lines, files: Mapping[str, str]) -> None:
