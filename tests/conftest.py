@@ -1,6 +1,9 @@
 """float64 by default; one thread a worker; nothing outside tmp_path is written."""
 
 import os
+import threading
+import time
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -75,6 +78,26 @@ def refuses(cli):
             assert word in lines[0], lines[0]
 
     return check
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """The web page, served as long as a module's tests run: its address, and the place that it makes its folder in."""
+    from predella.studio.page import serve
+
+    place, address, stop = tmp_path_factory.mktemp("studio"), [], threading.Event()
+    patch = pytest.MonkeyPatch()
+    patch.setattr("tempfile.tempdir", str(place))
+    server = threading.Thread(target=serve, args=(0, address.append, stop))
+    server.start()
+    while server.is_alive() and not address:
+        time.sleep(0.1)
+    yield SimpleNamespace(address=address[0], place=place)
+    stop.set()
+    server.join(60)
+    patch.undo()
+    assert not server.is_alive() and not list(place.glob("predella-studio-*")), "what was made is gone with the page"
+    assert "GRADIO_TEMP_DIR" not in os.environ
 
 
 def smoke_runs(place, *names):

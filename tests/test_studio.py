@@ -2,9 +2,7 @@
 
 import builtins
 import json
-import os
 import socket
-import threading
 import time
 from importlib import import_module
 from pathlib import Path
@@ -21,29 +19,12 @@ from predella.errors import UserError
 from predella.models.base import PRETRAINED, list_pretrained, model_class
 from predella.studio import fill, restore, sample, upscale, vary
 from predella.studio.line import Lines, _in_order, _reason, named
-from predella.studio.page import serve
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """A client of a page that is served, in a folder of its own."""
-    place, address, stop = tmp_path_factory.mktemp("studio"), [], threading.Event()
-    patch = pytest.MonkeyPatch()
-    patch.setattr("tempfile.tempdir", str(place))
-    server = threading.Thread(target=serve, args=(0, address.append, stop))
-    server.start()
-    while server.is_alive() and not address:
-        time.sleep(0.1)
-    yield Client(address[0], verbose=False, download_files=place / "fetched")
-    stop.set()
-    server.join(60)
-    patch.undo()
-    assert not server.is_alive() and not list(place.glob("predella-studio-*")), "what was made is gone with the page"
-    assert "GRADIO_TEMP_DIR" not in os.environ
-
-
-def place_of(page):
-    return next(Path(page.output_dir).parent.glob("predella-studio-*"))
+def page(studio):
+    """A client of the page."""
+    return Client(studio.address, verbose=False, download_files=studio.place / "fetched")
 
 
 def restored(page, task, file, count=2, exact=False, box=""):
@@ -97,7 +78,7 @@ def broken(photo):
     return photo
 
 
-def test_what_is_stopped_ends(page, photo):
+def test_what_is_stopped_ends(page, photo, studio):
     def running():
         return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE and "vary" in words(p)]
 
@@ -107,16 +88,17 @@ def test_what_is_stopped_ends(page, photo):
         except psutil.Error:  # it has just ended
             return []
 
-    before = set(place_of(page).glob("line-*"))
+    folder = next(studio.place.glob("predella-studio-*"))
+    before = set(folder.glob("line-*"))
     job = page.submit(handle_file(photo), "A network of this picture, trained now (ten minutes)", 2, "", 0, 0, api_name="/vary")
     while not running() and not job.done():
         time.sleep(0.1)
     assert running()
     job.cancel()
     until = time.monotonic() + 30
-    while (running() or set(place_of(page).glob("line-*")) != before) and time.monotonic() < until:
+    while (running() or set(folder.glob("line-*")) != before) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not running() and set(place_of(page).glob("line-*")) == before, "nothing of it stays"
+    assert not running() and set(folder.glob("line-*")) == before, "nothing of it stays"
     stops = [d for d in page.config["dependencies"] if d["cancels"]]
     assert len(stops) == 5, "a Stop button for each line"
 

@@ -1,5 +1,6 @@
 """What every tab has: a button that runs a line, one that stops it, and a box for what the line says."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from predella.errors import UserError
-from predella.studio.line import Lines
+from predella.studio.line import AWAKE, Lines
 
 Asked = Callable[..., tuple[Sequence[str], Mapping[str, Path]]]
 
@@ -45,9 +46,11 @@ class LineButton:
         event = self.start.click(
             run, inputs, [shown, said, self.start], api_name=name, concurrency_id="lines", concurrency_limit=1, show_progress_on=said
         )
-        self.stop.click(
-            lambda: ("Stopped; nothing was made.", self._idle()), None, [said, self.start], cancels=[event], api_visibility="private"
-        )
+        self.stop.click(self._stopped, None, [said, self.start], cancels=[event], api_visibility="private")
+
+    def _stopped(self) -> tuple[str, gr.Button]:
+        time.sleep(2 * AWAKE)  # what the line said last may still be on its way to the browser, and would stand over this
+        return "Stopped; nothing was made.", self._idle()
 
     def _idle(self) -> gr.Button:
         return gr.Button(self.label, interactive=True)
