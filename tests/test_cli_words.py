@@ -25,6 +25,12 @@ def test_mistakes_of_kind_in_plain_words(refuses, words, says):
     refuses(*words, says=says)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_picture_where_the_task_stands(refuses, photo, more):
+    asked = ["restore", *[photo] * (1 + more), "--out", "o"]
+    refuses(*asked, says=f"{photo} is a file, but the task comes first: predella restore TASK {photo} …")
+
+
 def test_a_file_whose_name_begins_with_a_dash(refuses, photo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photo.rename(tmp_path / "-photo.png")

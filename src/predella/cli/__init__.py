@@ -41,6 +41,7 @@ MISTAKES = (  # argparse's words → ours
     (r"argument (\S+): expected (?:one|at least one) argument", r"\1 wants a value (one that begins with - as \1=…); see --help"),
     (r"argument (\S+): expected (\d+) arguments", r"\1 wants \2 values; see --help"),
     (r"argument (\S+): ignored explicit argument (.*)", r"\1 takes no value, got \2"),
+    (r"argument task: (.*)", r"\1"),
     (r"the following arguments are required: (.*)", r"missing: \1; it is '{}', see --help"),
 )
 

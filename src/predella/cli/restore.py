@@ -15,13 +15,14 @@ things; with --between the answers are the way from one to another.
 
 import json
 import time
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from predella.cli.shared import add_common, add_zoom
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("task", help="colorization, decompression, super_resolution, pca, layout, or that of --model")
+    parser.add_argument("task", type=_task, help="colorization, decompression, super_resolution, pca, layout, or that of --model")
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help="files, or folders of images (theirs alone, not those of folders in them)"
     )
@@ -37,6 +38,13 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives a picture the same answers (default: 0)")
     add_zoom(parser)
     add_common(parser)
+
+
+def _task(word: str) -> str:
+    """What stands first, unless it is one of the pictures."""
+    if Path(word).is_file():
+        raise ArgumentTypeError(f"{word} is a file, but the task comes first: predella restore TASK {word} …; see --help")
+    return word
 
 
 def run(options, rest) -> int:
