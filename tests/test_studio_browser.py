@@ -42,14 +42,14 @@ class Page:
             time.sleep(0.1)
         raise AssertionError(f"not within {LIMIT:.0f} s; the page says: {self.says()!r}")
 
-    def press(self, text: str, role: str = "button:not([role=tab])") -> None:
-        self.until(lambda: self.seen(role, text))[0].click()
+    def press(self, text: str) -> None:
+        self.press_first("button:not([role=tab])", text)
 
     def tab(self, title: str) -> None:
-        self.press(title, "button[role=tab]")
+        self.press_first("button[role=tab]", title)
 
-    def press_first(self, selector: str) -> None:
-        self.until(lambda: self.seen(selector))[0].click()
+    def press_first(self, selector: str, text: str | None = None) -> None:
+        self.until(lambda: self.seen(selector, text))[0].click()
 
     def example(self, selector: str = "button.gallery-item") -> None:
         """Chooses the first one, and waits until its picture is shown, beside the small one that was pressed."""
@@ -88,7 +88,7 @@ def test_an_example_is_answered(page):
     page.press("Answer")
     page.until(lambda: len(page.seen(".grid-container button")) == 7)  # the sheet and six answers
     assert page.says().startswith("$ predella restore colorization grey.png --answers 6 --seed 0 --out answers\n")
-    assert page.seen("button", "Answer")
+    page.until(lambda: page.seen("button", "Answer"))
 
 
 def test_what_the_hand_paints_is_filled(page):
@@ -101,7 +101,7 @@ def test_what_the_hand_paints_is_filled(page):
         return "paint" in page.says()
 
     page.until(nothing_painted)  # before, the photo was not there yet
-    canvas = page.seen("canvas")[0]
+    canvas = page.until(lambda: page.seen("canvas"))[0]
     stroke = ActionChains(page.driver).move_to_element_with_offset(canvas, -40, 0).click_and_hold()
     stroke.move_by_offset(30, 5).move_by_offset(30, 5).release().perform()
     page.press("Fill")
