@@ -25,10 +25,10 @@ def test_mistakes_of_kind_in_plain_words(refuses, words, says):
     refuses(*words, says=says)
 
 
-@pytest.mark.parametrize("more", [0, 1])
-def test_a_picture_where_the_task_stands(refuses, photo, more):
-    asked = ["restore", *[photo] * (1 + more), "--out", "o"]
-    refuses(*asked, says=f"{photo} is a file, but the task comes first: predella restore TASK {photo} …")
+@pytest.mark.parametrize("words", [("{}",), ("{}", "{}"), ("absent.jpg", "colorization"), ("pictures/",)])
+def test_a_path_where_the_task_stands(refuses, photo, words):
+    first, *more = (word.format(photo) for word in words)
+    refuses("restore", first, *more, "--out", "o", says=f"{first} is a path, but the task comes first: predella restore TASK {first} …")
 
 
 def test_a_file_whose_name_begins_with_a_dash(refuses, photo, tmp_path, monkeypatch):

@@ -42,8 +42,9 @@ def add_arguments(parser) -> None:
 
 def _task(word: str) -> str:
     """What stands first, unless it is one of the pictures."""
-    if Path(word).is_file():
-        raise ArgumentTypeError(f"{word} is a file, but the task comes first: predella restore TASK {word} …; see --help")
+    path = Path(word)
+    if path.is_file() or path.suffix or path.name != word:
+        raise ArgumentTypeError(f"{word} is a path, but the task comes first: predella restore TASK {word} …; see --help")
     return word
 
 
