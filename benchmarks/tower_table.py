@@ -34,6 +34,13 @@ def main() -> None:
         raise SystemExit(f"{', '.join(sorted(named))}: rows are named by them; set them by --seeds and --steps")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
+    measured = [
+        "--part",
+        options.test,
+        *(["--conditions", options.conditions] if options.conditions else []),
+        "--record",
+        str(options.record),
+    ]
     for task in options.tasks:
         for seed in options.seeds:
             for row in options.rows:
@@ -46,9 +53,9 @@ def main() -> None:
                 changed = changes(find_recipe(recipe)(), made(task, row, {k: v for k, v in (pictures | fields).items() if v}))
                 words = [w for field, value in changed.items() for w in (f"--{field}", value)]
                 predella("train", recipe, *source, *words, "--out", str(run), *goes_on(run))
-                predella("evaluate", str(run), *source, "--part", options.test, "--record", str(options.record))
+                predella("evaluate", str(run), *source, *measured)
         if task in GIVEN and not recorded(options.record, GIVEN[task], None, asked={"--part": options.test}):
-            predella("evaluate", GIVEN[task], *source, *box, "--part", options.test, "--record", str(options.record))
+            predella("evaluate", GIVEN[task], *source, *box, *measured)
 
 
 def _options() -> argparse.Namespace:
@@ -57,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--box", default="", help="cut from each picture first: left,top,right,bottom")
     parser.add_argument("--train", required=True, help="first,last picture of training")
     parser.add_argument("--test", required=True, help="first,last picture of measuring")
+    parser.add_argument("--conditions", default="", help="of how many of these answers are compared (default: all)")
     parser.add_argument("--terms", default="", help="of the pictures")
     parser.add_argument("--tasks", nargs="+", default=["sr16", "color", "jpeg"])
     parser.add_argument("--rows", nargs="+", default=["", "cimle", "regression"], help="'' is the tower itself")

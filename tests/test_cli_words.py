@@ -52,7 +52,9 @@ def test_an_address_is_known_as_one(refuses, tmp_path, monkeypatch, words):
     refuses(*(w.format(address) for w in words), says=[f"{address}", "is an address, files are read here; fetch it first"])
 
 
-@pytest.mark.parametrize("word", [("--features", "alexnet"), ("--samples", "5"), ("--tune", "2"), ("--scales", "2"), ("--ensemble",)])
+@pytest.mark.parametrize(
+    "word", [("--features", "alexnet"), ("--samples", "5"), ("--tune", "2"), ("--conditions", "2"), ("--scales", "2"), ("--ensemble",)]
+)
 def test_measures_refuse_what_they_have_no_use_for(refuses, word):
     refuses(
         "evaluate", "biharmonic", "--data", "photos", *word, says=[f"{word[0]} is for", "biharmonic is measured by 'fill': leave it out"]

@@ -116,6 +116,21 @@ def test_evaluate_a_tower(cli, lpips_weights, towers):
         assert values["inconsistency"] < 0.02 or name != "tower_color"  # the lightness is kept
 
 
+def test_answers_are_compared_for_some_conditions_and_distances_have_all(cli, refuses, lpips_weights, towers):
+    words = ("evaluate", towers / "tower_jpeg", "--data", "photos", "--weights", lpips_weights)
+
+    def rows(*more):
+        status, out, err = cli(*words, *more, "--json")
+        assert status == 0, err
+        return {r["measure"]: r for r in json.loads(out)["rows"]}
+
+    some, two = rows("--part", "0,6", "--conditions", "2"), rows("--part", "0,2")
+    for measure in two:
+        assert some[measure]["value"] == two[measure]["value"] and some[measure]["images"] == 2
+    assert some["fd_vgg16_relu4_3_6"]["images"] == 6
+    refuses(*words, "--conditions", "0", says="--conditions must be 1 picture or more, got 0")
+
+
 def test_evaluate_digits_and_layouts(cli, lpips_weights, towers, tmp_path):
     pair = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
     Image.fromarray(pair).save(tmp_path / "pair.png")

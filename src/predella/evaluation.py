@@ -25,6 +25,7 @@ SERVES = {  # options → what they are for, and the measures that have a use fo
     "features": ("answers, blends and densities", ("restoration", "blends", "density")),
     "samples": ("variations and densities", ("internal", "density")),
     "tune": ("internal learning", ("internal",)),
+    "conditions": ("a tower's answers", ("restoration",)),
 }
 SETS = {"super_resolution": ["Set5", "Set14", "B100"], "fill": ["B100"]}
 OWN = (

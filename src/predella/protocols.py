@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -80,8 +80,8 @@ class Asked:
         curve: measure the kept checkpoints instead of the finished model.
         box: cut from each picture, instead of the recipe's; () = nothing.
         samples, tune: of each picture's own model, and steps of training it first.
-        features: by which a tower's answers and blends are compared, and samples of a density are judged; "vgg16" there means what suits
-            its size.
+        conditions: of how many pictures a tower's answers are compared; None = all.
+        features: by which answers, blends and a density's samples are compared; "vgg16" means what suits the last one's size.
     """
 
     scales: tuple[float, ...] | None = None
@@ -94,6 +94,7 @@ class Asked:
     samples: int = 20
     tune: int = 0
     features: Literal["vgg16", "alexnet", "cifar_classifier", "inception"] = "vgg16"
+    conditions: int | None = None
 
 
 Measure = Callable[[Images], Iterator[dict]]
@@ -241,7 +242,8 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
         return model(several, [c.to(several) for c in model.draw(count, size, generator)], size)[-1].cpu()
 
     details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
-    yield from restoration.many_answers(pairs(), answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
+    compared = islice(pairs(), asked.conditions)
+    yield from restoration.many_answers(compared, answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
     if asked.features == "alexnet" or len(images) <= generation.NEIGHBOURS or first.shape[1] != 3:
         return
     features = FACES if asked.features == "vgg16" else asked.features
@@ -387,10 +389,8 @@ def _judge(model: CoverageQuality, asked: Asked) -> tuple[str, Features, Feature
         return FACES, load_features(FACES, asked.weights, device), None
     judge = placed(load(which))
     if (judge.config.channels, judge.config.size) != (channels, size):
-        raise UserError(
-            f"{which} judges {judge.config.size}×{judge.config.size} pixels in colour, not the {size}×{size} of {channels} here; "
-            "take vgg16, with its weights"
-        )
+        edge, here = judge.config.size, f"the {size}×{size} of {channels} here"
+        raise UserError(f"{which} judges {edge}×{edge} pixels in colour, not {here}; take vgg16, with its weights")
     return which, lambda x: judge.features(x[:, :channels].to(device)).cpu(), lambda x: judge(x[:, :channels].to(device)).cpu()
 
 

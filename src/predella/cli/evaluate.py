@@ -27,6 +27,8 @@ def add_arguments(parser) -> None:
                         "of a density's samples: what suits their size (default), the shipped classifier, or Inception")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of samples (default: 0)")
     parser.add_argument("--samples", type=int, default=20, help="variations of a picture, or draws of z for its bits (default: 20)")
+    parser.add_argument("--conditions", type=int, metavar="N",
+                        help="for towers: compare answers to the first N pictures (default: all); sets are compared whole")  # fmt: skip
     parser.add_argument("--tune", type=int, default=0, help="for such models: steps of training each picture's first (default: 0)")
     parser.add_argument("--curve", action="store_true", help="measure the kept checkpoints (train with --keep-every)")
     parser.add_argument("--record", type=Path, help="also append the rows to this .jsonl file")
@@ -52,12 +54,14 @@ def run(options, rest) -> int:
         raise UserError(f"--weights must name a folder with the features' weights, got {options.weights}")
     if not 2 <= options.samples <= 10_000:
         raise UserError(f"--samples must lie in 2…10000, got {options.samples}")
+    if options.conditions is not None and options.conditions < 1:
+        raise UserError(f"--conditions must be 1 picture or more, got {options.conditions}")
     check_tuning(options)
     rows = []
     command = "predella " + shlex.join(sys.argv[1:])
     box = () if options.box == "none" else parse_box(options.box)
     asked = Asked(_scales(options.scales), options.ensemble, _part(options.part), options.weights, options.seed, options.curve, box,
-                  options.samples, options.tune, options.features)  # fmt: skip
+                  options.samples, options.tune, options.features, options.conditions)  # fmt: skip
     for row in evaluate(options.run, options.data, asked, command=command, record=options.record, named=options.given):
         rows.append(row)
         if not options.json:
