@@ -29,7 +29,10 @@ def test_a_face_of_few_pixels_is_enlarged_by_shipped_weights(cli, photo, tmp_pat
     first, second = (array(tmp_path / "o" / f"few-{i}.png") for i in (1, 2))
     assert first.shape == (64, 64, 3) and (first != second).mean() > 0.5
     assert max(json.loads(said)["files"][0]["departure"]) < 1
-    _, _, err = cli("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
+    words = ("restore", "super_resolution", tmp_path / "more.png", "--answers", "1", "--out", tmp_path / "p")
+    _, out, err = cli(*words)
+    assert "up to 0.3 is rounding; --exact moves answers there)" in out
+    assert "--exact" not in cli(*words, "--exact", "--force")[1]
     assert "more.png has 8×4 pixels, the model knows pictures of 4×4" in err and "--shrink makes it as small" in err
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from predella.cli.shared import add_common, add_zoom
 
+ROUNDING = 0.3  # of 255: an answer that has the input's own data may be as far from them in 8 bits
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("task", type=_task, help="colorization, decompression, super_resolution, pca, layout, or that of --model")
@@ -117,7 +119,8 @@ def run(options, rest) -> int:
         write(Picture(overview.picture(options.zoom)), row[-1], options.force)
         done.append({"input": str(file), "answers": [str(p) for p in row[:-1]], "sheet": str(row[-1]), "departure": off})
         if not options.json:
-            away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to 0.3 is rounding)" if own else ""
+            nearer = "; --exact moves answers there" if own and not options.exact and max(off) > ROUNDING else ""
+            away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to {ROUNDING} is rounding{nearer})" if own else ""
             apart = f"  standard deviation up to {overview.deviation().max() * 127.5:.0f} of 255" if options.answers > 1 else ""
             print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}{apart}")
     if options.json:
