@@ -166,6 +166,17 @@ def test_answers_measured_on_several_numbers_of_pictures_have_a_line_each(tmp_pa
     assert [line.count("|") for line in lines if line.startswith("| jpeg, 300 pictures |")] == [3, 7]  # measured, and where from
 
 
+def test_answers_to_other_pictures_have_a_line_each_and_say_of_how_many_conditions(tmp_path):
+    row = {"run": "jpeg", "set": "faces", "ask": "decompression", "measure": "psnr_rgb", "protocol": "p", "seed": None, "images": 300}
+    more = {**row, "measure": "fd_x_2500", "images": 2500, "value": 7.0}
+    parts = [{**r, "command": f"predella evaluate jpeg --part {part} --json"} for r, part in
+             (({**row, "value": 1.0}, "0,300"), ({**row, "value": 2.0}, "500,3000"), (more, "500,3000"))]  # fmt: skip
+    (tmp_path / "tower.jsonl").write_text("\n".join(map(json.dumps, parts)))
+    text = results(tmp_path)
+    assert "| jpeg, pictures 0,300 | 1 |  |\n| jpeg, pictures 500,3000 | 2 | 7 |" in text
+    assert "* `psnr_rgb`: p; 300 conditions.\n* `fd_x_2500`: p.\n" in text
+
+
 def test_a_setting_may_have_a_dot(tmp_path):
     made = (("tower_jpeg_240_muon0.02", 3.0), ("tower_jpeg_cimle_240_muon0.02", 2.0), ("tower_jpeg_cimle_single_240_muon0.02", 1.0))
     row = {"set": "faces", "ask": "decompression", "measure": "lpips_diversity", "protocol": "p", "images": 3, "seed": 0}

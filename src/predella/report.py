@@ -15,6 +15,7 @@ SCALES = ("x1.5", "x2", "x2.5", "x3", "x3.5", "x4", "x6", "x8")
 HOLES = ("strokes", "boxes", "text")
 TASKS = ("super_resolution", "colorization", "decompression", "pca", "layout")  # with many answers
 TWINS = {"_cimle": "conditional IMLE", "_cimle_single": "conditional IMLE at a single scale"}  # part of a run's name → in words
+OF_SETS = ("fd_", "fid_", "precision_", "recall_")  # measures that compare all pictures with all
 COMPARED = ("fd_", "lpips_diversity", "faithful_variance")
 MEASURED = ("run", "set", "ask", "measure", "value", "protocol")  # of a published figure its source instead of the protocol
 BENCHMARK = ("run", "ask", "value", "command", "commit", "hardware")
@@ -40,9 +41,9 @@ def read_records(folder: Path) -> Rows:
                 needed = BENCHMARK if row["measure"] == "benchmark" else MEASURED[: -1 if "source" in row else None]
                 if lacking := [field for field in needed if field not in row]:
                     raise KeyError(lacking)
-                counted = row.get("images") if row["ask"] in TASKS else None  # answers to 300 and to 1,000 pictures stand side by side
+                which = _pictures(row) if row["ask"] in TASKS else None  # answers to some and to other pictures stand side by side
                 how = row["command"] if row["measure"] == "benchmark" else None  # with other options a benchmark measures something else
-                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), counted, how)
+                key = (row["run"], row["set"], row["ask"], row["measure"], row.get("at"), row.get("seed"), which, how)
             except (ValueError, KeyError, TypeError):
                 raise UserError(
                     f"{file}, line {number} is no record; each line is a JSON object with {', '.join(MEASURED)}, or of a benchmark "
@@ -120,7 +121,7 @@ def _answering(rows: Rows) -> list[str]:
         return []
     out, shown, ratios = ["## Many answers", ""], [], {}  # (twin, measure) → task → one a seed
     for task, name in sorted({(r["ask"], r["set"]) for r in rows}, key=lambda k: (TASKS.index(k[0]), k[1])):
-        here = _by_count([r for r in rows if (r["ask"], r["set"]) == (task, name)])
+        here = _by_pictures([_with_count(r) for r in rows if (r["ask"], r["set"]) == (task, name)])
         shown += here
         measures = list(dict.fromkeys(r["measure"] for r in here))
         out += [f"### {task}, {name}", "", "| run | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
@@ -135,12 +136,23 @@ def _answering(rows: Rows) -> list[str]:
     return [*out, "", *_provenance(shown)]
 
 
-def _by_count(rows: Rows) -> Rows:
-    """The same; runs that were measured on several numbers of pictures are told apart by them."""
-    counts: dict[str, set] = {}
+def _pictures(row: dict) -> str:
+    """Which ones were looked at: the part that the command names, else how many."""
+    part = re.search(r"--part (\d+,\d+)", row.get("command") or "")
+    return f"pictures {part[1]}" if part else f"{row.get('images')} pictures"
+
+
+def _with_count(row: dict) -> dict:
+    """The same; what is a mean over conditions says of how many, for sets may be of more."""
+    return row if row["measure"].startswith(OF_SETS) else {**row, "protocol": f"{row['protocol']}; {row.get('images')} conditions"}
+
+
+def _by_pictures(rows: Rows) -> Rows:
+    """The same; runs that were measured on several parts of the pictures, or numbers of them, are told apart by these."""
+    seen: dict[str, set] = {}
     for r in rows:
-        counts.setdefault(r["run"], set()).add(r.get("images"))
-    return [{**r, "run": f"{r['run']}, {r['images']} pictures"} if len(counts[r["run"]]) > 1 else r for r in rows]
+        seen.setdefault(r["run"], set()).add(_pictures(r))
+    return [{**r, "run": f"{r['run']}, {_pictures(r)}"} if len(seen[r["run"]]) > 1 else r for r in rows]
 
 
 def _over(twin: str, rows: Rows) -> list[tuple[str, str, float]]:
@@ -148,10 +160,10 @@ def _over(twin: str, rows: Rows) -> list[tuple[str, str, float]]:
 
     A setting is what follows the steps in a run's name: tower_jpeg_cimle_800_lpips.
     """
-    values = {(r["name"], r.get("seed"), r["measure"], r.get("images")): r["value"] for r in rows}
+    values = {(r["name"], r.get("seed"), r["measure"], _pictures(r), r.get("images")): r["value"] for r in rows}
     out = []
-    for (name, seed, measure, images), theirs in values.items():
-        ours = values.get((name.replace(twin, ""), seed, measure, images))
+    for (name, seed, measure, *which), theirs in values.items():
+        ours = values.get((name.replace(twin, ""), seed, measure, *which))
         found = re.search(rf"{twin}(?:_\d+(_.+)?)?$", name)
         if found and measure.startswith(COMPARED) and ours is not None and theirs:
             out.append((measure, f" ({found[1][1:]})" if found[1] else "", ours / theirs))
