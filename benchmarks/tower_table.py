@@ -34,13 +34,8 @@ def main() -> None:
         raise SystemExit(f"{', '.join(sorted(named))}: rows are named by them; set them by --seeds and --steps")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
-    measured = [
-        "--part",
-        options.test,
-        *(["--conditions", options.conditions] if options.conditions else []),
-        "--record",
-        str(options.record),
-    ]
+    some = ["--conditions", options.conditions] if options.conditions else []
+    measured = ["--part", options.test, *some, "--record", str(options.record)]
     for task in options.tasks:
         for seed in options.seeds:
             for row in options.rows:
