@@ -36,12 +36,13 @@ def main() -> None:
     box = ["--box", options.box] if options.box else []
     some = ["--conditions", options.conditions] if options.conditions else []
     measured = ["--part", options.test, *some, "--record", str(options.record)]
+    asked = {"--part": options.test} | ({"--conditions": options.conditions} if options.conditions else {})
     for task in options.tasks:
         for seed in options.seeds:
             for row in options.rows:
                 recipe = f"tower_{task}" + f"_{row}" * bool(row)
                 run = options.out / f"seed{seed}" / (f"{recipe}_{options.steps}" + f"_{options.named}" * bool(options.named))
-                if recorded(options.record, run.name, seed, asked={"--part": options.test}):
+                if recorded(options.record, run.name, seed, asked=asked):
                     continue
                 pictures = {"data.part": options.train, "data.box": options.box, "data.terms": options.terms}
                 fields = {"seed": str(seed), "stages.0.steps": str(options.steps), **settings}
@@ -49,7 +50,7 @@ def main() -> None:
                 words = [w for field, value in changed.items() for w in (f"--{field}", value)]
                 predella("train", recipe, *source, *words, "--out", str(run), *goes_on(run))
                 predella("evaluate", str(run), *source, *measured)
-        if task in GIVEN and not recorded(options.record, GIVEN[task], None, asked={"--part": options.test}):
+        if task in GIVEN and not recorded(options.record, GIVEN[task], None, asked=asked):
             predella("evaluate", GIVEN[task], *source, *box, *measured)
 
 

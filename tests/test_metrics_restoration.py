@@ -134,11 +134,12 @@ def test_answers_are_compared_for_some_conditions_and_distances_have_all(cli, re
 def test_evaluate_digits_and_layouts(cli, lpips_weights, towers, tmp_path):
     pair = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
     Image.fromarray(pair).save(tmp_path / "pair.png")
-    np.savez(tmp_path / "d.npz", x_test=pair[None, :28, :28, 0])
+    np.savez(tmp_path / "d.npz", x_test=np.random.default_rng(1).integers(0, 256, (5, 28, 28), dtype=np.uint8))
     for name, data in {"tower_layout": tmp_path / "pair.png", "tower_mnist_pca": f"{tmp_path}/d.npz#x_test"}.items():
         status, out, err = cli("evaluate", towers / name, "--data", data, "--weights", lpips_weights, "--json")
         assert status == 0, err
-        assert {r["measure"]: r["value"] for r in json.loads(out)["rows"]}["lpips_diversity"] > 0
+        values = {r["measure"]: r["value"] for r in json.loads(out)["rows"]}
+        assert values["lpips_diversity"] > 0 and ("fd_mnist_classifier_5" in values) == (name == "tower_mnist_pca")
 
 
 @pytest.mark.parametrize(("name", "off"), [("grey", 0.01), ("jpeg", 0.1), ("jpeg_40", 0.1), ("bicubic_16", 0.1)])

@@ -257,6 +257,11 @@ def test_a_task_of_ones_own_makes_a_recipe():
     assert replace(whole, task=Denoising(32)).task.kind == "denoising"
     with pytest.raises(ValueError, match="must be divisible by 8, the tower's factor, got 30"):
         replace(whole, task=Denoising(30))
+    edges = Denoising(32)
+    edges.channels = 1  # of the condition, where the picture has others
+    with pytest.raises(ValueError, match="Denoising gives 1 channels"):
+        replace(whole, task=edges)
+    assert replace(whole, task=edges, model=replace(whole.model, condition=1, skip=False)).model.condition == 1
 
 
 def test_styles_in_numbers():

@@ -244,9 +244,9 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
     details = ", ".join(f"{k} {v}" for k, v in asdict(task).items() if isinstance(v, (int, float)))
     compared = islice(pairs(), asked.conditions)
     yield from restoration.many_answers(compared, answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
-    if asked.features == "alexnet" or len(images) <= generation.NEIGHBOURS or first.shape[1] != 3:
-        return
-    features = FACES if asked.features == "vgg16" else asked.features
+    features = JUDGE if first.shape[1] == 1 else FACES if asked.features == "vgg16" else asked.features
+    if features == "alexnet" or len(images) <= generation.NEIGHBOURS:
+        return  # of alexnet no layer is named, and of few pictures no set
     conditions = pairs()
     draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
     yield from generation.distances((x for _, x in pairs()), draws, load_features(features, asked.weights, device), features)

@@ -171,8 +171,8 @@ class Recipe:
                     edges = task.size
                     if task.channels != model.channels:
                         raise ValueError(f"the basis '{task.basis}' has {task.channels} channels and the model {model.channels}")
-                case _:
-                    edges = (task.crop(torch.Generator()),)
+                case _:  # JPEGs, and a task of one's own, which says `channels` if its condition has others than the picture
+                    wanted, edges = getattr(task, "channels", wanted), (task.crop(torch.Generator()),)
             for edge in edges:
                 if edge % model.factor:
                     raise ValueError(f"the edge of the task's crops must be divisible by {model.factor}, the tower's factor, got {edge}")
