@@ -364,13 +364,14 @@ class Overview:
         return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:
-        """(1, 3, H, W), in rows of 4 to 12, about 2048 pixels long at most if it may be; each pixel zoom × zoom, as far as an answer stays
+        """(1, 3, H, W), in even rows of 12 at most, about 2048 pixels long if it may be; each pixel zoom × zoom, as far as an answer stays
         within those."""
         edges = self.first[0].shape[-2], self.first[0].shape[-1]
         zoom = max(1, min(zoom, WIDEST // max(edges)))
         spread = [self.spread()] if self.count > 1 else []
         parts = [fitted(self.input, edges), *self.first, *(fitted(t, edges) for t in (*spread, *self.truth))]
-        columns = min(12, max(4, WIDEST // (edges[1] * zoom)))
+        rows = -(-len(parts) // min(12, max(4, WIDEST // (edges[1] * zoom))))
+        columns = -(-len(parts) // rows)  # rows of one length, as near as may be
         return sheet(list(torch.cat([_with_channels(x, 3) for x in parts]).split(columns)), zoom=zoom)
 
 
