@@ -206,10 +206,7 @@ def _answers_distance(asked: Asked) -> Perceptual:
 
 
 def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: Images) -> Iterator[dict]:
-    """Many answers to the central square of each picture, and how far the first ones are from true pictures.
-
-    Without a model there is one answer: what the task's condition shows by itself.
-    """
+    """Many answers to each picture's central square, without a model what its condition shows; and how far the first are from true ones."""
     assert task is not None
     if isinstance(task, (Masking, Unconditional)):
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
@@ -246,7 +243,9 @@ def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: I
     yield from restoration.many_answers(compared, answer, task.residual, distance, ANSWERS, task.kind, asked.features, details)
     features = JUDGE if first.shape[1] == 1 else FACES if asked.features == "vgg16" else asked.features
     if features == "alexnet" or len(images) <= generation.NEIGHBOURS:
-        return  # of alexnet no layer is named, and of few pictures no set
+        wanted = "--features vgg16 or cifar_classifier" if features == "alexnet" else f"more than {generation.NEIGHBOURS} pictures"
+        log.warning("distances of sets are left out: they need %s", wanted)
+        return
     conditions = pairs()
     draws: dict[str, generation.Draw] = {task.kind: lambda count: torch.cat([answer(next(conditions)[0], 1) for _ in range(count)])}
     yield from generation.distances((x for _, x in pairs()), draws, load_features(features, asked.weights, device), features)

@@ -359,9 +359,9 @@ class Overview:
         return (self.squares / self.count - mean.square()).clamp(min=0).sqrt().mean(1, keepdim=True)
 
     def spread(self) -> Tensor:
-        """(1, 1, H, W) in [-1, 1]: the same, white = the largest."""
+        """(1, 1, H, W) in [-1, 1]: the same, white = the largest, and a step of 8 bits at least: answers that agree leave it dark."""
         deviation = self.deviation()
-        return (deviation / deviation.max().clamp(min=1e-6) * 2 - 1).float()
+        return (deviation / deviation.max().clamp(min=2 / 255) * 2 - 1).float()
 
     def picture(self, zoom: int = 1) -> Tensor:
         """(1, 3, H, W), in even rows of 12 at most, about 2048 pixels long if it may be; each pixel zoom × zoom, as far as an answer stays

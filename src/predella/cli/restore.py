@@ -121,7 +121,7 @@ def run(options, rest) -> int:
         if not options.json:
             nearer = "; --exact moves answers there" if own and not options.exact and max(off) > ROUNDING else ""
             away = f"  off the input's data by {max(off):.2f} of 255 (RMS; up to {ROUNDING} is rounding{nearer})" if own else ""
-            apart = f"  standard deviation up to {overview.deviation().max() * 127.5:.0f} of 255" if options.answers > 1 else ""
+            apart = f"  standard deviation up to {overview.deviation().max() * 127.5:.1f} of 255" if options.answers > 1 else ""
             print(f"{row[-1]}  {many}  {time.monotonic() - start:.1f} s{away}{apart}")
     if options.json:
         print(json.dumps({"task": options.task, "model": source, "exact": options.exact, "files": done}))
