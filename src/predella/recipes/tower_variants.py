@@ -82,7 +82,7 @@ def no_hs_mn_is(recipe: Recipe) -> Recipe:
 def no_hs_mn_is_wn(recipe: Recipe) -> Recipe:
     """Table 5: without hierarchical sampling, mapping networks, intermediate supervision and weight normalisation.
 
-    Kernels that nothing normalises want a smaller rate of Muon, 0.02 at most: at 0.1 colours diverged after 126 steps.
+    Kernels that nothing normalises want a smaller rate of Muon, 0.02 at most: at 0.1 colours diverge within 190 steps.
     """
     changed = _changed(no_hs_mn_is(recipe), model={"weight_norm": False})
     (stage,) = changed.stages
