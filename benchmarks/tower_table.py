@@ -34,9 +34,8 @@ def main() -> None:
         raise SystemExit(f"{', '.join(sorted(named))}: rows are named by them; set them by --seeds and --steps")
     source = ["--data", options.data]
     box = ["--box", options.box] if options.box else []
-    some = ["--conditions", options.conditions] if options.conditions else []
-    measured = ["--part", options.test, *some, "--record", str(options.record)]
     asked = {"--part": options.test} | ({"--conditions": options.conditions} if options.conditions else {})
+    measured = [word for option in asked.items() for word in option] + ["--record", str(options.record)]
     for task in options.tasks:
         for seed in options.seeds:
             for row in options.rows:

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from predella import weights as standard
-from predella.apps.restore import own_data, restore
+from predella.apps.restore import Overview, own_data, restore
 from predella.cli import main
 from predella.image.files import Picture, read
 from predella.models.base import load
@@ -186,6 +186,16 @@ def test_a_sheet_shows_what_the_files_show(cli, towers, tmp_path):
     one, two = (np.asarray(Image.open(tmp_path / name / "a-sheet.png")) for name in ("one", "two"))
     assert two.shape[1] - one.shape[1] == 2 * (8 + 2)  # an answer and where they differ
     assert (one[:, :4] == 255).all() and (one[:, 10:14] == 255).all() and (one[:, 4:8] < 255).any()
+
+
+def test_rows_of_a_sheet_are_even_and_answers_that_agree_leave_the_map_dark():
+    overview = Overview(Decompression(), Picture(torch.zeros(1, 3, 8, 8)), torch.zeros(1, 3, 8, 8))
+    for k in range(11):
+        overview.add(torch.full((1, 3, 8, 8), k * 1e-4))
+    assert -1 < overview.spread().max() < -0.8
+    assert overview.picture().shape[-2:] == (8 + 2 + 8, 7 * (8 + 2) - 2)  # input, answers and map: 7 and 6, not 12 and 1
+    overview.add(torch.ones(1, 3, 8, 8))
+    assert overview.spread().max() == 1
 
 
 def test_what_is_taken_of_a_picture_is_said(cli, towers, tmp_path):

@@ -116,7 +116,7 @@ def test_evaluate_a_tower(cli, lpips_weights, towers):
         assert values["inconsistency"] < 0.02 or name != "tower_color"  # the lightness is kept
 
 
-def test_answers_are_compared_for_some_conditions_and_distances_have_all(cli, refuses, lpips_weights, towers):
+def test_answers_are_compared_for_some_conditions_and_distances_have_all(cli, caplog, refuses, lpips_weights, towers):
     words = ("evaluate", towers / "tower_jpeg", "--data", "photos", "--weights", lpips_weights)
 
     def rows(*more):
@@ -125,6 +125,7 @@ def test_answers_are_compared_for_some_conditions_and_distances_have_all(cli, re
         return {r["measure"]: r for r in json.loads(out)["rows"]}
 
     some, two = rows("--part", "0,6", "--conditions", "2"), rows("--part", "0,2")
+    assert caplog.text.count("sets are left out: they need more than 3 pictures") == 1
     for measure in two:
         assert some[measure]["value"] == two[measure]["value"] and some[measure]["images"] == 2
     assert some["fd_vgg16_relu4_3_6"]["images"] == 6

@@ -206,7 +206,7 @@ def _answers_distance(asked: Asked) -> Perceptual:
 
 
 def _restoration(model: Tower | None, task: Task | None, asked: Asked, images: Images) -> Iterator[dict]:
-    """Many answers to each picture's central square, without a model what its condition shows; and how far the first are from true ones."""
+    """Many answers to each picture's central square, or what its condition shows; and how far the first ones are from true pictures."""
     assert task is not None
     if isinstance(task, (Masking, Unconditional)):
         raise UserError(f"{task.kind} gives no condition that a tower answers to")
